@@ -1,0 +1,105 @@
+"""What must be measured in a new process: memory, start-up, imports. `python fresh_process.py TASK [ARGUMENT ...]`
+
+Each task prints one JSON object. The file is run as a script and imports nothing of its neighbours.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import warnings
+
+MB = 10**6
+ROWS, FEATURES = 60_000, 784  # MNIST's shape
+
+
+def measure(task, *arguments, **environment):
+    """Run a task in a new process, with these environment variables besides the present ones."""
+    root = str(pathlib.Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    command = [sys.executable, __file__, task, *map(str, arguments)]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, **environment}
+    )
+    if answer.returncode:
+        raise RuntimeError(f"{task} {arguments} failed:\n{answer.stderr}")
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def peak_bytes():
+    """Peak of the resident memory so far."""
+    try:
+        status = pathlib.Path("/proc/self/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def forget_peak():
+    """Let the peak start from what is resident now (Linux), so that the compiler's own needs hide nothing."""
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def memory(case, scale="1"):
+    """Growth of the peak by fitting MNIST's shape, C-contiguous float32, after a fit of 1,000 rows."""
+    import numpy as np
+
+    from fastmlp import MLPClassifier
+
+    classes = 1000 if case == "classes" else 10
+    rows = int(ROWS * float(scale))
+    random = np.random.default_rng(0)
+    X = random.random((rows, FEATURES), dtype=np.float32)
+    y = np.arange(rows) % classes
+    parameters = {"max_iter": 3, "random_state": 0, "n_threads": 2, "early_stopping": case == "early_stopping"}
+    MLPClassifier(**parameters).fit(X[:1000], y[:1000] % 10)
+    forget_peak()
+    before = peak_bytes()
+    estimator = MLPClassifier(**parameters).fit(X, y)
+    grown = peak_bytes() - before
+    count = sum(part.size for part in estimator.coefs_ + estimator.intercepts_)
+    size = sum(part.nbytes for part in estimator.coefs_ + estimator.intercepts_)
+    allowed = 0.3 * X.nbytes + 8 * size + 30 * MB
+    return {"grown": grown / MB, "allowed": allowed / MB, "X": X.nbytes / MB, "parameters": count}
+
+
+def first_fit():
+    """Seconds of the first and of the second fit of a process, on the digits, float32."""
+    from sklearn.datasets import load_digits
+
+    from fastmlp import MLPClassifier
+
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype("float32")
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        MLPClassifier(max_iter=2, random_state=0).fit(X, y)
+        seconds.append(time.perf_counter() - start)
+    return {"first": seconds[0], "second": seconds[1]}
+
+
+def import_time(package):
+    """Seconds until the classifier of "fastmlp" or "scikit-learn" is there."""
+    start = time.perf_counter()
+    if package == "fastmlp":
+        import fastmlp
+
+        fastmlp.MLPClassifier  # noqa: B018 (loaded when first asked for)
+    else:
+        from sklearn.neural_network import MLPClassifier  # noqa: F401
+    return {"seconds": time.perf_counter() - start}
+
+
+TASKS = {"memory": memory, "first_fit": first_fit, "import_time": import_time}
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # nothing converges in three epochs
+    print(json.dumps(TASKS[sys.argv[1]](*sys.argv[2:])))

@@ -1,0 +1,253 @@
+"""Tables and a picture from what pytest-benchmark has stored in `bench_results/`.
+
+python benchmarks/report.py           write bench_results/README.md, the tables in README.md, the picture
+python benchmarks/report.py --check   list each bar: must, aim, measured, pass or miss; exit status 1 for a miss
+
+Files of one machine are read in the order of their numbers; of each benchmark the newest result counts. A table in
+README.md stands between `<!-- table:NAME -->` and `<!-- end -->` and comes from the machine measured last.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench_results"
+PICTURE = "training.svg"
+MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TITLES = {  # the tables that come first, and what a reader must know of each
+    "training": (
+        "Training",
+        "Rows trained per second by `MLPClassifier` (float32, Adam, two threads), and how many times the speed of each "
+        "other side that is.",
+    ),
+    "float64": ("Training in float64", "The same jobs in double precision."),
+    "threads": ("Threads", "Two physical cores against one; the results are equal to the bit."),
+    "accuracy": ("Accuracy", "A whole fit, until it stops by itself."),
+    "memory": ("Memory", "Growth of the peak of resident memory by one fit of 60,000 rows of 784 float32."),
+    "start-up": ("Start-up", "In new processes."),
+}
+SIDES = {
+    "fastmlp": "#d1495b",
+    "JAX": "#30638e",
+    "PyTorch": "#7a9cbf",
+    "NumPy reference": "#b9c4cf",
+    "scikit-learn": "#8d99a6",
+}
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def load(folder):
+    """machine -> (newest file's content, benchmark's name -> newest entry), the machine measured last at the end."""
+    machines = {}
+    for path in sorted(folder.glob("*/[0-9][0-9][0-9][0-9]_*.json")):
+        content = json.loads(path.read_text(encoding="utf8"))
+        _, entries = machines.get(path.parent.name, (None, {}))
+        entries.update((entry["fullname"], entry) for entry in content["benchmarks"])
+        machines[path.parent.name] = content, entries
+    return dict(sorted(machines.items(), key=lambda item: item[1][0]["datetime"]))
+
+
+def tables(entries):
+    """name -> rows, in the order of TITLES and then of their appearance."""
+    found = {name: [] for name in TITLES}
+    for entry in entries.values():
+        extra = entry["extra_info"]
+        if "row" in extra:
+            found.setdefault(extra["table"], []).append(extra["row"])
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def bars(entries):
+    """All promises, in the order of the benchmarks."""
+    return [bar for entry in entries.values() for bar in entry["extra_info"].get("bars", ())]
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def text(value):
+    """A cell: three digits of a number, four of those near 100; thousands grouped."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool | int | str):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    magnitude = math.floor(math.log10(abs(value)))
+    digits = max(0, (3 if 90 <= abs(value) < 1000 else 2) - magnitude)
+    return f"{round(value, 2 - magnitude) if magnitude > 2 else value:,.{digits}f}"
+
+
+def markdown(rows):
+    """A table of dicts, column -> value; numbers to the right."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    numeric = [any(isinstance(row.get(column), int | float) for row in rows) for column in columns]
+    lines = [
+        "| " + " | ".join(columns) + " |",
+        "| " + " | ".join("---:" if right else "---" for right in numeric) + " |",
+    ]
+    lines += ["| " + " | ".join(text(row.get(column)) for column in columns) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def reached(bar, limit):
+    """Whether a bar's measurement reaches this limit of its; None where there is no such limit."""
+    if bar[limit] is None:
+        return None
+    return bar["measured"] <= bar[limit] if bar["better"] == "lower" else bar["measured"] >= bar[limit]
+
+
+def bar_row(bar):
+    """A row of the table of bars."""
+    row = {"bar": bar["name"]}
+    for name in ("must", "aim", "measured"):
+        sign = "" if name == "measured" else "≤ " if bar["better"] == "lower" else "≥ "
+        row[name] = "–" if bar[name] is None else sign + text(float(bar[name])) + bar["unit"]
+    row["result"] = "**miss**" if not reached(bar, "must") else "pass, aim reached" if reached(bar, "aim") else "pass"
+    return row
+
+
+def describe(machine, newest):
+    """Processor and versions, one paragraph."""
+    info = newest["machine_info"]
+    versions = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
+    processor = info["cpu"].get("brand_raw") or info["machine"]
+    return f"{machine}, {processor}, {info['cores']} cores; Python {info['python_version']}, {versions}. {newest['datetime'][:10]}."
+
+
+def page(machines):
+    """bench_results/README.md."""
+    parts = [
+        "# Results\n\nWritten by `python benchmarks/report.py` from the files in this folder. "
+        "How it was measured stands in `benchmarks/__init__.py`.\n"
+    ]
+    for machine, (newest, entries) in reversed(machines.items()):
+        parts.append(f"# {describe(machine, newest)}\n")
+        for name, rows in tables(entries).items():
+            title, caption = TITLES.get(name, (name.capitalize(), ""))
+            parts.append(f"## {title}\n\n" + (f"{caption}\n\n" if caption else "") + markdown(rows))
+        promises = bars(entries)
+        if promises:
+            parts.append("## Bars\n\n" + markdown([bar_row(bar) for bar in promises]))
+    return "\n".join(parts)
+
+
+def fill(readme, machines):
+    """`readme` with its marked tables written anew from the machine measured last."""
+    if not machines:
+        return readme
+    machine, (newest, entries) = list(machines.items())[-1]
+    found = tables(entries)
+
+    def table(match):
+        rows = found.get(match[2])
+        if rows is None:
+            return match[0]
+        return f"{match[1]}{markdown(rows)}\n{describe(machine, newest)}\n{match[3]}"
+
+    return MARKED.sub(table, readme)
+
+
+# --- picture ----------------------------------------------------------------------------------------------------------
+
+
+def draw(entries, path):
+    """The training table as bars: speed of each side, scikit-learn = 1, on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    contests = [
+        (entry["extra_info"]["row"]["workload"], entry["extra_info"]["seconds"])
+        for entry in entries.values()
+        if entry["extra_info"].get("table") == "training" and "JAX" in entry["extra_info"]["seconds"]
+    ]
+    if not contests:
+        return False
+    sides = [side for side in SIDES if any(side in seconds for _, seconds in contests)]
+    style = {"svg.hashsalt": "fastmlp", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    with pyplot.rc_context(style):
+        figure, axes = pyplot.subplots(
+            figsize=(7.2, 0.9 + 0.17 * len(contests) * (len(sides) + 1)), layout="constrained"
+        )
+        for number, side in enumerate(sides):
+            places, speeds = [], []
+            for contest, (_, seconds) in enumerate(contests):
+                if side in seconds:
+                    places.append(contest * (len(sides) + 1) + number)
+                    speeds.append(min(seconds["scikit-learn"]) / min(seconds[side]))
+            axes.barh(places, speeds, height=0.92, color=SIDES[side], label=side)
+            for place, speed in zip(places, speeds):
+                weight = "bold" if side == "fastmlp" else "normal"
+                axes.annotate(
+                    f"{text(speed)}×",
+                    (speed, place),
+                    (3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7.5,
+                    weight=weight,
+                )
+        axes.set_yticks(
+            [i * (len(sides) + 1) + (len(sides) - 1) / 2 for i in range(len(contests))], [name for name, _ in contests]
+        )
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
+        axes.set_xlabel("rows trained per second, scikit-learn = 1 (float32, two threads)")
+        axes.legend(loc="lower right", frameon=False)
+        figure.savefig(path, metadata={"Date": None}, facecolor="white")
+        pyplot.close(figure)
+    return True
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def write(machines):
+    """All that is generated."""
+    (RESULTS / "README.md").write_text(page(machines), encoding="utf8")
+    readme = ROOT / "README.md"
+    readme.write_text(fill(readme.read_text(encoding="utf8"), machines), encoding="utf8")
+    newest_entries = list(machines.values())[-1][1]
+    if draw(newest_entries, RESULTS / PICTURE):
+        print(f"wrote {RESULTS / PICTURE}")
+    print(f"wrote {RESULTS / 'README.md'} and the tables of {readme}")
+
+
+def check(machines):
+    """Print each bar of the machine measured last; the number of misses."""
+    rows = [bar_row(bar) for bar in bars(list(machines.values())[-1][1])]
+    widths = {column: max(len(row[column]) for row in rows) for column in rows[0]} if rows else {}
+    for row in rows:
+        print("  ".join(f"{row[column]:<{width}}" for column, width in widths.items()).rstrip())
+    misses = sum("miss" in row["result"] for row in rows)
+    print(f"{len(rows)} bars, {misses} missed")
+    return misses
+
+
+def main():
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="list each bar and whether it is reached")
+    arguments = parser.parse_args()
+    machines = load(RESULTS)
+    if not machines:
+        print(f"no results in {RESULTS}: run `pytest benchmarks` first", file=sys.stderr)
+        return 2
+    if arguments.check:
+        return 1 if check(machines) else 0
+    write(machines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""fastmlp: multi-layer perceptrons with scikit-learn's interface, trained by fused Numba kernels.
+
+>>> from fastmlp import MLPClassifier, MLPRegressor
+
+The estimators load scikit-learn and Numba when they are first named; ``import fastmlp`` alone loads neither.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier, MLPRegressor
+
+__version__ = "0.1.0"
+__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the estimators at their first use (PEP 562)."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

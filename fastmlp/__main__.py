@@ -1,0 +1,147 @@
+"""The command line: `fastmlp demo`, `fastmlp info`, `fastmlp warmup`; `python -m fastmlp` is the same.
+
+Nothing heavy is imported before the arguments are read.
+"""
+
+import argparse
+import importlib.metadata
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+
+PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn")
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        if answer:
+            return answer
+    return platform.processor() or platform.machine()
+
+
+def cache_folder() -> str:
+    """Where the machine code of the package's functions is kept between processes."""
+    from .machine.jit import PackageCache
+
+    try:
+        return str(PackageCache(cache_folder).cache_path)
+    except RuntimeError:
+        return "nowhere: no folder can be written"
+
+
+def facts() -> list[tuple[str, str]]:
+    """What `fastmlp info` prints."""
+    import numpy as np
+
+    from . import __version__
+    from .machine.simd import REGISTERS, lanes_of_dtype
+    from .machine.team import available_cores
+
+    lanes = " or ".join(f"{lanes_of_dtype(np.dtype(name))} {name}" for name in ("float32", "float64"))
+    return [
+        ("fastmlp", __version__),
+        ("Python", platform.python_version()),
+        *((package, importlib.metadata.version(package)) for package in PACKAGES),
+        ("processor", f"{processor()} ({platform.machine()})"),
+        ("vectors", f"{REGISTERS.count} registers of {REGISTERS.bits} bits: {lanes} lanes"),
+        ("threads", str(available_cores())),
+        ("cache", cache_folder()),
+    ]
+
+
+def info(arguments: argparse.Namespace) -> None:
+    """Print versions, processor, vector width, threads and cache folder."""
+    for name, value in facts():
+        print(f"{name:<13} {value}")
+
+
+def warm_up(dtype: str) -> float:
+    """Seconds until classifier and regressor have fitted, gone on fitting and predicted in `dtype`."""
+    import numpy as np
+
+    from . import MLPClassifier, MLPRegressor
+
+    random = np.random.default_rng(0)
+    X, y = random.random((32, 4)).astype(dtype), np.arange(32) % 3
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one epoch does not converge
+        for estimator_class in (MLPClassifier, MLPRegressor):
+            estimator = estimator_class(hidden_layer_sizes=(4,), max_iter=1, random_state=0, dtype=dtype)
+            estimator.fit(X, y).partial_fit(X, y).predict(X)
+    return time.perf_counter() - start
+
+
+def warmup(arguments: argparse.Namespace) -> None:
+    """Compile every kernel in both precisions, or load what the cache holds."""
+    for dtype in ("float32", "float64"):
+        print(f"{dtype} ...", end=" ", flush=True)
+        print(f"{warm_up(dtype):.1f} s", flush=True)
+    print(f"cached at {cache_folder()}")
+
+
+def demo(arguments: argparse.Namespace) -> None:
+    """Run the demo of that name."""
+    from .demo import DEMOS
+
+    DEMOS[arguments.name](arguments, cache_folder())
+
+
+def positive(text: str) -> int:
+    """An integer from 1 up, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more; got {number}")
+    return number
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command line."""
+    from .demo import DEMOS
+
+    top = argparse.ArgumentParser(prog="fastmlp", description="scikit-learn's MLP, trained by fused Numba kernels.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    about = {"demo": demo, "info": info, "warmup": warmup}
+    rooms = {}
+    for name, function in about.items():
+        text = (function.__doc__ or "").strip()
+        rooms[name] = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
+        rooms[name].set_defaults(function=function)
+    names = "; ".join(f"{name}: {function.__doc__}" for name, function in DEMOS.items())
+    rooms["demo"].add_argument("name", nargs="?", choices=list(DEMOS), default="digits", help=names)
+    rooms["demo"].add_argument("--mnist", metavar="FOLDER", help="the four idx files of MNIST, gzipped or not")
+    rooms["demo"].add_argument("--epochs", metavar="N", type=positive, default=200, help="at most (default: 200)")
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command in `words` (the process's own without it) and return the exit status."""
+    from .demo import DataError, Interrupted
+
+    arguments = parser().parse_args(words)
+    try:
+        arguments.function(arguments)
+    except DataError as error:
+        print(f"fastmlp: error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Interrupted):
+        print("fastmlp: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

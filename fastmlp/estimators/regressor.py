@@ -1,0 +1,264 @@
+"""Regression: one or several real targets, R² for early stopping."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
+from ..network import Session
+
+OUTPUT_ACTIVATION = {"squared_error": "identity", "poisson": "exp"}
+
+
+class MLPRegressor(RegressorMixin, Perceptron):
+    """Multi-layer perceptron regressor, a drop-in replacement of scikit-learn's.
+
+    It minimizes half the mean squared error, or half the Poisson deviance with an exponential output, for one target or
+    several.
+
+    Parameters
+    ----------
+    loss : {'squared_error', 'poisson'}, default='squared_error'
+        (ŷ - y)² / 2, averaged over targets; or y log(y / ŷ) - y + ŷ with ŷ = exp(z), summed over targets, for y ≥ 0.
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer, from the input to the output. An empty tuple gives a linear model.
+    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
+        f(z) of the hidden layers: z, 1 / (1 + exp(-z)), tanh(z), or max(0, z).
+    solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
+        Adam or gradient descent with momentum, both in minibatches; or SciPy's L-BFGS over all rows at once, good for
+        small data.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt.
+    batch_size : int or 'auto', default='auto'
+        Rows per optimizer step; 'auto' is min(200, n_samples). The last batch of an epoch may be smaller.
+    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        Schedule for ``solver='sgd'``. 'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
+        'adaptive': divided by 5 whenever training would otherwise stop for lack of improvement, down to 1e-6.
+    learning_rate_init : float, default=0.001
+        Learning rate of the first epoch, for 'sgd' and 'adam'.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int, default=200
+        Most epochs ('sgd', 'adam') or iterations ('lbfgs').
+    shuffle : bool, default=True
+        Draw a new order of the rows before each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Source of the initial weights, the validation split and the order of rows. The stream is scikit-learn's: in
+        float64 the same seed gives the same model, up to rounding.
+    tol : float, default=1e-4
+        Least improvement of the training loss (or the validation score) that counts; for 'lbfgs', the greatest
+        component of the gradient at which to stop.
+    verbose : bool, default=False
+        Print a line per epoch.
+    warm_start : bool, default=False
+        Start ``fit`` from the present weights, with a new optimizer, instead of drawing weights anew.
+    momentum : float, default=0.9
+        Momentum of 'sgd', from 0 to 1.
+    nesterovs_momentum : bool, default=True
+        Use Nesterov's form of momentum.
+    early_stopping : bool, default=False
+        Set ``validation_fraction`` of the rows aside, stop when R² on them no longer improves, and keep
+        the weights that were best. Not for 'lbfgs' and ``partial_fit``.
+    validation_fraction : float, default=0.1
+        Share of the rows to set aside.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of Adam's first and second moments, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to the square root of Adam's second moment.
+    n_iter_no_change : int or inf, default=10
+        Stop after more than this many consecutive epochs without improvement.
+    max_fun : int, default=15000
+        Most evaluations of the loss, for 'lbfgs'.
+    n_threads : int or None, default=None
+        Threads to compute with. None uses the cores that the process may use, fewer where the work is too small to
+        share. The result is the same to the bit for any number.
+    dtype : {'auto', 'float32', 'float64'}, default='auto'
+        Precision of weights and arithmetic. 'auto' follows X: float32 if X is float32, float64 otherwise.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of ndarrays of shapes (fan_in, fan_out) and (fan_out,)
+        The weights of each layer. They may be replaced or modified; predictions follow.
+    loss_ : float
+        Loss of the last epoch, penalty included.
+    best_loss_ : float or None
+        Least loss of all epochs; None with early stopping. For 'sgd' and 'adam', as are the next three.
+    loss_curve_ : list of float
+        Loss of each epoch, the mean over its batches, each at the weights before its update.
+    validation_scores_ : list of float or None
+        R² on the rows set aside, after each epoch; None without early stopping.
+    best_validation_score_ : float or None
+        The best of them; its weights are those of the model.
+    n_iter_ : int
+        Epochs or iterations of the latest ``fit``.
+    t_ : int
+        Rows seen in training, over all epochs.
+    n_layers_ : int
+        Layers, the input and the output among them.
+    n_outputs_ : int
+        Units of the last layer.
+    out_activation_ : str
+        'identity' for the squared error, 'exp' for the Poisson loss.
+    n_features_in_ : int
+        Columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are all strings.
+
+    See Also
+    --------
+    MLPClassifier : The same for labels.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015, arXiv:1412.6980.
+    .. [2] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+       AISTATS 2010: the initial weights.
+    .. [3] I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and momentum in deep
+       learning", ICML 2013: Nesterov's momentum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmlp import MLPRegressor
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> y = np.sin(3 * X[:, 0])
+    >>> regressor = MLPRegressor(solver="lbfgs", activation="tanh", random_state=0, max_iter=500).fit(X, y)
+    >>> regressor.score(X, y) > 0.99
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **Perceptron._parameter_constraints,
+        "loss": [StrOptions(set(OUTPUT_ACTIVATION))],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        dtype="auto",
+    ):
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.n_threads = n_threads
+        self.dtype = dtype
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
+        """Train one more epoch on the given rows; optimizer and weights go on where they were.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As `fit`; also with ``early_stopping=True`` and after ``drop_optimizer_state()``.
+        """
+        with unchanged_on_error(self):
+            self._fit(X, y, sample_weight, incremental=True)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,), or (n_samples, n_outputs) for several targets
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
+        """Check X and y as scikit-learn does; targets become a matrix of X's dtype."""
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=dtype, order="C", reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        matrix = np.ascontiguousarray(y.reshape(len(y), -1), dtype=X.dtype)
+        return X, Targets(matrix, matrix.shape[1], OUTPUT_ACTIVATION[self.loss])
+
+    def _validation_score(self, data: TrainingData) -> Callable[[Session], float]:
+        """R² on the validation rows; NaN where a prediction is not finite."""
+        rows = data.validation_rows
+        assert rows is not None
+        truth = data.targets.values[rows]
+        weights = None if data.sample_weight is None else data.sample_weight[rows]
+
+        def score(session: Session) -> float:
+            predicted = session.predict(rows)
+            if not np.isfinite(predicted).all():
+                return float("nan")
+            return float(r2_score(truth, predicted, sample_weight=weights))
+
+        return score
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,235 @@
+"""Where everything lies in memory. Only this file and the kernels know; above them, weights are ordinary arrays.
+
+A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l units below to n_(l+1) units above.
+
+* Rows of outputs A and of deltas D, one pair per level, are padded to whole cache lines. Column n_l of every output row
+  is 1, so that the bias is one more weight in the update.
+* Weights W of a layer, of shape (n_l + 1, n_(l+1)) with the bias as last row, lie in panels: the vectors of a row are cut
+  into runs of three (or two, where that leaves no single one over), and a panel holds its run of all rows, one after the
+  other. Moments and gradients lie as the weights do. A tile is then contiguous, cheap for the TLB and easy to prefetch.
+* The transposed copy of the weights without bias (layers 1 ...) lies in panels likewise, for the backward pass.
+
+All offsets count numbers, not bytes.
+"""
+
+import mmap
+from typing import NamedTuple
+
+import numpy as np
+
+from .machine.jit import inlined
+from .machine.simd import lanes_of_dtype
+from .machine.tile import TALLEST_POSSIBLE, TILE_ROWS, TILE_VECTORS, tallest
+
+LINE = 64  # bytes of a cache line
+PAGE = 4096
+# Rows of a batch that pass through the network together. A larger batch goes chunk by chunk and sums its gradient.
+CHUNK = 512
+# A stretch of k in one tile: a panel of the right side, three vectors wide, then fits the second-level cache.
+DEPTH = 1024
+# The last block of an update holds the bias; it may be one row taller than a tile where the registers allow.
+SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
+
+
+class Layout(NamedTuple):
+    """Offsets of the levels and layers; every field an int64 array, one number per level (L + 1) or layer (L)."""
+
+    units: np.ndarray
+    rows_at: np.ndarray
+    stride: np.ndarray
+    weights_at: np.ndarray
+    transposed_at: np.ndarray
+    blocks_at: np.ndarray
+
+
+class Buffers(NamedTuple):
+    """What a step reads and writes; every field a flat array of the network's dtype, aligned to cache lines.
+
+    weights, first, second : parameters and the optimizer's state, in panels
+    transposed : the transposed copy, in panels
+    gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk
+    outputs, deltas : rows of every level, for one chunk. `deltas` holds the slopes first, the deltas later
+    losses : the loss of each row of the chunk
+    penalties : the sum of squares of each block of weights, in float64
+    scratch : room for each member's products in the backward pass
+    zeros : where a tile starts that starts from nothing
+    """
+
+    weights: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    transposed: np.ndarray
+    gradient: np.ndarray
+    outputs: np.ndarray
+    deltas: np.ndarray
+    losses: np.ndarray
+    penalties: np.ndarray
+    scratch: np.ndarray
+    zeros: np.ndarray
+
+
+class Data(NamedTuple):
+    """What a session works on; arrays that do not apply are empty.
+
+    inputs : (n_rows * n_features,) flat; order : indices of rows; codes : class of each row
+    targets : (n_rows * n_outputs,) flat; sample_weight : (n_rows,)
+    predictions : (rows to predict * n_outputs,) flat
+    """
+
+    inputs: np.ndarray
+    order: np.ndarray
+    codes: np.ndarray
+    targets: np.ndarray
+    sample_weight: np.ndarray
+    predictions: np.ndarray
+
+
+class Span(NamedTuple):
+    """What a member owns in phase 1: rows first ... stop - 1 of a chunk whose row 0 is at position `at` of the order.
+
+    rows : rows of the chunk; last : positions of the order; scratch : the member's own place in the scratch
+    """
+
+    at: int
+    first: int
+    stop: int
+    rows: int
+    last: int
+    scratch: int
+
+
+class Blocks(NamedTuple):
+    """What a member owns in phase 2: blocks first ... stop - 1 of a layer's weights.
+
+    rows : rows of the chunk; begun : whether `gradient` holds the sum over earlier chunks
+    tile : the member's own place in `gradient`, or -1 where the gradient lies there whole
+    """
+
+    first: int
+    stop: int
+    rows: int
+    begun: bool
+    tile: int
+
+
+def round_up(number, multiple):
+    """The smallest multiple that is not smaller."""
+    return -(-number // multiple) * multiple
+
+
+def aligned(size, dtype):
+    """A zeroed array of `size` numbers on a cache line's boundary; on huge pages where the system has them."""
+    count = size * np.dtype(dtype).itemsize
+    if count >= 1 << 20 and hasattr(mmap, "MADV_HUGEPAGE"):
+        memory = mmap.mmap(-1, round_up(count, 1 << 21))
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(memory, dtype, size)
+    memory = np.zeros(count + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + count].view(dtype)
+
+
+def panel(vectors, vector):
+    """(first vector, number of vectors) of the panel that holds `vector` of a row of `vectors`."""
+    panels = (vectors + TILE_VECTORS - 1) // TILE_VECTORS
+    full = max(0, vectors - (TILE_VECTORS - 1) * (TILE_VECTORS * panels - vectors))
+    if vector < full:
+        return vector // TILE_VECTORS * TILE_VECTORS, TILE_VECTORS
+    narrow = min(TILE_VECTORS - 1, vectors)
+    return full + (vector - full) // narrow * narrow, narrow
+
+
+panel_of = inlined(panel)
+
+
+def block_counts(units):
+    """Blocks of rows of the weights of each layer, bias included."""
+    return np.array([block_count(below) for below in units[:-1]], np.int64)
+
+
+def block_count(units):
+    """Blocks of rows of the weights of a layer with that many units below, bias included."""
+    return (units - SLACK) // TILE_ROWS + 1
+
+
+blocks_of = inlined(block_count)
+
+
+@inlined
+def block_rows(units, block):
+    """Rows of one block: TILE_ROWS, or what is left for the last one."""
+    return TILE_ROWS if block < blocks_of(units) - 1 else units + 1 - block * TILE_ROWS
+
+
+def plan(units, dtype, rows):
+    """Layout of a network and the sizes of its buffers, for chunks of `rows` rows.
+
+    Returns
+    -------
+    layout : Layout
+    sizes : dict of the numbers of `weights`, `transposed`, `outputs` and `blocks`
+    """
+    itemsize = np.dtype(dtype).itemsize
+    lanes = lanes_of_dtype(np.dtype(dtype))
+    line = LINE // itemsize
+    units = np.asarray(units, np.int64)
+    stride = round_up(units + 1, line)
+    stride[stride * itemsize % (PAGE // 4) == 0] += line  # rows a page apart share one set of the cache
+    widths = round_up(units, lanes)
+    weights = (units[:-1] + 1) * widths[1:]
+    transposed = widths[:-1] * widths[1:]
+    transposed[0] = 0
+
+    def offsets(sizes):
+        return np.concatenate([[0], np.cumsum(round_up(sizes, line))])
+
+    rows_at, weights_at, transposed_at = offsets(rows * stride), offsets(weights), offsets(transposed)
+    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units))])
+    layout = Layout(units, rows_at[:-1], stride, weights_at[:-1], transposed_at[:-1], blocks_at[:-1])
+    margin = TILE_VECTORS * lanes
+    ends = {"outputs": rows_at, "weights": weights_at, "transposed": transposed_at, "blocks": blocks_at}
+    return layout, {name: int(end[-1]) + margin for name, end in ends.items()}
+
+
+def shares(units, dtype, members):
+    """Which blocks of each layer each member updates: member m owns blocks [m, layer] to [m + 1, layer] - 1.
+
+    The members' shares of the whole network's work are equal within a block; no result depends on them.
+    """
+    lanes = lanes_of_dtype(np.dtype(dtype))
+    counts = block_counts(units)
+    costs = np.array([-(-above // lanes) for above in units[1:]])
+    ends = np.cumsum(counts * costs)
+    goals = ends[-1] * np.arange(members + 1) / members
+    return np.clip(np.rint((goals[:, None] - (ends - counts * costs)) / costs), 0, counts).astype(np.int64)
+
+
+def _panels(width, lanes):
+    """Column ranges of the panels of a matrix of `width` columns."""
+    vectors = -(-width // lanes)
+    first = 0
+    while first < vectors:
+        count = panel(vectors, first)[1]
+        yield first * lanes, (first + count) * lanes
+        first += count
+
+
+def pack(matrix, target, at):
+    """Write a matrix into panels from `target[at]` on, zeros in its padding."""
+    lanes = lanes_of_dtype(target.dtype)
+    for first, stop in _panels(matrix.shape[1], lanes):
+        block = target[at : at + len(matrix) * (stop - first)].reshape(len(matrix), stop - first)
+        columns = matrix[:, first:stop]
+        block[:, : columns.shape[1]] = columns
+        block[:, columns.shape[1] :] = 0
+        at += block.size
+
+
+def unpack(source, at, matrix):
+    """Read a matrix from panels."""
+    lanes = lanes_of_dtype(source.dtype)
+    for first, stop in _panels(matrix.shape[1], lanes):
+        block = source[at : at + len(matrix) * (stop - first)].reshape(len(matrix), stop - first)
+        columns = matrix[:, first:stop]
+        columns[...] = block[:, : columns.shape[1]]
+        at += block.size

@@ -1,0 +1,115 @@
+"""Numba's options, in one place, and a disk cache that never stands in the way.
+
+`inlined` marks everything beneath an entry function: words, kernels, phases. `entry` marks the few functions that Python
+calls; only they are cached, and all that they call lives inside them.
+"""
+
+import hashlib
+import os
+import pathlib
+
+import llvmlite
+import numba
+from numba import njit
+from numba.core import caching
+
+# Training must still see a NaN, so neither "nnan" nor "ninf"; and no "reassoc": the order of summation is ours.
+FASTMATH = {"contract", "nsz", "arcp"}
+OPTIONS = {
+    "nogil": True,
+    "fastmath": FASTMATH,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "_nrt": False,
+    "no_cfunc_wrapper": True,
+}
+
+
+def _digest():
+    """Digest of all sources of the package and of the compiler's versions: the cache's measure of freshness."""
+    root = pathlib.Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+DIGEST = _digest()
+
+
+class _PackageLocator:
+    """Where a cached function lies; fresh as long as no source of the package has changed."""
+
+    def get_source_stamp(self):
+        return DIGEST
+
+    def get_disambiguator(self):
+        return DIGEST
+
+    @classmethod
+    def from_function(cls, function, file):
+        locator = super().from_function(function, file)
+        # An empty XDG_CACHE_HOME sends Numba's cache into the working directory.
+        return locator if locator and os.path.isabs(locator.get_cache_path()) else None
+
+
+class _PackageCacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [
+        type(f"Package{locator.__name__}", (_PackageLocator, locator), {})
+        for locator in (
+            caching.UserProvidedCacheLocator,
+            caching.InTreeCacheLocator,
+            caching.UserWideCacheLocator,
+        )
+    ]
+
+
+class PackageCache(caching.FunctionCache):
+    """Numba's disk cache of one function; whatever goes wrong with it, the answer is to compile.
+
+    Stock `cache=True` notices edits only in the function's own file, fails for ever on a truncated file and raises at
+    import where no directory can be written.
+    """
+
+    _impl_class = _PackageCacheImpl
+
+    def load_overload(self, sig, target_context):
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:
+            return None
+        return found if found is not None and tuple(found.signature.args) == tuple(sig) else None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception:  # a truncated index, a full disk: start over once, else run uncached
+            try:
+                self.flush()
+                super().save_overload(sig, data)
+            except Exception:
+                self.disable()
+
+
+def inlined(function):
+    """Compile `function` into whatever calls it."""
+    return njit(no_cpython_wrapper=True, forceinline=True, **OPTIONS)(function)
+
+
+def entry(function):
+    """Compile `function` for Python to call, and keep the machine code on disk."""
+    dispatcher = njit(**OPTIONS)(function)
+    try:
+        dispatcher._cache = PackageCache(function)
+    except RuntimeError:  # no directory can be written: compile in every process
+        pass
+    return dispatcher
+
+
+def compiled(dispatcher, *arguments):
+    """The machine code of an entry function for arguments of these types, to be called without any further look at them."""
+    kinds = tuple(numba.typeof(argument) for argument in arguments)
+    if kinds not in dispatcher.overloads:
+        dispatcher.compile(kinds)
+    return dispatcher.overloads[kinds].entry_point

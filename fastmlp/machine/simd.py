@@ -1,0 +1,456 @@
+"""A SIMD vector as a Numba type, so that a word reads as mathematics: `return maximum(z, 0)`.
+
+A `Vector` holds as many numbers as one register of the host: 16 float32 with AVX-512, 8 with AVX2, 4 elsewhere. Arithmetic,
+comparisons and the functions below work lane by lane; a plain number beside a vector is spread over its lanes and takes
+its dtype, so float32 code holds no float64. A comparison gives a `Mask`, for `where`. Integer vectors (`bits_of`,
+`integer_of`) have the operators `+ - * & | ^ << >>` (shifts are logical) and serve exp, log and random bits.
+
+NaN comes through every function here: `maximum` and `minimum` compare and select, since LLVM's `maxnum` drops it.
+"""
+
+import operator
+from typing import NamedTuple
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+from numba.core.imputils import lower_builtin, lower_cast
+from numba.core.typeconv import Conversion
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, models, register_model
+
+from .jit import FASTMATH
+
+
+class Registers(NamedTuple):
+    """The vector registers of a processor: their width in bits and their number."""
+
+    bits: int
+    count: int
+
+
+def registers(features):
+    """Vector registers, by the LLVM features in use (an iterable of names such as "avx2")."""
+    features = set(features)
+    if "avx512f" in features:
+        return Registers(512, 32)
+    if "avx2" in features:
+        return Registers(256, 16)
+    return Registers(128, 32 if "neon" in features else 16)
+
+
+# NUMBA_CPU_FEATURES decides first (empty for NUMBA_CPU_NAME=generic), the host's features second: as in Numba itself.
+FEATURES = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+REGISTERS = registers(feature[1:] for feature in FEATURES.split(",") if feature.startswith("+"))
+FLAGS = tuple(sorted(FASTMATH))
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+class Vector(types.Type):
+    """Numba type of one register of float32, float64, int32 or int64 lanes."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.lanes = REGISTERS.bits // dtype.bitwidth
+        super().__init__(name=f"Vector({self.lanes} x {dtype})")
+
+    @property
+    def real(self):
+        return isinstance(self.dtype, types.Float)
+
+    @property
+    def llvm(self):
+        return ir.VectorType(_scalar(self.dtype), self.lanes)
+
+    def can_convert_from(self, typing_context, other):
+        return Conversion.safe if isinstance(other, types.Number) else None
+
+
+class Mask(types.Type):
+    """Numba type of what a comparison of two vectors gives: one bit a lane. `dtype` is that of the compared vectors."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.lanes = REGISTERS.bits // dtype.bitwidth
+        super().__init__(name=f"Mask({self.lanes} x {dtype})")
+
+
+def _scalar(dtype):
+    if dtype == types.float32:
+        return ir.FloatType()
+    return ir.DoubleType() if dtype == types.float64 else ir.IntType(dtype.bitwidth)
+
+
+VECTORS = {dtype: Vector(dtype) for dtype in (types.float32, types.float64, types.int32, types.int64)}
+INTEGER = {types.float32: types.int32, types.float64: types.int64}
+REAL = {integer: real for real, integer in INTEGER.items()}
+
+
+def lanes_of_dtype(dtype):
+    """Lanes of a vector of `dtype` (a NumPy dtype)."""
+    return REGISTERS.bits // (8 * dtype.itemsize)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, vector.llvm)
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, mask):
+        super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
+
+
+# --- pieces of LLVM ---------------------------------------------------------------------------------------------------
+
+
+def constant(vector, value):
+    """`value` in every lane of `vector`."""
+    return ir.Constant(vector.llvm, [value] * vector.lanes)
+
+
+def spread(builder, value, lanes):
+    """A scalar in every lane."""
+    start = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    start = builder.insert_element(start, value, ir.Constant(I32, 0))
+    return builder.shuffle_vector(start, start, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+
+def pick(builder, x, y, lanes):
+    """The lanes named by `lanes` from `x` followed by `y`."""
+    return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
+
+
+def call(builder, name, result, *values):
+    """Call LLVM's intrinsic `name`, all of whose arguments have the type of its result."""
+    kind = ir.FunctionType(result, [v.type for v in values])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values, fastmath=FLAGS)
+
+
+def suffix(vector):
+    return f"v{vector.lanes}f{vector.dtype.bitwidth}"
+
+
+def address(context, builder, array, value, offset):
+    """Address of `array.flat[offset]`."""
+    return builder.gep(context.make_array(array)(context, builder, value).data, [offset])
+
+
+def load_vector(builder, pointer, llvm, bits):
+    value = builder.load(builder.bitcast(pointer, llvm.as_pointer()))
+    value.align = bits // 8
+    return value
+
+
+def store_vector(builder, value, pointer, bits):
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = bits // 8
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+
+@lower_cast(types.Number, Vector)
+def _number_to_vector(context, builder, number, vector, value):
+    return spread(builder, context.cast(builder, value, number, vector.dtype), vector.lanes)
+
+
+def _lanewise(function, arity, emit, result=lambda vector: vector):
+    """Teach Numba `function` of `arity` vectors; numbers beside a vector become vectors."""
+
+    @infer_global(function)
+    class _Template(AbstractTemplate):
+        def generic(self, args, kws):
+            vector = next((a for a in args if isinstance(a, Vector)), None)
+            if len(args) == arity and vector and all(a == vector or isinstance(a, types.Number) for a in args):
+                return signature(result(vector), *[vector] * arity)
+
+    @lower_builtin(function, *[Vector] * arity)
+    def _lower(context, builder, sig, values):
+        return emit(builder, sig.args[0], *values)
+
+
+def _arithmetic(real, integer=None):
+    def emit(builder, vector, *values):
+        if vector.real:
+            return getattr(builder, real)(*values, flags=FLAGS)
+        return getattr(builder, integer)(*values)
+
+    return emit
+
+
+def _comparison(symbol):
+    def emit(builder, vector, x, y):
+        if not vector.real:
+            return builder.icmp_signed(symbol, x, y)
+        return (builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered)(symbol, x, y)
+
+    return emit
+
+
+for _operator, _real, _integer in (
+    (operator.add, "fadd", "add"),
+    (operator.sub, "fsub", "sub"),
+    (operator.mul, "fmul", "mul"),
+    (operator.truediv, "fdiv", None),
+):
+    _lanewise(_operator, 2, _arithmetic(_real, _integer))
+_lanewise(operator.neg, 1, _arithmetic("fneg", "neg"))
+for _operator, _name in (
+    (operator.and_, "and_"),
+    (operator.or_, "or_"),
+    (operator.xor, "xor"),
+    (operator.lshift, "shl"),
+    (operator.rshift, "lshr"),
+):
+    _lanewise(_operator, 2, lambda builder, vector, x, y, name=_name: getattr(builder, name)(x, y))
+for _operator, _symbol in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+    (operator.ne, "!="),
+):
+    _lanewise(_operator, 2, _comparison(_symbol), lambda vector: Mask(vector.dtype))
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
+
+
+def _select(symbol):
+    def emit(builder, vector, x, y):
+        return builder.select(_comparison(symbol)(builder, vector, x, y), y, x)
+
+    return emit
+
+
+def _intrinsic(name):
+    def emit(builder, vector, *values):
+        return call(builder, f"llvm.{name}.{suffix(vector)}", vector.llvm, *values)
+
+    return emit
+
+
+def maximum(x, y):
+    """The larger of `x` and `y`; a NaN in `x` stays."""
+
+
+def minimum(x, y):
+    """The smaller of `x` and `y`; a NaN in `x` stays."""
+
+
+def sqrt(x):
+    """Square root, correctly rounded."""
+
+
+def absolute(x):
+    """|x|."""
+
+
+def rint(x):
+    """The nearest whole number, halves to even."""
+
+
+def fma(x, y, z):
+    """x y + z, rounded once where the processor can (LLVM's `fmuladd`)."""
+
+
+def copysign(x, y):
+    """|x| with the sign of `y`."""
+
+
+for _word, _arity, _emit in (
+    (maximum, 2, _select("<")),
+    (minimum, 2, _select(">")),
+    (sqrt, 1, _intrinsic("sqrt")),
+    (absolute, 1, _intrinsic("fabs")),
+    (rint, 1, _intrinsic("rint")),
+    (fma, 3, _intrinsic("fmuladd")),
+    (copysign, 2, _intrinsic("copysign")),
+):
+    _lanewise(_word, _arity, _emit)
+
+
+def where(mask, x, y):
+    """`x` where the mask is set, else `y`; one of the two may be a number."""
+
+
+@infer_global(where)
+class _WhereTemplate(AbstractTemplate):
+    def generic(self, args, kws):
+        mask, *values = args
+        vector = next((v for v in values if isinstance(v, Vector)), None)
+        if isinstance(mask, Mask) and vector:
+            return signature(vector, mask, vector, vector)
+
+
+@lower_builtin(where, Mask, Vector, Vector)
+def _lower_where(context, builder, sig, values):
+    return builder.select(*values)
+
+
+@intrinsic
+def full_like(typing_context, vector, number):
+    """A vector like `vector`, full of `number`."""
+
+    def emit(context, builder, sig, values):
+        return spread(builder, context.cast(builder, values[1], number, vector.dtype), vector.lanes)
+
+    return vector(vector, number), emit
+
+
+@intrinsic
+def bits_of(typing_context, x):
+    """The bits of a real vector, as integers."""
+    integer = VECTORS[INTEGER[x.dtype]]
+    return integer(x), lambda context, builder, sig, values: builder.bitcast(values[0], integer.llvm)
+
+
+@intrinsic
+def real_of_bits(typing_context, n):
+    """The real vector with these bits."""
+    real = VECTORS[REAL[n.dtype]]
+    return real(n), lambda context, builder, sig, values: builder.bitcast(values[0], real.llvm)
+
+
+@intrinsic
+def integer_of(typing_context, x):
+    """A real vector of whole numbers (below 2^31, or 2^63), as integers."""
+    integer = VECTORS[INTEGER[x.dtype]]
+    return integer(x), lambda context, builder, sig, values: builder.fptosi(values[0], integer.llvm)
+
+
+@intrinsic
+def real_of(typing_context, n):
+    """An integer vector, as real numbers."""
+    real = VECTORS[REAL[n.dtype]]
+    return real(n), lambda context, builder, sig, values: builder.sitofp(values[0], real.llvm)
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def lanes_of(typing_context, array):
+    """Lanes of a vector of the array's dtype, a constant of the compiled code."""
+    lanes = VECTORS[array.dtype].lanes
+    return types.intp(array), lambda context, builder, sig, values: ir.Constant(I64, lanes)
+
+
+def _first(builder, lanes, count):
+    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, spread(builder, builder.trunc(count, I32), lanes))
+
+
+@intrinsic
+def first(typing_context, vector, count):
+    """Mask of the first `count` lanes of a vector like `vector`."""
+
+    def emit(context, builder, sig, values):
+        return _first(builder, vector.lanes, values[1])
+
+    return Mask(vector.dtype)(vector, types.intp), emit
+
+
+def _reduction(combine):
+    """Halve the vector until one lane is left: a fixed order, and faster than LLVM's own reductions."""
+
+    @intrinsic
+    def reduce(typing_context, x):
+        def emit(context, builder, sig, values):
+            value, lanes = values[0], x.lanes
+            while lanes > 1:
+                lanes //= 2
+                low, high = (pick(builder, value, value, range(at, at + lanes)) for at in (0, lanes))
+                value = combine(builder, x, low, high)
+            return builder.extract_element(value, ir.Constant(I32, 0))
+
+        return x.dtype(x), emit
+
+    return reduce
+
+
+total_of = _reduction(_arithmetic("fadd", "add"))
+largest_of = _reduction(_select("<"))
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def load(typing_context, array, offset):
+    """The vector at `array.flat[offset]`."""
+    vector = VECTORS[array.dtype]
+
+    def emit(context, builder, sig, values):
+        pointer = address(context, builder, array, *values)
+        return load_vector(builder, pointer, vector.llvm, array.dtype.bitwidth)
+
+    return vector(array, types.intp), emit
+
+
+@intrinsic
+def load_first(typing_context, array, offset, count):
+    """The first `count` lanes from `array.flat[offset]`, zeros after them; nothing beyond is read."""
+    vector = VECTORS[array.dtype]
+
+    def emit(context, builder, sig, values):
+        mask = _first(builder, vector.lanes, values[2])
+        pointer = builder.bitcast(address(context, builder, array, *values[:2]), vector.llvm.as_pointer())
+        kind = ir.FunctionType(vector.llvm, [pointer.type, I32, mask.type, vector.llvm])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{suffix(vector)}.p0")
+        return builder.call(function, [pointer, I32(array.dtype.bitwidth // 8), mask, constant(vector, 0.0)])
+
+    return vector(array, types.intp, types.intp), emit
+
+
+@intrinsic
+def store(typing_context, array, offset, vector):
+    """Write `vector` to `array.flat[offset]` and the lanes after it."""
+
+    def emit(context, builder, sig, values):
+        pointer = address(context, builder, array, *values[:2])
+        store_vector(builder, values[2], pointer, array.dtype.bitwidth)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), emit
+
+
+@intrinsic
+def prefetch(typing_context, array, offset):
+    """Ask for the cache line of `array.flat[offset]`; any offset will do."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+
+    def emit(context, builder, sig, values):
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        pointer = builder.bitcast(address(context, builder, array, *values), byte)
+        builder.call(function, [pointer] + [ir.Constant(I32, n) for n in (0, 3, 1)])  # read, keep close, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), emit
+
+
+@intrinsic
+def store_first(typing_context, array, offset, vector, count):
+    """Write the first `count` lanes of `vector` to `array.flat[offset]`; nothing beyond is written."""
+
+    def emit(context, builder, sig, values):
+        mask = _first(builder, vector.lanes, values[3])
+        pointer = builder.bitcast(address(context, builder, array, *values[:2]), vector.llvm.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [vector.llvm, pointer.type, I32, mask.type])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{suffix(vector)}.p0")
+        builder.call(function, [values[2], pointer, I32(array.dtype.bitwidth // 8), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), emit
+
+
+@intrinsic
+def epsilon_like(typing_context, vector):
+    """A vector like `vector`, full of the dtype's machine epsilon."""
+    value = 2.0 ** (-23 if vector.dtype == types.float32 else -52)
+    return vector(vector), lambda context, builder, sig, values: constant(vector, value)

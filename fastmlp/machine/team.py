@@ -1,0 +1,205 @@
+"""A team of threads that run `nogil` code side by side, the barrier where they meet, and the process's budget of cores.
+
+Ordinary Python threads need no runtime of OpenMP, TBB or Numba's own: nothing aborts on concurrent use, dies after a fork
+or goes missing in a virtual environment. The caller is member 0, so a team of one is a plain function call.
+"""
+
+import os
+import sys
+import threading
+
+import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_process_triple
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .jit import inlined
+from .simd import I32, address
+
+SPINS = 200  # then yield: pure spinning costs a factor of 80 where threads outnumber cores
+YIELDS = 20_000  # some ten milliseconds; then sleep: the leader is busy elsewhere
+NAP = 50  # microseconds
+ARRIVED, GENERATION = 0, 8  # places in `meeting`, a cache line apart
+MEETING_SIZE = 16
+
+# The instruction for a spinning loop by architecture: LLVM's intrinsic and its arguments.
+PAUSE = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "i686": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [I32(1)]),
+    "arm64": ("llvm.aarch64.hint", [I32(1)]),
+}
+# Symbols of the C library by platform: (yield the processor, sleep, argument for the nap).
+if sys.platform == "win32":
+    YIELD, SLEEP, NAP_ARGUMENT = "SwitchToThread", "Sleep", max(NAP // 1000, 1)
+else:
+    YIELD, SLEEP, NAP_ARGUMENT = "sched_yield", "usleep", NAP
+
+
+def _at(context, builder, sig, values):
+    return address(context, builder, sig.args[0], *values[:2])
+
+
+@intrinsic
+def atomic_add(typing_context, array, at, number):
+    """Add to `array[at]` as one indivisible act; returns what stood there before."""
+
+    def emit(context, builder, sig, values):
+        return builder.atomic_rmw("add", _at(context, builder, sig, values), values[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), emit
+
+
+@intrinsic
+def atomic_load(typing_context, array, at):
+    """`array[at]`, and all that its writer wrote before it."""
+
+    def emit(context, builder, sig, values):
+        return builder.load_atomic(_at(context, builder, sig, values), "acquire", 8)
+
+    return types.int64(array, types.intp), emit
+
+
+@intrinsic
+def atomic_store(typing_context, array, at, number):
+    """Write `array[at]` so that whoever sees it sees all that was written before."""
+
+    def emit(context, builder, sig, values):
+        builder.store_atomic(values[2], _at(context, builder, sig, values), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), emit
+
+
+@intrinsic
+def pause(typing_context):
+    """Tell the processor that this is a spinning loop; nothing on architectures without such an instruction."""
+
+    def emit(context, builder, sig, values):
+        architecture = get_process_triple().split("-")[0]
+        if architecture in PAUSE:
+            name, arguments = PAUSE[architecture]
+            kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+def _c_function(symbol, *arguments):
+    """An intrinsic that calls a function of the C library; declared by name, so that the code can be cached."""
+
+    @intrinsic
+    def function(typing_context):
+        def emit(context, builder, sig, values):
+            kind = ir.FunctionType(I32, [I32] * len(arguments))
+            builder.call(
+                cgutils.get_or_insert_function(builder.module, kind, symbol), [I32(argument) for argument in arguments]
+            )
+            return context.get_dummy_value()
+
+        return types.void(), emit
+
+    return function
+
+
+yield_processor = _c_function(YIELD)
+nap = _c_function(SLEEP, NAP_ARGUMENT)
+
+
+@inlined
+def meet(meeting, members):
+    """Wait until all members are here. What each wrote before is seen by all after."""
+    if members > 1:
+        generation = atomic_load(meeting, GENERATION)
+        if atomic_add(meeting, ARRIVED, 1) == members - 1:
+            atomic_store(meeting, ARRIVED, 0)
+            atomic_store(meeting, GENERATION, generation + 1)
+        else:
+            waited = 0
+            while atomic_load(meeting, GENERATION) == generation:
+                if waited < SPINS:
+                    pause()
+                elif waited < SPINS + YIELDS:
+                    yield_processor()
+                else:
+                    nap()
+                waited += 1
+
+
+class Team:
+    """Threads that live until `serve` returns in each.
+
+    Parameters
+    ----------
+    wanted : int
+        Size of the team, the caller included.
+    serve : callable(rank, team)
+        What ranks 1, 2, ... do, compiled beforehand; `team.members` and `team.meeting` tell how many there are and where.
+    """
+
+    def __init__(self, wanted, serve):
+        self.meeting = np.zeros(MEETING_SIZE, np.int64)
+        self.members = 1
+        self._complete = threading.Event()
+        self._threads = []
+        for rank in range(1, wanted):
+            thread = threading.Thread(target=self._run, args=(serve, rank), name=f"fastmlp-{rank}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads: the team is smaller
+                break
+            self._threads.append(thread)
+            self.members += 1
+        self._complete.set()
+
+    def _run(self, serve, rank):
+        self._complete.wait()
+        serve(rank, self)
+
+    def join(self):
+        """Wait for all threads to end."""
+        for thread in self._threads:
+            thread.join()
+
+
+def available_cores():
+    """Cores this process may use: affinity and container quota, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
+    from joblib import cpu_count  # here, since importing it takes longer than all of this floor
+
+    limits = [cpu_count()]
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0]
+        if value.isdecimal() and int(value) > 0:
+            limits.append(int(value))
+    return min(limits)
+
+
+class CoreBudget:
+    """The process's cores, shared by concurrent fits instead of multiplied by them."""
+
+    def __init__(self):
+        self._renew()
+
+    def _renew(self):
+        self._process, self._lock, self._taken = os.getpid(), threading.Lock(), 0
+
+    def take(self, wanted):
+        """Up to `wanted` free cores, at least one; give them back."""
+        if os.getpid() != self._process:  # a forked child: the lock may be held by a thread that is not here
+            self._renew()
+        with self._lock:
+            granted = max(1, min(wanted, available_cores() - self._taken))
+            self._taken += granted
+        return granted
+
+    def give_back(self, granted):
+        """Return what `take` granted (in the same process)."""
+        if os.getpid() == self._process:
+            with self._lock:
+                self._taken -= granted
+
+
+BUDGET = CoreBudget()

@@ -1,0 +1,178 @@
+"""The register tile: a block of accumulators that stays in registers while k runs.
+
+    out[i, j] = start[i, j] + sum over k of left[i, k] right[k, j]        i < rows, j < vectors * lanes
+
+Each number of `left` is spread over a vector; `right` is read in whole vectors. `left` has free strides along i and k, so
+the one tile serves X W (rows of X), delta W^T (rows of delta) and X^T delta (columns of X). `start` is read like `out`: a
+bias (row stride 0), zeros, or what an earlier stretch of k has left. Every element is a chain of fused multiply-adds in
+the order of k, whatever the shape of the tile: shapes, stretches and threads change no bit of a result.
+
+The accumulators, one row of `right` and (without AVX-512) one spread number must fit the register file: `tallest`. With
+8 x 3 vectors AVX-512 needs 27 of 32 registers and reaches the peak of two fused multiply-adds a cycle, AVX2 does so with
+4 x 3 (benchmarks/test_tiles.py). Each shape is one LLVM function, called through a table: the caller's registers and its
+compile time stay out of it.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .jit import inlined
+from .simd import I64, REGISTERS, VECTORS, address, call, constant, load_vector, pick, spread, store_vector, suffix
+
+TILE_VECTORS = 3
+TILE_ROWS = 8 if REGISTERS.count >= 32 else 4
+TALLEST_POSSIBLE = 16
+
+
+def tallest(vectors):
+    """Rows of the tallest tile of that many vectors whose accumulators fit the register file."""
+    return min((REGISTERS.count - 1) // vectors - 1, TALLEST_POSSIBLE)
+
+
+# Rows of the tiles that a pass cuts its rows into, by their vectors.
+TALL_ROWS = (0, 2 * TILE_ROWS, TILE_ROWS, TILE_ROWS)
+SHAPES = [(rows, vectors) for vectors in range(1, TILE_VECTORS + 1) for rows in range(1, tallest(vectors) + 1)]
+
+
+def _tile_function(module, rows, vectors, vector):
+    """LLVM function (left, left_row, left_k, right, right_k, depth, start, start_row, out, out_row) of one shape."""
+    real, bits = vector.llvm.element, vector.dtype.bitwidth
+    pointer = real.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer, I64, I64, pointer, I64, pointer, I64])
+    function = ir.Function(module, kind, f"fastmlp_tile_{rows}x{vectors}_{suffix(vector)}")
+    function.linkage = "linkonce_odr"
+    for attribute in ("noinline", "nounwind", "optsize"):  # optsize: no unrolling, which gains nothing
+        function.attributes.add(attribute)
+    left, left_row, left_k, right, right_k, depth, start, start_row, out, out_row = function.args
+
+    def at(builder, base, row_stride, i, j):
+        row = builder.gep(base, [builder.mul(row_stride, I64(i))])
+        return builder.gep(row, [I64(j * vector.lanes)])
+
+    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "k", "done"))
+    builder = ir.IRBuilder(entry)
+    shape = [(i, j) for i in range(rows) for j in range(vectors)]
+    initial = [load_vector(builder, at(builder, start, start_row, i, j), vector.llvm, bits) for i, j in shape]
+    # One pointer for every four rows, unrelated in the compiler's eyes: it would make them a chain of eight additions.
+    opaque = ir.InlineAsm(ir.FunctionType(pointer, [pointer]), "", "=r,0")
+    bases = [builder.call(opaque, [at(builder, left, left_row, i, 0)]) for i in range(0, rows, 4)]
+    within = [builder.mul(left_row, I64(i)) for i in range(4)]
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    remaining = builder.phi(I64)
+    columns, row = [builder.phi(pointer) for _ in bases], builder.phi(pointer)
+    sums = [builder.phi(vector.llvm) for _ in shape]
+    loaded = [load_vector(builder, builder.gep(row, [I64(j * vector.lanes)]), vector.llvm, bits) for j in range(vectors)]
+    numbers = [builder.load(builder.gep(columns[i // 4], [within[i % 4]])) for i in range(rows)]
+    spreads = [spread(builder, number, vector.lanes) for number in numbers]
+    name = f"llvm.fmuladd.{suffix(vector)}"
+    new = [call(builder, name, vector.llvm, spreads[i], loaded[j], total) for (i, j), total in zip(shape, sums, strict=True)]
+    rest = builder.sub(remaining, I64(1))
+    phis = [remaining, *columns, row, *sums]
+    before = [depth, *bases, right, *initial]
+    after = [rest, *(builder.gep(column, [left_k]) for column in columns), builder.gep(row, [right_k]), *new]
+    for phi, outside, inside in zip(phis, before, after, strict=True):
+        phi.add_incoming(outside, entry)
+        phi.add_incoming(inside, loop)
+    builder.cbranch(builder.icmp_signed(">", rest, I64(0)), loop, done)
+
+    builder.position_at_end(done)
+    for (i, j), total in zip(shape, new, strict=True):
+        store_vector(builder, total, at(builder, out, out_row, i, j), bits)
+    builder.ret_void()
+    return function
+
+
+def _table(module, vector):
+    """Constant table of the tile functions of one dtype, by (vectors - 1) * TALLEST_POSSIBLE + rows - 1."""
+    name = f"fastmlp_tiles_{suffix(vector)}"
+    if name in module.globals:
+        return module.globals[name]
+    functions = {shape: _tile_function(module, *shape, vector) for shape in SHAPES}
+    kind = functions[1, 1].type
+    entries = [
+        functions.get((rows, vectors), ir.Constant(kind, None))
+        for vectors in range(1, TILE_VECTORS + 1)
+        for rows in range(1, TALLEST_POSSIBLE + 1)
+    ]
+    table = ir.GlobalVariable(module, ir.ArrayType(kind, len(entries)), name)
+    table.linkage = "linkonce_odr"
+    table.global_constant = True
+    table.initializer = ir.Constant(table.type.pointee, entries)
+    return table
+
+
+@intrinsic
+def multiply(typing_context, shape, left, right, start, out):
+    """One tile: out = start + left right.
+
+    shape : (rows, vectors, depth), with rows <= tallest(vectors) and depth >= 1
+    left : (array, offset, stride of i, stride of k)
+    right : (array, offset, stride of k)
+    start, out : (array, offset, stride of i)
+    """
+    vector = VECTORS[left[0].dtype]
+
+    def emit(context, builder, sig, values):
+        def operand(position):
+            kinds, value = sig.args[position], values[position]
+            array, offset, *strides = (builder.extract_value(value, n) for n in range(len(kinds)))
+            return [address(context, builder, kinds[0], array, offset), *strides]
+
+        rows, vectors, depth = (builder.extract_value(values[0], n) for n in range(3))
+        index = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(TALLEST_POSSIBLE)), builder.sub(rows, I64(1)))
+        tile = builder.load(builder.gep(_table(builder.module, vector), [I64(0), index]))
+        builder.call(tile, [*operand(1), *operand(2), depth, *operand(3), *operand(4)])
+        return context.get_dummy_value()
+
+    return types.void(shape, left, right, start, out), emit
+
+
+def side(lanes):
+    """Rows that `transpose` takes at once: no more than a tile has, and a divisor of the lanes."""
+    return min(TILE_ROWS, lanes)
+
+
+side_of = inlined(side)
+
+
+def _transposed(builder, rows, lanes):
+    """Transpose the square blocks that `rows` (a power of two of vectors) hold side by side."""
+    count = len(rows)
+    half = count // 2
+    while half:
+        low = [n if not n % (2 * half) // half else n - half + lanes for n in range(lanes)]
+        high = [n + half if not n % (2 * half) // half else n + lanes for n in range(lanes)]
+        rows = list(rows)
+        for i in range(count):
+            if not i % (2 * half) // half:
+                x, y = rows[i], rows[i + half]
+                rows[i], rows[i + half] = pick(builder, x, y, low), pick(builder, x, y, high)
+        half //= 2
+    return rows
+
+
+@intrinsic
+def transpose(typing_context, source, target):
+    """Write `side` rows of one vector each as `lanes` rows of `side` numbers each.
+
+    source, target : (array, offset, row stride); side = side_of(lanes)
+    """
+    vector = VECTORS[source[0].dtype]
+    lanes, bits, height = vector.lanes, vector.dtype.bitwidth, side(vector.lanes)
+
+    def emit(context, builder, sig, values):
+        def row(position, i):
+            array, offset, stride = (builder.extract_value(values[position], n) for n in range(3))
+            at_row = builder.add(offset, builder.mul(stride, I64(i)))
+            return address(context, builder, sig.args[position][0], array, at_row)
+
+        rows = _transposed(builder, [load_vector(builder, row(0, i), vector.llvm, bits) for i in range(height)], lanes)
+        for n in range(lanes):
+            block, line = n // height * height, rows[n % height]
+            store_vector(builder, pick(builder, line, line, range(block, block + height)), row(1, n), bits)
+        return context.get_dummy_value()
+
+    return types.void(source, target), emit

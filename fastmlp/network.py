@@ -1,0 +1,237 @@
+"""A network's parameters and buffers, and the team that works on them."""
+
+import numpy as np
+
+from .activations import ACTIVATIONS
+from .engine import LEAVE, PREDICT, TRAIN, Crew, Task, Words, work
+from .layout import CHUNK, Buffers, Data, aligned, pack, plan, shares, unpack
+from .losses import LOSSES
+from .machine.jit import compiled
+from .machine.simd import lanes_of_dtype
+from .machine.team import BUDGET, Team
+from .machine.tile import TALLEST_POSSIBLE, TILE_VECTORS
+from .optimizers import OPTIMIZERS, Settings
+
+PREDICTION_ROWS = 64  # rows that a member takes through the network together when it only predicts
+# Operations between two returns to Python: some ten milliseconds, so that an interrupt is seen in time.
+SLICE = 2e9
+# Operations of a step below which a second thread costs more than it brings.
+SHARED_WORK = 100_000
+
+
+class Network:
+    """Parameters of a multi-layer perceptron and its optimizer's state.
+
+    Parameters
+    ----------
+    units : sequence of int
+        (n_features, hidden units ..., n_outputs).
+    dtype : dtype
+        float32 or float64, of all parameters and computations.
+    activation, loss, optimizer : str
+        Names in ACTIVATIONS, LOSSES and OPTIMIZERS. The loss determines the output activation.
+    """
+
+    def __init__(self, units, *, dtype, activation, loss, optimizer):
+        self.units = tuple(int(n) for n in units)
+        self.dtype = np.dtype(dtype)
+        self.loss = LOSSES[loss]
+        self.words = Words(ACTIVATIONS[activation].code, self.loss.code, OPTIMIZERS[optimizer].code)
+        self.layout, sizes = plan(self.units, self.dtype, 0)
+        self._weights, self._first, self._second = (aligned(sizes["weights"], self.dtype) for _ in range(3))
+        self._transposed = aligned(sizes["transposed"], self.dtype)
+
+    def set_weights(self, coefs, intercepts):
+        """Copy in parameters: matrices (n_below, n_above) and vectors (n_above,)."""
+        self._write(self._weights, [*coefs, *intercepts])
+        for layer in range(1, len(coefs)):
+            pack(np.asarray(coefs[layer]).T, self._transposed, self.layout.transposed_at[layer])
+
+    def weights(self):
+        """Parameters as lists (coefs, intercepts) of new arrays."""
+        arrays = self._read(self._weights)
+        layers = len(self.units) - 1
+        return arrays[:layers], arrays[layers:]
+
+    def set_moments(self, first, second):
+        """Copy in the optimizer's state, as lists of arrays shaped like coefs followed by intercepts."""
+        self._write(self._first, first)
+        self._write(self._second, second)
+
+    def moments(self):
+        """The optimizer's state as lists (first, second) of new arrays shaped like coefs followed by intercepts."""
+        return self._read(self._first), self._read(self._second)
+
+    def _write(self, buffer, arrays):
+        layers = len(self.units) - 1
+        for layer in range(layers):
+            matrix = np.concatenate([arrays[layer], np.reshape(arrays[layers + layer], (1, -1))])
+            pack(matrix, buffer, self.layout.weights_at[layer])
+
+    def _read(self, buffer):
+        matrices = []
+        for layer, shape in enumerate(zip(self.units, self.units[1:], strict=False)):
+            matrix = np.empty((shape[0] + 1, shape[1]), self.dtype)
+            unpack(buffer, self.layout.weights_at[layer], matrix)
+            matrices.append(matrix)
+        return [m[:-1] for m in matrices] + [m[-1].copy() for m in matrices]
+
+    def session(self, X, y=None, sample_weight=None, *, batch_size, n_threads=None):
+        """A team at work on data; a context manager. See Session."""
+        return Session(self, X, y, sample_weight, batch_size, n_threads)
+
+
+class Session:
+    """A network, data, and a team of threads that lives until the end of the `with` block.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray of shape (n_rows, n_features)
+        C-contiguous, of the network's dtype; may be read-only.
+    y : ndarray or None
+        Class codes (n_rows,) int64 for `softmax_log_loss`, else a matrix (n_rows, n_outputs); None to predict only.
+    sample_weight : ndarray of shape (n_rows,) or None
+    batch_size : int
+        Rows of a batch; a batch of more than CHUNK rows passes in parts.
+    n_threads : int or None
+        Size of the team; None for as many of the process's free cores as the work is worth.
+    """
+
+    def __init__(self, network, X, y, sample_weight, batch_size, n_threads):
+        self.network = network
+        self._rows = len(X)
+        self._batch = min(batch_size, self._rows)
+        self._chunk = -(-self._batch // -(-self._batch // CHUNK))
+        self._row_operations = sum(6 * a * b for a, b in zip(network.units, network.units[1:], strict=False))
+        self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0
+        self._data = self._bind(X, y, sample_weight)
+        self._task = np.zeros(len(Task._fields), np.int64)
+        self._settings = np.zeros(len(Settings._fields))
+        self._total = np.zeros(1)
+        self._wanted = n_threads or self._granted
+
+    def _useful_threads(self):
+        return int(max(1, self._batch * self._row_operations // SHARED_WORK))
+
+    def _bind(self, X, y, sample_weight):
+        network = self.network
+        nothing = np.zeros(0, network.dtype)
+        has_codes, has_targets = y is not None and network.loss.codes, y is not None and not network.loss.codes
+        return Data(
+            inputs=_flat(X),
+            order=np.zeros(0 if y is None else self._rows, np.int64),
+            codes=_flat(y) if has_codes else np.zeros(0, np.int64),
+            targets=_flat(y) if has_targets else nothing,
+            sample_weight=nothing if sample_weight is None else _flat(sample_weight),
+            predictions=np.zeros(self._rows * network.units[-1], network.dtype),
+        )
+
+    def _allocate(self, members):
+        """Layout and buffers for a team of `members`."""
+        network, dtype = self.network, self.network.dtype
+        self._capacity = max(members, min(self._rows, max(self._chunk, PREDICTION_ROWS * members)))
+        layout, sizes = plan(network.units, dtype, self._capacity)
+        panel = TILE_VECTORS * lanes_of_dtype(dtype)
+        self._whole = self._batch > CHUNK
+        return layout, Buffers(
+            weights=network._weights,
+            first=network._first,
+            second=network._second,
+            transposed=network._transposed,
+            gradient=aligned(sizes["weights"] if self._whole else members * panel * TALLEST_POSSIBLE, dtype),
+            outputs=aligned(sizes["outputs"], dtype),
+            deltas=aligned(sizes["outputs"], dtype),
+            losses=aligned(self._capacity, dtype),
+            penalties=aligned(sizes["blocks"], np.float64),
+            scratch=aligned(members * panel * (self._chunk // members + TALLEST_POSSIBLE), dtype),
+            zeros=aligned(panel, dtype),
+        )
+
+    def __enter__(self):
+        layout, buffers = self._allocate(self._wanted)
+        arguments = (self.network.words, layout, buffers, self._data)
+
+        def crew(members, meeting):
+            owned = shares(self.network.units, self.network.dtype, members)
+            return Crew(
+                members, self._capacity, self._whole, meeting, self._task, self._settings, owned, self._total
+            )
+
+        call = compiled(work, 0, *arguments, crew(1, np.zeros(1, np.int64)))
+        self._team = Team(self._wanted, lambda rank, team: call(rank, *arguments, crew(team.members, team.meeting)))
+        leader = crew(self._team.members, self._team.meeting)
+        self._lead = lambda: call(0, *arguments, leader)
+        return self
+
+    def __exit__(self, *exception):
+        self._publish(LEAVE, 0, 0, 0, 0)
+        self._lead()
+        self._team.join()
+        BUDGET.give_back(self._granted)
+
+    def _publish(self, kind, first, stop, rows, step):
+        self._task[:] = Task(kind, first, stop, rows, self._batch, self._chunk, step)
+
+    def _run(self, kind, rows, row_operations, step=0, progress=None):
+        """Positions 0 to `rows` in slices of some milliseconds, between which Python sees interrupts."""
+        slice_rows = max(1, int(SLICE / row_operations) // self._chunk) * self._chunk
+        for first in range(0, rows, slice_rows):
+            stop = min(first + slice_rows, rows)
+            self._publish(kind, first, stop, rows, step)
+            self._lead()
+            if progress is not None:
+                progress(stop)
+
+    def epoch(self, order, *, step=0, progress=None, **settings):
+        """Train on the rows `order` (n,), in consecutive batches, the last one smaller.
+
+        Parameters
+        ----------
+        order : ndarray of indices
+        step : int
+            Optimizer steps taken before.
+        progress : callable(rows done) or None
+            Called every some milliseconds.
+        settings : fields of Settings
+
+        Returns
+        -------
+        loss : float
+            Mean of the batches' losses by their rows, penalty included, each at the weights before its step.
+        """
+        rows = len(order)
+        self._data.order[:rows] = order
+        self._settings[:] = Settings(**settings)
+        self._total[0] = 0.0
+        self._run(TRAIN, rows, self._row_operations, step, progress)
+        return self._total[0] / rows
+
+    def gradient(self, *, alpha):
+        """Loss over all rows and its gradient: (loss, coef_grads, intercept_grads). The optimizer is `gradient`."""
+        loss = self.epoch(np.arange(self._rows), learning_rate=0.0, alpha=alpha)
+        arrays = self.network.moments()[0]
+        layers = len(self.network.units) - 1
+        return loss, arrays[:layers], arrays[layers:]
+
+    def predict(self, rows=None):
+        """Output activations (n, n_outputs) of the rows with these indices, by default of all rows."""
+        count = self._rows if rows is None else len(rows)
+        if self._data.order.size:
+            self._data.order[:count] = np.arange(count) if rows is None else rows
+        self._run(PREDICT, count, self._row_operations / 3)
+        outputs = self.network.units[-1]
+        return self._data.predictions[: count * outputs].reshape(count, outputs).copy()
+
+
+class _Alias:
+    """The memory of an array, as one that may be written: a read-only array is another type, another compilation."""
+
+    def __init__(self, array):
+        self._array = array
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+def _flat(array):
+    return np.asarray(_Alias(np.ascontiguousarray(array).reshape(-1)))

@@ -1,0 +1,413 @@
+"""Training: epochs of minibatch steps or L-BFGS iterations, when to stop, what to remember, and Ctrl-C.
+
+This floor drives a `fastmlp.network.Session` and knows nothing of estimators: scores and warnings come in as callables,
+rows as indices. Rules and printed lines are scikit-learn's (``sklearn/neural_network/_multilayer_perceptron.py``).
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy
+from scipy.optimize import OptimizeResult, minimize
+
+from .initializers import Weights
+from .network import Network, Session
+from .schedules import SCHEDULES
+
+
+@dataclass
+class OptimizerState:
+    """What an optimizer remembers between steps: plain numbers and arrays, so that a pickle continues exactly.
+
+    Attributes
+    ----------
+    name : name in `fastmlp.optimizers.OPTIMIZERS`: 'adam', 'sgd' or 'nesterov'
+    learning_rate_init, momentum, beta_1, beta_2, epsilon, power_t : its settings, fixed when it is made
+    schedule : name in `fastmlp.schedules.SCHEDULES`
+    learning_rate : rate of the next epoch; made equal to ``learning_rate_init`` at the start
+    step : optimizer steps taken so far, the t of Adam's bias correction
+    first, second : lists of ndarrays shaped like coefs_ followed by intercepts_; None before the first step
+        Adam: first and second moments. Momentum: ``first`` holds the velocities.
+    """
+
+    name: str
+    learning_rate_init: float
+    schedule: str = "constant"
+    power_t: float = 0.5
+    momentum: float = 0.9
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    learning_rate: float = field(init=False)
+    step: int = 0
+    first: list[np.ndarray] | None = None
+    second: list[np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        self.learning_rate = float(self.learning_rate_init)
+
+    def lend_to(self, network: Network) -> None:
+        """Give the moments to a network that is about to train."""
+        if self.first is not None:
+            network.set_moments(self.first, self.second)
+
+    def take_back(self, network: Network) -> None:
+        """Fetch the moments after training."""
+        self.first, self.second = network.moments()
+
+
+@dataclass
+class Record:
+    """The history of a training: what is kept from epoch to epoch and across warm starts.
+
+    Attributes
+    ----------
+    loss_curve : loss of each epoch
+    validation_scores : score of each epoch, NaN included; None without early stopping
+    best_loss : least loss so far; None with early stopping
+    best_validation_score : best score so far; None without early stopping
+    no_improvement_count : consecutive epochs that did not improve by ``tol``
+    rows_seen : rows in all epochs so far
+    n_epochs : epochs of the latest training alone
+    diverged : loss or weights have become infinite or NaN
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+    validation_scores: list[float] | None = None
+    best_loss: float | None = math.inf
+    best_validation_score: float | None = None
+    no_improvement_count: int = 0
+    rows_seen: int = 0
+    n_epochs: int = 0
+    diverged: bool = False
+
+    def prepare(self, early_stopping: bool) -> None:
+        """Begin the fields that early stopping uses in place of the best loss, or the reverse, where they are missing."""
+        if early_stopping and self.best_validation_score is None:
+            self.validation_scores, self.best_validation_score, self.best_loss = [], -math.inf, None
+        elif not early_stopping and self.best_loss is None:
+            self.validation_scores, self.best_validation_score, self.best_loss = None, None, math.inf
+
+    def note_loss(self, loss: float, tol: float) -> bool:
+        """Compare a loss with the least one; True if it failed to improve by ``tol``. NaN does not count as a failure."""
+        best = self.best_loss
+        assert best is not None
+        if loss < best:
+            self.best_loss = loss
+        return loss > best - tol
+
+    def note_score(self, score: float, tol: float) -> tuple[bool, bool]:
+        """Append a score; (failed to improve on the best by ``tol``, is the best so far). NaN is neither."""
+        best = self.best_validation_score
+        assert best is not None and self.validation_scores is not None
+        self.validation_scores.append(score)
+        if score > best:
+            self.best_validation_score = score
+        return score < best + tol, score > best
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How long and how to train.
+
+    Attributes
+    ----------
+    max_epochs : most epochs of this training
+    batch_size : rows per step; the last batch of an epoch is smaller
+    alpha : strength of the L2 penalty
+    shuffle : draw a new order of the rows before each epoch
+    tol, patience : stop after more than ``patience`` consecutive epochs that improve by less than ``tol``
+    warn_at_limit : warn when ``max_epochs`` is reached
+    verbose : print a line per epoch
+    """
+
+    max_epochs: int
+    batch_size: int
+    alpha: float
+    shuffle: bool = True
+    tol: float = 1e-4
+    patience: float = 10
+    warn_at_limit: bool = True
+    verbose: bool = False
+
+
+def draw_order(order: np.ndarray, random_state: np.random.RandomState) -> None:
+    """Shuffle ``order`` in place: the next epoch's rows.
+
+    The stream and the result are those of ``sklearn.utils.shuffle(order, random_state=random_state)``, which shuffles
+    ``arange(n)`` by the same call and indexes with it.
+    """
+    random_state.shuffle(order)
+
+
+def all_finite(arrays: Iterable[np.ndarray]) -> bool:
+    """True if no array holds NaN or infinity."""
+    return all(np.isfinite(array).all() for array in arrays)
+
+
+def divergence_message(where: str, loss: float, learning_rate: float | None) -> str:
+    """The warning before scikit-learn's error on non-finite weights: where it happened and what to do."""
+    rate = "" if learning_rate is None else f"a learning_rate_init below {learning_rate:g}, "
+    return (
+        f"Training diverged in {where} (loss = {loss:g}): the weights are no longer finite. "
+        f"Use {rate}features scaled to unit variance or a larger alpha."
+    )
+
+
+class Descent:
+    """One training by minibatch steps: epochs until a rule says stop.
+
+    Parameters
+    ----------
+    network : Network that holds the starting weights
+    session : Session over all rows; ``order`` chooses those to train on
+    order : intp ndarray, rows of the first epoch; shuffled in place
+    optimizer : OptimizerState, updated; ``record`` : Record, updated; ``settings`` : TrainingSettings
+    score : callable (session) -> float, higher is better, for early stopping; None watches the training loss
+    warn : callable (message), called for convergence warnings
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        session: Session,
+        order: np.ndarray,
+        *,
+        optimizer: OptimizerState,
+        record: Record,
+        settings: TrainingSettings,
+        score: Callable[[Session], float] | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.network = network
+        self.session = session
+        self.order = order
+        self.optimizer = optimizer
+        self.record = record
+        self.settings = settings
+        self.score = score
+        self.warn = warn
+        self.schedule = SCHEDULES[optimizer.schedule]
+        self.best_weights: Weights | None = None
+
+    def run(self, random_state: np.random.RandomState) -> Weights:
+        """Train; KeyboardInterrupt ends it with a warning and the weights reached so far.
+
+        Returns
+        -------
+        coefs, intercepts : the last weights, or with ``score`` those of the best score
+            They are not finite if training diverged; a warning has then told the epoch.
+        """
+        self.record.n_epochs = 0
+        self.record.prepare(self.score is not None)
+        if self.score is not None:
+            self.best_weights = self.network.weights()
+        self.optimizer.lend_to(self.network)
+        try:
+            self._run_epochs(random_state)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=2)
+        self.optimizer.take_back(self.network)
+        if self.best_weights is not None:
+            return self.best_weights
+        weights = self.network.weights()
+        if not self.record.diverged and not all_finite(weights[0] + weights[1]):
+            self._report_divergence()
+        return weights
+
+    def _run_epochs(self, random_state: np.random.RandomState) -> None:
+        """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
+        settings, record, optimizer, order = self.settings, self.record, self.optimizer, self.order
+        after_epoch = self.schedule.after_epoch
+        n_rows = len(order)
+        steps_per_epoch = -(-n_rows // settings.batch_size)
+        rows_done = 0
+
+        def note_progress(rows: int) -> None:
+            nonlocal rows_done
+            rows_done = rows
+
+        run_epoch = partial(
+            self.session.epoch,
+            order,
+            alpha=settings.alpha,
+            momentum=optimizer.momentum,
+            beta_1=optimizer.beta_1,
+            beta_2=optimizer.beta_2,
+            epsilon=optimizer.epsilon,
+            progress=note_progress,
+        )
+        for n_epochs in range(1, settings.max_epochs + 1):
+            if settings.shuffle:
+                draw_order(order, random_state)
+            rows_done = 0
+            try:
+                loss = run_epoch(learning_rate=optimizer.learning_rate, step=optimizer.step)
+            except KeyboardInterrupt:
+                optimizer.step += -(-rows_done // settings.batch_size)
+                raise
+            optimizer.step += steps_per_epoch
+            record.n_epochs = n_epochs
+            record.rows_seen += n_rows
+            record.loss_curve.append(loss)
+            if settings.verbose:
+                print(f"Iteration {n_epochs}, loss = {loss:.8f}")
+            if not math.isfinite(loss) and self._diverged_for_good():
+                return
+            self._count_improvement(loss)
+            optimizer.learning_rate = after_epoch(
+                optimizer.learning_rate, optimizer.learning_rate_init, record.rows_seen, optimizer.power_t
+            )
+            if record.no_improvement_count > settings.patience and self._stops_at_plateau():
+                return
+        if settings.warn_at_limit:
+            self.warn(
+                f"Stochastic Optimizer: Maximum iterations ({settings.max_epochs}) "
+                "reached and the optimization hasn't converged yet."
+            )
+
+    def _count_improvement(self, loss: float) -> None:
+        """Compare the epoch with the best one so far and keep the best weights."""
+        record = self.record
+        if self.score is None:
+            failed = record.note_loss(loss, self.settings.tol)
+        else:
+            score = self.score(self.session)
+            failed, is_best = record.note_score(score, self.settings.tol)
+            if self.settings.verbose:
+                print(f"Validation score: {score:f}")
+            if is_best:
+                self.best_weights = self.network.weights()
+        record.no_improvement_count = record.no_improvement_count + 1 if failed else 0
+
+    def _stops_at_plateau(self) -> bool:
+        """Ask the schedule for a smaller rate; without one, stop."""
+        settings = self.settings
+        watched = "Training loss" if self.score is None else "Validation score"
+        message = (
+            f"{watched} did not improve more than tol={settings.tol:f} for {settings.patience} consecutive epochs."
+        )
+        rate = self.schedule.on_plateau(self.optimizer.learning_rate)
+        if rate is not None:
+            message += f" Setting learning rate to {rate:f}"
+            self.optimizer.learning_rate = rate
+            self.record.no_improvement_count = 0
+        else:
+            message += " " + self.schedule.stopping_words
+        if settings.verbose:
+            print(message)
+        return rate is None
+
+    def _diverged_for_good(self) -> bool:
+        """Called when a loss is not finite. True ends training: the weights are lost and no best ones are kept.
+
+        A finite network can have an infinite loss and recover; early stopping keeps its best weights and goes on to the
+        last epoch, as scikit-learn does.
+        """
+        if not self.record.diverged:
+            coefs, intercepts = self.network.weights()
+            if all_finite(coefs + intercepts):
+                return False
+            self._report_divergence()
+        return self.best_weights is None
+
+    def _report_divergence(self) -> None:
+        self.record.diverged = True
+        curve = self.record.loss_curve
+        where = f"epoch {len(curve)}" if curve else "the first epoch"
+        loss = curve[-1] if curve else math.nan
+        message = divergence_message(where, loss, self.optimizer.learning_rate_init)
+        if self.best_weights is not None:
+            message += " The weights of the best validation score are kept."
+        self.warn(message)
+
+
+def _convergence_message(result: OptimizeResult, n_iter: int, max_iter: int) -> str:
+    """scikit-learn's text for an L-BFGS run that did not converge (``sklearn.utils.optimize``)."""
+    message = f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n{result.message}\n"
+    if n_iter == max_iter:
+        message += f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+    return message + (
+        "\nYou might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html"
+    )
+
+
+def _unpack(vector: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
+    """Views of a flat vector, shaped like the given arrays, in their order."""
+    views, start = [], 0
+    for array in like:
+        views.append(vector[start : start + array.size].reshape(array.shape))
+        start += array.size
+    return views
+
+
+def minimize_lbfgs(
+    network: Network,
+    session: Session,
+    *,
+    alpha: float,
+    tol: float,
+    max_iter: int,
+    max_fun: int,
+    verbose: bool,
+    warn: Callable[[str], None],
+) -> tuple[Weights, float, int]:
+    """Minimize the loss over all rows of a session with SciPy's L-BFGS-B.
+
+    The vector of unknowns is float64, coefs then intercepts, each row-major; a float32 network sees it rounded.
+    KeyboardInterrupt ends the minimization with a warning and the weights of the latest iteration.
+
+    Parameters
+    ----------
+    network : Network of optimizer 'gradient' that holds the starting weights
+    alpha : strength of the L2 penalty
+    tol : greatest component of the gradient at which to stop; ``max_iter``, ``max_fun`` : most iterations, evaluations
+    warn : callable (message), called if the minimization does not converge
+
+    Returns
+    -------
+    weights : (coefs, intercepts), rounded to the network's dtype
+    loss : loss at those weights, penalty included
+    n_iter : iterations done
+
+    Source: R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A limited memory algorithm for bound constrained optimization",
+    SIAM J. Sci. Comput. 16 (1995); ``scipy.optimize.minimize(method="L-BFGS-B")``.
+    """
+    coefs, intercepts = network.weights()
+    n_layers, shapes = len(coefs), coefs + intercepts
+    reached = OptimizeResult(x=np.concatenate([a.ravel() for a in shapes], dtype=np.float64), fun=math.nan, nit=0)
+    latest_loss = math.nan
+
+    def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal latest_loss
+        arrays = _unpack(vector, shapes)
+        network.set_weights(arrays[:n_layers], arrays[n_layers:])
+        latest_loss, coef_gradients, intercept_gradients = session.gradient(alpha=alpha)
+        gradient = np.concatenate([g.ravel() for g in (*coef_gradients, *intercept_gradients)], dtype=np.float64)
+        return latest_loss, gradient
+
+    def note_iteration(vector: np.ndarray) -> None:
+        reached.x, reached.fun, reached.nit = vector.copy(), latest_loss, reached.nit + 1
+
+    options: dict[str, Any] = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
+    if tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15):
+        options["iprint"] = 1 if verbose else -1
+    try:
+        reached = minimize(
+            loss_and_gradient, reached.x, method="L-BFGS-B", jac=True, callback=note_iteration, options=options
+        )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+    n_iter = min(reached.nit, max_iter)
+    if reached.get("status", 0) != 0:
+        warn(_convergence_message(reached, n_iter, max_iter))
+    arrays = [array.astype(network.dtype) for array in _unpack(reached.x, shapes)]
+    if not all_finite(arrays):
+        warn(divergence_message(f"iteration {n_iter}", float(reached.fun), None))
+    return (arrays[:n_layers], arrays[n_layers:]), float(reached.fun), n_iter
