@@ -118,7 +118,8 @@ def describe(machine, newest):
     info = newest["machine_info"]
     versions = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     processor = info["cpu"].get("brand_raw") or info["machine"]
-    return f"{machine}, {processor}, {info['cores']} cores; Python {info['python_version']}, {versions}. {newest['datetime'][:10]}."
+    day, python = newest["datetime"][:10], info["python_version"]
+    return f"{processor}, {info['cores']} cores ({machine}); Python {python}, {versions}. {day}."
 
 
 def page(machines):
@@ -157,47 +158,40 @@ def fill(readme, machines):
 # --- picture ----------------------------------------------------------------------------------------------------------
 
 
-def draw(entries, path):
-    """The training table as bars: speed of each side, scikit-learn = 1, on a logarithmic axis."""
+def contests(entries):
+    """(workload's name, side -> rows per second, scikit-learn = 1) of each contest in training."""
+    found = []
+    for entry in entries.values():
+        if entry["name"].startswith("test_training["):
+            extra = entry["extra_info"]
+            best = {side: min(seconds) for side, seconds in extra["seconds"].items()}
+            speeds = {side: best["scikit-learn"] / best[side] for side in SIDES if side in best}
+            found.append((extra["row"]["workload"], speeds))
+    return found
+
+
+def draw(found, path):
+    """One group of bars for each contest, on a logarithmic axis."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    contests = [
-        (entry["extra_info"]["row"]["workload"], entry["extra_info"]["seconds"])
-        for entry in entries.values()
-        if entry["extra_info"].get("table") == "training" and "JAX" in entry["extra_info"]["seconds"]
-    ]
-    if not contests:
-        return False
-    sides = [side for side in SIDES if any(side in seconds for _, seconds in contests)]
+    sides = [side for side in SIDES if any(side in speeds for _, speeds in found)]
+    pitch = len(sides) + 1
     style = {"svg.hashsalt": "fastmlp", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with pyplot.rc_context(style):
-        figure, axes = pyplot.subplots(
-            figsize=(7.2, 0.9 + 0.17 * len(contests) * (len(sides) + 1)), layout="constrained"
-        )
+        figure, axes = pyplot.subplots(figsize=(7.2, 0.9 + 0.17 * len(found) * pitch), layout="constrained")
         for number, side in enumerate(sides):
-            places, speeds = [], []
-            for contest, (_, seconds) in enumerate(contests):
-                if side in seconds:
-                    places.append(contest * (len(sides) + 1) + number)
-                    speeds.append(min(seconds["scikit-learn"]) / min(seconds[side]))
-            axes.barh(places, speeds, height=0.92, color=SIDES[side], label=side)
-            for place, speed in zip(places, speeds):
-                weight = "bold" if side == "fastmlp" else "normal"
-                axes.annotate(
-                    f"{text(speed)}×",
-                    (speed, place),
-                    (3, 0),
-                    textcoords="offset points",
-                    va="center",
-                    fontsize=7.5,
-                    weight=weight,
-                )
-        axes.set_yticks(
-            [i * (len(sides) + 1) + (len(sides) - 1) / 2 for i in range(len(contests))], [name for name, _ in contests]
-        )
+            points = [
+                (pitch * group + number, speeds[side]) for group, (_, speeds) in enumerate(found) if side in speeds
+            ]
+            axes.barh(*zip(*points), height=0.92, color=SIDES[side], label=side)
+            for place, speed in points:
+                label = {"fontsize": 7.5, "weight": "bold" if side == "fastmlp" else "normal", "va": "center"}
+                axes.annotate(f"{text(speed)}×", (speed, place), (3, 0), textcoords="offset points", **label)
+        middles = [pitch * group + (len(sides) - 1) / 2 for group in range(len(found))]
+        axes.set_yticks(middles, [name for name, _ in found])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set_xscale("log")
@@ -206,7 +200,6 @@ def draw(entries, path):
         axes.legend(loc="lower right", frameon=False)
         figure.savefig(path, metadata={"Date": None}, facecolor="white")
         pyplot.close(figure)
-    return True
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -217,10 +210,10 @@ def write(machines):
     (RESULTS / "README.md").write_text(page(machines), encoding="utf8")
     readme = ROOT / "README.md"
     readme.write_text(fill(readme.read_text(encoding="utf8"), machines), encoding="utf8")
-    newest_entries = list(machines.values())[-1][1]
-    if draw(newest_entries, RESULTS / PICTURE):
-        print(f"wrote {RESULTS / PICTURE}")
-    print(f"wrote {RESULTS / 'README.md'} and the tables of {readme}")
+    found = contests(list(machines.values())[-1][1])
+    if found:
+        draw(found, RESULTS / PICTURE)
+    print(f"written: {RESULTS} and the tables of {readme}")
 
 
 def check(machines):

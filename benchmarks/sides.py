@@ -1,8 +1,8 @@
-"""Who trains a workload: fastmlp, its NumPy reference, scikit-learn, PyTorch and JAX, each in its fastest ordinary form.
+"""Who trains a workload: fastmlp, its NumPy reference, scikit-learn, PyTorch, JAX; each in its fastest ordinary form.
 
-A side is made by `make(workload, X, y)` and is a function `fit(epochs, start=None)` that trains a new network and returns
-its weights and biases. With a `Start` the network begins at its weights and follows its orders of rows (to compare
-answers); without, the side draws both itself (to be timed).
+A side is made by `make(workload, X, y)` and is a function `fit(epochs, start=None)` that trains a new network and
+returns its weights and biases. With a `Start` the network begins at its weights and follows its orders of rows (to
+compare answers); without, the side draws both itself (to be timed).
 """
 
 import importlib.util
@@ -44,6 +44,24 @@ def fastmlp_side(workload, X, y, n_threads=2):
     from fastmlp import MLPClassifier
 
     return estimator_fit(MLPClassifier, workload, X, y, n_threads=n_threads)
+
+
+def reference_side(workload, X, y):
+    """The passes of `fastmlp/reference.py`: plain NumPy, whole arrays."""
+    from fastmlp.reference import Reference
+
+    batches = -(-workload.rows // workload.batch)
+    settings = {"learning_rate": RATE, "beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON, "alpha": 0.0}
+
+    def fit(epochs, start=None):
+        start = make_start(workload, X.dtype, epochs, SEED) if start is None else start
+        words = {"activation": workload.activation, "loss": "log_loss", "optimizer": "adam"}
+        network = Reference(start.coefs, start.intercepts, **words)
+        for epoch, order in enumerate(start.orders[:epochs]):
+            network.epoch(X, y, order, workload.batch, step=epoch * batches, **settings)
+        return network.weights()
+
+    return fit
 
 
 def sklearn_side(workload, X, y):
@@ -135,6 +153,7 @@ def jax_side(workload, X, y):
 
 SIDES = {  # side -> (what must be installed, how to make it)
     "fastmlp": ("fastmlp", fastmlp_side),
+    "NumPy reference": ("fastmlp", reference_side),
     "scikit-learn": ("sklearn", sklearn_side),
     "PyTorch": ("torch", torch_side),
     "JAX": ("jax", jax_side),

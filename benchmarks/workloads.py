@@ -1,5 +1,6 @@
 """The five training jobs that are measured, and what is known about each beforehand."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ class Workload(NamedTuple):
     def shapes(self):
         """(fan_in, fan_out) of each layer."""
         units = (self.features, *self.hidden, self.classes)
-        return list(zip(units, units[1:]))
+        return list(itertools.pairwise(units))
 
     @property
     def parameters(self):
@@ -30,7 +31,7 @@ class Workload(NamedTuple):
 
     @property
     def operations(self):
-        """Multiplications and additions per row trained: forward, gradient, and back through all layers but the first."""
+        """Multiplications and additions per row: forward, gradient, and back through all layers but the first."""
         sizes = [fan_in * fan_out for fan_in, fan_out in self.shapes]
         return 2 * (3 * sum(sizes) - sizes[0])
 

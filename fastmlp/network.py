@@ -4,7 +4,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .engine import LEAVE, PREDICT, TRAIN, Crew, Task, Words, work
-from .layout import CHUNK, Buffers, Data, aligned, pack, plan, shares, unpack
+from .layout import CHUNK, Buffers, Data, aligned, pack, plan, round_up, shares, unpack
 from .losses import LOSSES
 from .machine.jit import compiled
 from .machine.simd import lanes_of_dtype
@@ -45,7 +45,10 @@ class Network:
         """Copy in parameters: matrices (n_below, n_above) and vectors (n_above,)."""
         self._write(self._weights, [*coefs, *intercepts])
         for layer in range(1, len(coefs)):
-            pack(np.asarray(coefs[layer]).T, self._transposed, self.layout.transposed_at[layer])
+            lanes = lanes_of_dtype(self.dtype)
+            transposed = np.zeros((round_up(self.units[layer + 1], lanes), self.units[layer]), self.dtype)
+            transposed[: self.units[layer + 1]] = np.transpose(coefs[layer])
+            pack(transposed, self._transposed, self.layout.transposed_at[layer])
 
     def weights(self):
         """Parameters as lists (coefs, intercepts) of new arrays."""

@@ -1,7 +1,7 @@
 """Learning-rate schedules: how the rate of gradient descent changes from epoch to epoch.
 
-A schedule is two plain functions. ``after_epoch`` gives the rate of the next epoch; ``on_plateau`` is asked when training
-has stopped to improve and gives a smaller rate to go on with, or None to stop. A new schedule is one more entry of
+A schedule is two plain functions. ``after_epoch`` gives the rate of the next epoch; ``on_plateau`` is asked when
+training no longer improves and gives a smaller rate to go on with, or None to stop. A new schedule is one more entry of
 `SCHEDULES`. The rates of Adam are its own: it uses 'constant'.
 
 Source: scikit-learn, ``sklearn/neural_network/_stochastic_optimizers.py`` (class SGDOptimizer).
@@ -43,7 +43,7 @@ def inverse_scaling(rate: float, initial_rate: float, rows_seen: int, power: flo
 
 def stop(rate: float) -> None:
     """A plateau ends training."""
-    return None
+    return
 
 
 def divide_by_five(rate: float) -> float | None:

@@ -87,14 +87,14 @@ class Record:
     diverged: bool = False
 
     def prepare(self, early_stopping: bool) -> None:
-        """Begin the fields that early stopping uses in place of the best loss, or the reverse, where they are missing."""
+        """Begin the best score in place of the best loss, or the reverse, where a warm start changes the rule."""
         if early_stopping and self.best_validation_score is None:
             self.validation_scores, self.best_validation_score, self.best_loss = [], -math.inf, None
         elif not early_stopping and self.best_loss is None:
             self.validation_scores, self.best_validation_score, self.best_loss = None, None, math.inf
 
     def note_loss(self, loss: float, tol: float) -> bool:
-        """Compare a loss with the least one; True if it failed to improve by ``tol``. NaN does not count as a failure."""
+        """Compare a loss with the least one; True if it failed to improve by ``tol``. NaN is no failure."""
         best = self.best_loss
         assert best is not None
         if loss < best:
@@ -104,7 +104,8 @@ class Record:
     def note_score(self, score: float, tol: float) -> tuple[bool, bool]:
         """Append a score; (failed to improve on the best by ``tol``, is the best so far). NaN is neither."""
         best = self.best_validation_score
-        assert best is not None and self.validation_scores is not None
+        assert best is not None
+        assert self.validation_scores is not None
         self.validation_scores.append(score)
         if score > best:
             self.best_validation_score = score

@@ -11,8 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
 from ..network import Session
+from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
 
 PROBABILITIES_AT_ONCE = 2**22
 
@@ -235,8 +235,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_outputs) of 0 and 1 for multilabel
         """
-        X = self._check_rows(X)
-        predicted = self._decide_in_blocks(X, self._forward)
+        rows, _ = self._check_rows(X)
+        predicted = self._decide_in_blocks(rows, self._forward)
         if predicted.ndim == 1:
             return self.classes_[predicted]
         return self._label_binarizer.inverse_transform(predicted)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -145,7 +145,7 @@ class Perceptron(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows. A C-contiguous array of the computing dtype is used as it is; anything else is converted once.
+            Training rows. A C-contiguous array of the computing dtype is used as it is; others are converted once.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a 0/1 matrix for multilabel classification, or real targets for regression.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -285,7 +285,7 @@ class Perceptron(BaseEstimator):
         *,
         hold_out: bool,
     ) -> TrainingData:
-        """Set rows aside for early stopping, by index: the same rows from the same random stream as splitting the data."""
+        """Set rows aside for early stopping, by index: the same rows and random stream as splitting the data."""
         rows = np.arange(len(X), dtype=np.intp)
         if not hold_out:
             return TrainingData(X, targets, sample_weight, rows, None)
@@ -375,12 +375,12 @@ class Perceptron(BaseEstimator):
         """The history so far, to be continued by a warm start or partial_fit."""
         if not hasattr(self, "loss_curve_"):
             return Record(rows_seen=self.t_)
-        scores = self.validation_scores_
+        scores = getattr(self, "validation_scores_", None)
         return Record(
             loss_curve=list(self.loss_curve_),
             validation_scores=None if scores is None else list(scores),
             best_loss=self.best_loss_,
-            best_validation_score=self.best_validation_score_,
+            best_validation_score=getattr(self, "best_validation_score_", None),
             no_improvement_count=self._no_improvement_count,
             rows_seen=self.t_,
         )
@@ -399,16 +399,25 @@ class Perceptron(BaseEstimator):
     # Prediction.
 
     def _outputs(self, X: Any) -> np.ndarray:
-        """Values of the last layer, its activation applied: ndarray of shape (n_samples, n_outputs)."""
-        return self._forward(self._check_rows(X))
+        """Values of the last layer, its activation applied: ndarray of shape (n_samples, n_outputs).
 
-    def _check_rows(self, X: Any) -> np.ndarray:
-        """Check X for prediction: C-contiguous, float64 if X or the weights are, unless ``dtype`` says otherwise."""
+        Their dtype is float64 if X or the weights are, as in scikit-learn, whatever ``dtype`` has chosen to compute in.
+        """
+        rows, result_dtype = self._check_rows(X)
+        return self._forward(rows).astype(result_dtype, copy=False)
+
+    def _check_rows(self, X: Any) -> tuple[np.ndarray, np.dtype]:
+        """X for prediction, checked, C-contiguous, of the computing dtype; and the dtype of the result."""
         check_is_fitted(self)
-        fixed = self.dtype != "auto"
-        X = validate_data(self, X, reset=False, dtype=np.dtype(self.dtype) if fixed else "numeric")
-        dtype = X.dtype if fixed else np.result_type(X.dtype, self.coefs_[0].dtype)
-        return np.ascontiguousarray(X, dtype=np.float32 if dtype == np.float32 else np.float64)
+        X = validate_data(self, X, reset=False)
+        both = np.result_type(X.dtype, self.coefs_[0].dtype)
+        result_dtype = np.dtype(np.float32 if both == np.float32 else np.float64)
+        dtype = result_dtype if self.dtype == "auto" else np.dtype(self.dtype)
+        if dtype.itemsize < X.dtype.itemsize:
+            with np.errstate(over="ignore"):
+                X = X.astype(dtype, order="C")
+            assert_all_finite(X, input_name="X")
+        return np.ascontiguousarray(X, dtype=dtype), result_dtype
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         """Outputs for checked rows, from ``coefs_`` and ``intercepts_`` as they are now.

@@ -11,8 +11,8 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
 from ..network import Session
+from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
 
 OUTPUT_ACTIVATION = {"squared_error": "identity", "poisson": "exp"}
 

@@ -11,7 +11,6 @@ Koerner's). The reductions are those of Cody and Waite, "Software Manual for the
 
 import math
 
-from numba import types
 from numba.extending import intrinsic
 
 from .jit import inlined
@@ -30,21 +29,40 @@ from .simd import (
 )
 
 
-def polynomial(single, double):
-    """The function c₀ + c₁ x + c₂ x² + ... of a vector, by Horner's rule; the cs of float32 first, those of float64 second.
+def by_dtype(single, double):
+    """The function of a vector that gives `single` in 32-bit lanes, `double` in 64-bit lanes: a constant of the code."""
 
-    With one coefficient each it is a constant of the vector's dtype.
+    @intrinsic
+    def number(typing_context, x):
+        value = single if x.dtype.bitwidth == 32 else double
+        return x(x), lambda context, builder, sig, values: constant(x, value)
+
+    return number
+
+
+def polynomial(single, double):
+    """The function c₀ + c₁ x + c₂ x² + ... of a vector; the coefficients of float32, then those of float64.
+
+    Even and odd powers are two chains of fused multiply-adds, half as long as one.
     """
 
     @intrinsic
     def evaluate(typing_context, x):
-        *lower, highest = single if x.dtype.bitwidth == 32 else double
+        coefficients = single if x.dtype.bitwidth == 32 else double
 
         def emit(context, builder, sig, values):
-            value = constant(x, highest)
-            for c in reversed(lower):
-                value = call(builder, f"llvm.fmuladd.{suffix(x)}", x.llvm, value, values[0], constant(x, c))
-            return value
+            def add_product(x_, y, z):
+                return call(builder, f"llvm.fmuladd.{suffix(x)}", x.llvm, x_, y, z)
+
+            def horner(at, coefficients):
+                *lower, value = (constant(x, c) for c in coefficients)
+                for c in reversed(lower):
+                    value = add_product(value, at, c)
+                return value
+
+            square = builder.fmul(values[0], values[0])
+            even, odd = (horner(square, coefficients[start::2]) for start in (0, 1))
+            return add_product(odd, values[0], even)
 
         return x(x), emit
 
@@ -54,16 +72,16 @@ def polynomial(single, double):
 # --- exponentials -----------------------------------------------------------------------------------------------------
 
 # Beyond these exp is 0 or inf; up to them, 2^(n/2) is a normal number.
-_LOWEST = polynomial([-104.0], [-746.0])
-_HIGHEST = polynomial([89.0], [710.0])
+_LOWEST = by_dtype(-104.0, -746.0)
+_HIGHEST = by_dtype(89.0, 710.0)
 # Added to a small number, 1.5·2^23 (1.5·2^52) rounds it to a whole one, n, and leaves n in the low bits of the sum; the
 # rest of the shift makes these bits the sum of two biased exponents.
-_SHIFT = polynomial([1.5 * 2.0**23 + 2 * 127], [1.5 * 2.0**52 + 2 * 1023])
-_MANTISSA_BITS = polynomial([23], [52])
-_BIAS = polynomial([127], [1023])
+_SHIFT = by_dtype(1.5 * 2.0**23 + 2 * 127, 1.5 * 2.0**52 + 2 * 1023)
+_MANTISSA_BITS = by_dtype(23, 52)
+_BIAS = by_dtype(127, 1023)
 # ln 2 = high + low; n·high is exact.
-_LN2_HIGH = polynomial([0.693359375], [6.93147180369123816490e-01])
-_LN2_LOW = polynomial([-2.12194440054690583e-4], [1.90821492927058770002e-10])
+_LN2_HIGH = by_dtype(0.693359375, 6.93147180369123816490e-01)
+_LN2_LOW = by_dtype(-2.12194440054690583e-4, 1.90821492927058770002e-10)
 # (eʳ - 1 - r) / r² on |r| <= ln(2)/2; relative error of eʳ - 1: 1.3e-8 and 1.8e-17.
 _EXP_TAIL = polynomial(
     [4.99999981416283113e-1, 1.66665430565333367e-1, 4.16672020904501778e-2, 8.36659640641357161e-3, 1.38825269301545443e-3],
@@ -99,7 +117,7 @@ def exp(x):
     half = n >> 1
     power = real_of_bits(half << _MANTISSA_BITS(n))
     other = real_of_bits((n - half) << _MANTISSA_BITS(n))
-    return (q + 1) * power * other
+    return fma(q, power, power) * other
 
 
 @inlined
@@ -108,7 +126,7 @@ def expm1(x):
     q, n = _reduced(minimum(maximum(x, -38.0), _HIGHEST(x)))
     power = real_of_bits((n - _BIAS(n) - 1) << _MANTISSA_BITS(n))
     y = fma(q, power, power - 0.5)
-    return where(absolute(x) < 1e-10, x, y + y)
+    return where(absolute(x) < 1e-30, x, y + y)
 
 
 @inlined
@@ -120,12 +138,12 @@ def logistic(x):
 
 # --- logarithms -------------------------------------------------------------------------------------------------------
 
-_TINY = polynomial([2.0**-126], [2.0**-1022])
-_ONE_BITS = polynomial([0x3F800000], [0x3FF0000000000000])
-_ROOT_HALF_BITS = polynomial([0x3F3504F3], [0x3FE6A09E667F3BCD])
-_MANTISSA = polynomial([0x007FFFFF], [0x000FFFFFFFFFFFFF])
-_WHOLE_BITS = polynomial([0x4B000000], [0x4330000000000000])
-_WHOLE = polynomial([2.0**23 + 127], [2.0**52 + 1023])
+_TINY = by_dtype(2.0**-126, 2.0**-1022)
+_ONE_BITS = by_dtype(0x3F800000, 0x3FF0000000000000)
+_ROOT_HALF_BITS = by_dtype(0x3F3504F3, 0x3FE6A09E667F3BCD)
+_MANTISSA = by_dtype(0x007FFFFF, 0x000FFFFFFFFFFFFF)
+_WHOLE_BITS = by_dtype(0x4B000000, 0x4330000000000000)
+_WHOLE = by_dtype(2.0**23 + 127, 2.0**52 + 1023)
 _LOG_TAIL = polynomial(
     [6.66667765289289834e-1, 3.99775135212062264e-1, 2.98727020821198268e-1],
     [
@@ -183,43 +201,30 @@ def log1p(x):
 
 # --- sigmoids ---------------------------------------------------------------------------------------------------------
 
-_TANH_END = polynomial([9.02], [19.07])
-_TANH_P = polynomial(
-    [1.0, 1.33821909944234415e-1, 3.49688588400238342e-3, 2.06270532572950337e-5, 1.3373252890408835e-8],
-    [1.0, 1.518084697600808e-1, 5.97517745924421349e-3, 9.36203700853410842e-5, 6.83287797830931911e-7,
-     2.44190463927923395e-9, 4.17449061641707031e-12, 3.06725981209632833e-15, 7.42541374365766621e-19,
-     2.50657549491550552e-23],
-)
-_TANH_Q = polynomial(
-    [1.0, 4.671551131633814e-1, 2.58821409958321575e-2, 3.28761056396001859e-4, 7.78550028838195986e-7],
-    [1.0, 4.85141803093413582e-1, 3.43557784903834723e-2, 8.28226756010640352e-4, 8.75591155783996416e-6,
-     4.46525426843623113e-8, 1.11192594124706054e-10, 1.27167970675876117e-13, 5.63930496613708048e-17,
-     6.23452556050655522e-21],
-)
-_ERF_END = polynomial([3.93], [5.93])
-_ERF_P = polynomial(
-    [1.12837914399396676, 1.90892688714809852e-1, 5.28037606530736793e-2, 3.78406432094762241e-3,
-     2.84874458562126356e-4, 2.0406732778730494e-6],
-    [1.12837916709551253, 2.20174679018280215e-1, 6.61221359758697953e-2, 6.88972333772139791e-3,
-     8.55682645381277094e-4, 5.69465236004848076e-5, 3.90064321166576006e-6, 1.69496895201007651e-7,
-     6.76063976042519678e-9, 1.72010095321278352e-10, 3.33706852705025127e-12, 2.22710635090654146e-14,
-     1.57142286520832421e-17],
-)
-_ERF_Q = polynomial(
-    [1.0, 5.02506933573566079e-1, 1.14301709226551291e-1, 1.5006325830754167e-2, 1.16623182692811235e-3,
-     3.7994088535018751e-5],
-    [1.0, 5.28458062182249065e-1, 1.34751904664381429e-1, 2.198687747672328e-2, 2.56480287717809267e-3,
-     2.26103423764330001e-4, 1.54994584838029205e-5, 8.35086242360131315e-7, 3.51591090207720198e-8,
-     1.1247301491365512e-9, 2.54991153923916177e-11, 3.31962594682049563e-13, 8.85173323692512203e-16],
-)
+_TANH_END = by_dtype(9.02, 19.07)
+_TANH_P = polynomial([2.83617618492740968e-2, 7.6879962975765126e-5, -6.95819509085926304e-8],
+[3.58672770089259388e-2, 2.97754949742781552e-4, 8.08863366840586298e-7, 6.98800950851222736e-10, 1.06438547345905679e-13, -6.84425314031700828e-18])
+_TANH_Q = polynomial([2.0, 2.233900692139738e-1, 2.10305932437508948e-3],
+[2.0, 2.38401220684517366e-1, 3.79561162319721654e-3, 1.77497928027622209e-5, 2.78463325019938264e-8, 1.17785220534444211e-11])
+_ERF_END = by_dtype(3.93, 5.93)
+_ERF_P = polynomial([1.88005739059227364e-1, 2.16239495097760588e-2, 1.1738882179470026e-3, -4.87015367916560688e-6],
+[3.06043627505875532e-1, 8.44817409921921284e-2, 1.20637503225300311e-2, 1.56334641229194394e-3, 1.20102036121993755e-4, 9.00219203961020918e-6, 3.69516022251085262e-7, 1.61722210511189294e-8, 3.23546183082770007e-10, 7.89305489781090638e-12, 1.61648094090916128e-14])
+_ERF_Q = polynomial([1.7724538047080655, 3.59861320924878464e-1, 7.14960466961187995e-2, 6.4908111968948981e-3, 5.6917223157267937e-5],
+[1.77245385090551607, 5.6907657287195916e-1, 1.86059433176381655e-1, 3.0776883718886362e-2, 4.73600345384307936e-3, 4.28904276788876567e-4, 3.63683612872777635e-5, 1.73361549431783912e-6, 8.91272635802099302e-8, 2.13032435733950576e-9, 6.0085518306012535e-11, 5.58262096822309936e-13])
+
+
+@inlined
+def _doubled(p, q, x):
+    """2t / (1 + t²) with the sign of x, where t = p/q: t = tanh(y/2) gives tanh y."""
+    return copysign(minimum((p + p) * q / fma(q, q, p * p), 1.0), x)
 
 
 @inlined
 def tanh(x):
-    """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) ≈ x P(x²) / Q(x²)."""
+    """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) = 2t / (1 + t²), where t = tanh(x/2) ≈ x P(x²) / Q(x²)."""
     a = minimum(absolute(x), _TANH_END(x))
     s = a * a
-    return copysign(minimum(a * _TANH_P(s) / _TANH_Q(s), 1.0), x)
+    return _doubled(fma(a * s, _TANH_P(s), a), _TANH_Q(s), x)
 
 
 @inlined
@@ -227,4 +232,4 @@ def erf(x):
     """2/√π ∫₀ˣ exp(-t²) dt ≈ x P(x²) / Q(x²)."""
     a = minimum(absolute(x), _ERF_END(x))
     s = a * a
-    return copysign(minimum(a * _ERF_P(s) / _ERF_Q(s), 1.0), x)
+    return _doubled(fma(a * s, _ERF_P(s), a), _ERF_Q(s), x)
