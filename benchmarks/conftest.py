@@ -6,9 +6,11 @@ import pathlib
 
 import pytest
 
+import fastmlp
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = 2
-PACKAGES = ("fastmlp", "numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax")
+PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax")
 
 
 def pytest_configure(config):
@@ -40,7 +42,7 @@ def pytest_benchmark_update_commit_info(config, commit_info):
 
 def packages():
     """Versions of what is compared here, as far as it is installed."""
-    versions = {}
+    versions = {"fastmlp": fastmlp.__version__}
     for name in PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

@@ -55,7 +55,7 @@ def reference_side(workload, X, y):
 
     def fit(epochs, start=None):
         start = make_start(workload, X.dtype, epochs, SEED) if start is None else start
-        words = {"activation": workload.activation, "loss": "log_loss", "optimizer": "adam"}
+        words = {"activation": workload.activation, "loss": "softmax_log_loss", "optimizer": "adam"}
         network = Reference(start.coefs, start.intercepts, **words)
         for epoch, order in enumerate(start.orders[:epochs]):
             network.epoch(X, y, order, workload.batch, step=epoch * batches, **settings)

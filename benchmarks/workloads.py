@@ -44,8 +44,8 @@ class Workload(NamedTuple):
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        Workload("tiny", 1_000, 8, (32, 32), 3, 32, "relu", 100),
-        Workload("digits", 1_797, 64, (100,), 10, 200, "relu", 50),
+        Workload("tiny", 1_000, 8, (32, 32), 3, 32, "relu", 60),
+        Workload("digits", 1_797, 64, (100,), 10, 200, "relu", 40),
         Workload("tabular", 50_000, 54, (256, 256, 256), 7, 256, "relu", 1),
         Workload("mnist", 60_000, 784, (100,), 10, 200, "relu", 2),
         Workload("dmlp", 20_000, 784, (1024, 512, 512, 512), 10, 128, "tanh", 1),

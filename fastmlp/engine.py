@@ -1,6 +1,6 @@
 """One page: the order of phases and barriers in the life of one member of the team."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from .kernels import (
     gather,
     output_delta,
     predict,
+    row_of,
 )
-from .layout import Blocks, Span
+from .layout import Blocks, Span, buffers_of, data_of, layout_of
 from .machine.jit import entry, inlined
+from .machine.simd import number_like, pointer
 from .machine.team import meet
 from .optimizers import Rates, Settings, effective_learning_rate
 
@@ -49,23 +51,62 @@ class Task(NamedTuple):
 class Crew(NamedTuple):
     """What the members share beside the buffers.
 
-    meeting : the barrier; task, settings : fields of Task and Settings; shares : blocks of each member and layer
-    capacity : rows that the buffers hold; total : the loss so far
+    capacity : rows that the buffers hold; whole : whether `gradient` holds all of it
+    scratch, tile : each member's share of `scratch` and of a `gradient` that is not whole
+    meeting : the barrier; task, settings : fields of Task and Settings; shares : (members + 1) * layers blocks
+    total : the loss so far
     """
 
     members: int
     capacity: int
-    whole: bool
-    meeting: np.ndarray
-    task: np.ndarray
-    settings: np.ndarray
-    shares: np.ndarray
-    total: np.ndarray
+    whole: int
+    scratch: int
+    tile: int
+    meeting: Any
+    task: Any
+    shares: Any
+    settings: Any
+    total: Any
+
+
+@inlined
+def crew_of(table):
+    """Crew from a table of its numbers and addresses."""
+    i = np.int64(0)
+    return Crew(
+        table[0],
+        table[1],
+        table[2],
+        table[3],
+        table[4],
+        pointer(table[5], i),
+        pointer(table[6], i),
+        pointer(table[7], i),
+        pointer(table[8], 0.0),
+        pointer(table[9], 0.0),
+    )
 
 
 @entry
-def work(rank, words, layout, buffers, data, crew):
-    """The life of member `rank`: task after task until told to leave. The leader, rank 0, returns after each."""
+def work(rank, zero, words, layout, buffers, data, crew):
+    """The life of member `rank`: task after task until told to leave. The leader, rank 0, returns after each.
+
+    `zero` is a number of the network's dtype. Everything else comes as tables of numbers and addresses, so that an array
+    that is read-only or not aligned is no other type, and a call costs next to nothing.
+    """
+    serve(
+        rank,
+        Words(words[0], words[1], words[2]),
+        layout_of(layout),
+        buffers_of(buffers, zero),
+        data_of(data, zero),
+        crew_of(crew),
+    )
+
+
+@inlined
+def serve(rank, words, layout, buffers, data, crew):
+    """Task after task."""
     while True:
         meet(crew.meeting, crew.members)
         t = crew.task
@@ -84,7 +125,7 @@ def work(rank, words, layout, buffers, data, crew):
 @inlined
 def forward(words, layout, data, span, buffers):
     """Rows through all layers; the last one keeps its z."""
-    layers = layout.units.shape[0] - 1
+    layers = layout.layers
     gather(layout, data, span, buffers)
     for layer in range(layers):
         activation = words.activation if layer < layers - 1 else IDENTITY
@@ -94,15 +135,14 @@ def forward(words, layout, data, span, buffers):
 @inlined
 def train(rank, words, layout, buffers, data, crew, task):
     """Chunks of batches from position `first` to `stop`: two phases and two barriers each."""
-    layers = layout.units.shape[0] - 1
+    layers = layout.layers
     position = task.first
     while position < task.stop:
         batch_first = position // task.batch * task.batch
         batch_stop = min(batch_first + task.batch, task.rows)
         rows = min(task.chunk, batch_stop - position)
-        scratch = buffers.scratch.shape[0] // crew.members * rank
         mine, next_mine = rows * rank // crew.members, rows * (rank + 1) // crew.members
-        span = Span(position, mine, next_mine, rows, task.rows, scratch)
+        span = Span(position, mine, next_mine, rows, task.rows, crew.scratch * rank)
         forward(words, layout, data, span, buffers)
         output_delta(layout, data, words.loss, span, buffers)
         for layer in range(layers - 1, 0, -1):
@@ -110,11 +150,12 @@ def train(rank, words, layout, buffers, data, crew, task):
         meet(crew.meeting, crew.members)  # all deltas are ready
 
         begun, final = position > batch_first, position + rows == batch_stop
-        tile = -1 if crew.whole else buffers.gradient.shape[0] // crew.members * rank
+        tile = -1 if crew.whole else crew.tile * rank
         weight = batch_weight(data, batch_first, batch_stop)
         rates = rates_of(words, crew, task.step + position // task.batch + 1, weight, buffers)
+        here = rank * layers
         for layer in range(layers):
-            blocks = Blocks(crew.shares[rank, layer], crew.shares[rank + 1, layer], rows, begun, tile)
+            blocks = Blocks(crew.shares[here + layer], crew.shares[here + layers + layer], rows, begun, tile)
             if final:
                 affine_update(layout, layer, words.optimizer, rates, blocks, buffers)
             else:
@@ -123,7 +164,7 @@ def train(rank, words, layout, buffers, data, crew, task):
             crew.total[0] += sum_of(buffers.losses, rows) / weight * (batch_stop - batch_first)
         meet(crew.meeting, crew.members)  # all weights are new
         if rank == 0 and final:
-            penalty = 0.5 * crew.settings[ALPHA] * sum_of(buffers.penalties, buffers.penalties.shape[0])
+            penalty = 0.5 * crew.settings[ALPHA] * sum_of(buffers.penalties, layout.blocks)
             crew.total[0] += penalty / weight * (batch_stop - batch_first)
         position += rows
 
@@ -134,30 +175,29 @@ ALPHA = Settings._fields.index("alpha")
 @inlined
 def rates_of(words, crew, step, weight, buffers):
     """The numbers of one optimizer step."""
-    real = buffers.weights.dtype.type
-    s = crew.settings
+    s, w = crew.settings, buffers.weights
     settings = Settings(s[0], s[1], s[2], s[3], s[4], s[5])
     return Rates(
-        real(effective_learning_rate(words.optimizer, settings, step)),
-        real(settings.momentum),
-        real(settings.beta_1),
-        real(settings.beta_2),
-        real(1 - settings.beta_1),
-        real(1 - settings.beta_2),
-        real(settings.epsilon),
-        real(settings.alpha),
-        real(1 / weight),
+        number_like(w, effective_learning_rate(words.optimizer, settings, step)),
+        number_like(w, settings.momentum),
+        number_like(w, settings.beta_1),
+        number_like(w, settings.beta_2),
+        number_like(w, 1 - settings.beta_1),
+        number_like(w, 1 - settings.beta_2),
+        number_like(w, settings.epsilon),
+        number_like(w, settings.alpha),
+        number_like(w, 1 / weight),
     )
 
 
 @inlined
 def batch_weight(data, first, stop):
     """Sum of the sample weights of a batch."""
-    if not data.sample_weight.shape[0]:
+    if not data.weighted:
         return np.float64(stop - first)
     total = 0.0
     for position in range(first, stop):
-        total += data.sample_weight[data.order[position] if data.order.shape[0] else position]
+        total += data.sample_weight[row_of(data, position)]
     return total
 
 

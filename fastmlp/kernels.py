@@ -50,7 +50,7 @@ def gather(layout, data, span, buffers):
 @inlined
 def row_of(data, position):
     """Index of the row at that position of the order; without an order, the position itself."""
-    return data.order[position] if data.order.shape[0] else position
+    return data.order[position] if data.ordered else position
 
 
 @inlined
@@ -103,7 +103,7 @@ def output_delta(layout, data, loss, span, buffers):
         softmax_log_loss(layout, data, span, buffers)
     else:
         elementwise_loss(layout, data, loss, span, buffers)
-    if data.sample_weight.shape[0]:
+    if data.weighted:
         weigh(layout, data, span, buffers)
 
 
@@ -112,7 +112,7 @@ def softmax(layout, r, buffers):
     """exp(z - max z) of row r, zeros in the padding, in D. Returns the largest z and the sum."""
     Z, E = buffers.outputs, buffers.deltas
     lanes = lanes_of(Z)
-    top_level = layout.units.shape[0] - 1
+    top_level = layout.layers
     at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
     last = (classes - 1) // lanes * lanes
     largest = where(first(load(Z, at), classes - last), load(Z, at + last), full_like(load(Z, at), Z[at]))
@@ -134,7 +134,7 @@ def softmax_log_loss(layout, data, span, buffers):
     """delta = softmax(z) - onehot(t), loss = log sum exp(z - max z) - (z_t - max z); a vector of logarithms at a time."""
     Z, D, totals = buffers.outputs, buffers.deltas, buffers.scratch
     lanes, s = lanes_of(Z), span.scratch
-    top_level = layout.units.shape[0] - 1
+    top_level = layout.layers
     for group in range(span.first, span.stop, lanes):
         count = min(lanes, span.stop - group)
         for r in range(group, group + count):
@@ -155,7 +155,7 @@ def elementwise_loss(layout, data, loss, span, buffers):
     """Losses that know only z and t of one output: a row's loss is their sum, scaled."""
     Z, D = buffers.outputs, buffers.deltas
     lanes = lanes_of(Z)
-    top_level = layout.units.shape[0] - 1
+    top_level = layout.layers
     outputs = layout.units[top_level]
     for r in range(span.first, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
@@ -175,7 +175,7 @@ def weigh(layout, data, span, buffers):
     """Multiply the losses and deltas of each row by its weight."""
     D = buffers.deltas
     lanes = lanes_of(D)
-    top_level = layout.units.shape[0] - 1
+    top_level = layout.layers
     for r in range(span.first, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         weight = data.sample_weight[row_of(data, span.at + r)]
@@ -327,7 +327,7 @@ def predict(layout, data, loss, span, buffers):
     """The output activation of each row, written to `predictions`."""
     Z, E, Y = buffers.outputs, buffers.deltas, data.predictions
     lanes = lanes_of(Z)
-    top_level = layout.units.shape[0] - 1
+    top_level = layout.layers
     outputs = layout.units[top_level]
     for r in range(span.first, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]

@@ -13,13 +13,13 @@ All offsets count numbers, not bytes.
 """
 
 import mmap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .machine.jit import inlined
-from .machine.simd import lanes_of_dtype
-from .machine.tile import TALLEST_POSSIBLE, TILE_ROWS, TILE_VECTORS, tallest
+from .machine.simd import lanes_of_dtype, pointer
+from .machine.tile import TILE_ROWS, TILE_VECTORS, tallest
 
 LINE = 64  # bytes of a cache line
 PAGE = 4096
@@ -32,18 +32,20 @@ SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
 
 
 class Layout(NamedTuple):
-    """Offsets of the levels and layers; every field an int64 array, one number per level (L + 1) or layer (L)."""
+    """Numbers of layers and blocks; then offsets, pointers to int64, one number per level (L + 1) or layer (L)."""
 
-    units: np.ndarray
-    rows_at: np.ndarray
-    stride: np.ndarray
-    weights_at: np.ndarray
-    transposed_at: np.ndarray
-    blocks_at: np.ndarray
+    layers: int
+    blocks: int
+    units: Any
+    rows_at: Any
+    stride: Any
+    weights_at: Any
+    transposed_at: Any
+    blocks_at: Any
 
 
 class Buffers(NamedTuple):
-    """What a step reads and writes; every field a flat array of the network's dtype, aligned to cache lines.
+    """What a step reads and writes; every field a pointer to numbers of the network's dtype, aligned to cache lines.
 
     weights, first, second : parameters and the optimizer's state, in panels
     transposed : the transposed copy, in panels
@@ -55,33 +57,91 @@ class Buffers(NamedTuple):
     zeros : where a tile starts that starts from nothing
     """
 
-    weights: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    transposed: np.ndarray
-    gradient: np.ndarray
-    outputs: np.ndarray
-    deltas: np.ndarray
-    losses: np.ndarray
-    penalties: np.ndarray
-    scratch: np.ndarray
-    zeros: np.ndarray
+    weights: Any
+    first: Any
+    second: Any
+    transposed: Any
+    gradient: Any
+    outputs: Any
+    deltas: Any
+    losses: Any
+    scratch: Any
+    zeros: Any
+    penalties: Any
 
 
 class Data(NamedTuple):
-    """What a session works on; arrays that do not apply are empty.
+    """What a session works on.
 
-    inputs : (n_rows * n_features,) flat; order : indices of rows; codes : class of each row
-    targets : (n_rows * n_outputs,) flat; sample_weight : (n_rows,)
-    predictions : (rows to predict * n_outputs,) flat
+    ordered, weighted : whether there is an `order`, and `sample_weight`
+    inputs : (n_rows * n_features,); order : indices of rows; codes : class of each row
+    targets : (n_rows * n_outputs,); sample_weight : (n_rows,)
+    predictions : (rows to predict * n_outputs,)
     """
 
-    inputs: np.ndarray
-    order: np.ndarray
-    codes: np.ndarray
-    targets: np.ndarray
-    sample_weight: np.ndarray
-    predictions: np.ndarray
+    ordered: int
+    weighted: int
+    order: Any
+    codes: Any
+    inputs: Any
+    targets: Any
+    sample_weight: Any
+    predictions: Any
+
+
+@inlined
+def layout_of(table):
+    """Layout from a table of its numbers and addresses."""
+    i = np.int64(0)
+    return Layout(
+        table[0],
+        table[1],
+        pointer(table[2], i),
+        pointer(table[3], i),
+        pointer(table[4], i),
+        pointer(table[5], i),
+        pointer(table[6], i),
+        pointer(table[7], i),
+    )
+
+
+@inlined
+def buffers_of(table, zero):
+    """Buffers from a table of addresses; `zero` has the network's dtype."""
+    return Buffers(
+        pointer(table[0], zero),
+        pointer(table[1], zero),
+        pointer(table[2], zero),
+        pointer(table[3], zero),
+        pointer(table[4], zero),
+        pointer(table[5], zero),
+        pointer(table[6], zero),
+        pointer(table[7], zero),
+        pointer(table[8], zero),
+        pointer(table[9], zero),
+        pointer(table[10], 0.0),
+    )
+
+
+@inlined
+def data_of(table, zero):
+    """Data from a table of flags and addresses; `zero` has the network's dtype."""
+    i = np.int64(0)
+    return Data(
+        table[0],
+        table[1],
+        pointer(table[2], i),
+        pointer(table[3], i),
+        pointer(table[4], zero),
+        pointer(table[5], zero),
+        pointer(table[6], zero),
+        pointer(table[7], zero),
+    )
+
+
+def table_of(record):
+    """The numbers and addresses of a Layout, Buffers or Data whose fields are numbers and arrays."""
+    return np.array([f.ctypes.data if isinstance(f, np.ndarray) else f for f in record], np.int64)
 
 
 class Span(NamedTuple):
@@ -167,7 +227,7 @@ def plan(units, dtype, rows):
     Returns
     -------
     layout : Layout
-    sizes : dict of the numbers of `weights`, `transposed`, `outputs` and `blocks`
+    sizes : dict of the sizes of `weights`, `transposed` and `outputs`
     """
     itemsize = np.dtype(dtype).itemsize
     lanes = lanes_of_dtype(np.dtype(dtype))
@@ -185,9 +245,10 @@ def plan(units, dtype, rows):
 
     rows_at, weights_at, transposed_at = offsets(rows * stride), offsets(weights), offsets(transposed)
     blocks_at = np.concatenate([[0], np.cumsum(block_counts(units))])
-    layout = Layout(units, rows_at[:-1], stride, weights_at[:-1], transposed_at[:-1], blocks_at[:-1])
+    layers, blocks = len(units) - 1, int(blocks_at[-1])
+    layout = Layout(layers, blocks, units, rows_at, stride, weights_at, transposed_at, blocks_at)
     margin = TILE_VECTORS * lanes
-    ends = {"outputs": rows_at, "weights": weights_at, "transposed": transposed_at, "blocks": blocks_at}
+    ends = {"outputs": rows_at, "weights": weights_at, "transposed": transposed_at}
     return layout, {name: int(end[-1]) + margin for name, end in ends.items()}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .engine import LEAVE, PREDICT, TRAIN, Crew, Task, Words, work
-from .layout import CHUNK, Buffers, Data, aligned, pack, plan, round_up, shares, unpack
+from .layout import CHUNK, LINE, Buffers, Data, aligned, pack, plan, round_up, shares, table_of, unpack
 from .losses import LOSSES
 from .machine.jit import compiled
 from .machine.simd import lanes_of_dtype
@@ -122,11 +122,13 @@ class Session:
         nothing = np.zeros(0, network.dtype)
         has_codes, has_targets = y is not None and network.loss.codes, y is not None and not network.loss.codes
         return Data(
-            inputs=_flat(X),
+            ordered=y is not None,
+            weighted=sample_weight is not None,
+            inputs=X,
             order=np.zeros(0 if y is None else self._rows, np.int64),
-            codes=_flat(y) if has_codes else np.zeros(0, np.int64),
-            targets=_flat(y) if has_targets else nothing,
-            sample_weight=nothing if sample_weight is None else _flat(sample_weight),
+            codes=y if has_codes else nothing,
+            targets=y if has_targets else nothing,
+            sample_weight=nothing if sample_weight is None else sample_weight,
             predictions=np.zeros(self._rows * network.units[-1], network.dtype),
         )
 
@@ -136,36 +138,57 @@ class Session:
         self._capacity = max(members, min(self._rows, max(self._chunk, PREDICTION_ROWS * members)))
         layout, sizes = plan(network.units, dtype, self._capacity)
         panel = TILE_VECTORS * lanes_of_dtype(dtype)
+        tile = panel * TALLEST_POSSIBLE
         self._whole = self._batch > CHUNK
         return layout, Buffers(
             weights=network._weights,
             first=network._first,
             second=network._second,
             transposed=network._transposed,
-            gradient=aligned(sizes["weights"] if self._whole else members * panel * TALLEST_POSSIBLE, dtype),
+            gradient=aligned(sizes["weights"] if self._whole else members * tile, dtype),
             outputs=aligned(sizes["outputs"], dtype),
             deltas=aligned(sizes["outputs"], dtype),
             losses=aligned(self._capacity, dtype),
-            penalties=aligned(sizes["blocks"], np.float64),
-            scratch=aligned(members * panel * (self._chunk // members + TALLEST_POSSIBLE), dtype),
+            penalties=aligned(layout.blocks, np.float64),
+            scratch=aligned(panel * self._chunk + members * tile, dtype),
             zeros=aligned(panel, dtype),
         )
 
     def __enter__(self):
+        network = self.network
         layout, buffers = self._allocate(self._wanted)
-        arguments = (self.network.words, layout, buffers, self._data)
+        records = [np.array(network.words, np.int64), *map(table_of, (layout, buffers, self._data))]
+        self._alive = layout, buffers  # the tables hold addresses only
+        zero = network.dtype.type(0)
+        call = compiled(work, 0, zero, *records, np.zeros(1, np.int64))
 
-        def crew(members, meeting):
-            owned = shares(self.network.units, self.network.dtype, members)
-            return Crew(
-                members, self._capacity, self._whole, meeting, self._task, self._settings, owned, self._total
-            )
+        def member(rank, team):
+            crew = self._crew(team, buffers)
+            table = table_of(crew)
 
-        call = compiled(work, 0, *arguments, crew(1, np.zeros(1, np.int64)))
-        self._team = Team(self._wanted, lambda rank, team: call(rank, *arguments, crew(team.members, team.meeting)))
-        leader = crew(self._team.members, self._team.meeting)
-        self._lead = lambda: call(0, *arguments, leader)
+            def serve(crew=crew):  # whose arrays live as long as this function
+                call(rank, zero, *records, table)
+
+            return serve
+
+        self._team = Team(self._wanted, lambda rank, team: member(rank, team)())
+        self._lead = member(0, self._team)
         return self
+
+    def _crew(self, team, buffers):
+        line = LINE // self.network.dtype.itemsize
+        return Crew(
+            members=team.members,
+            capacity=self._capacity,
+            whole=self._whole,
+            scratch=buffers.scratch.size // team.members // line * line,
+            tile=buffers.gradient.size // team.members // line * line,
+            meeting=team.meeting,
+            task=self._task,
+            shares=shares(self.network.units, self.network.dtype, team.members),
+            settings=self._settings,
+            total=self._total,
+        )
 
     def __exit__(self, *exception):
         self._publish(LEAVE, 0, 0, 0, 0)
@@ -220,21 +243,8 @@ class Session:
     def predict(self, rows=None):
         """Output activations (n, n_outputs) of the rows with these indices, by default of all rows."""
         count = self._rows if rows is None else len(rows)
-        if self._data.order.size:
+        if self._data.ordered:
             self._data.order[:count] = np.arange(count) if rows is None else rows
         self._run(PREDICT, count, self._row_operations / 3)
         outputs = self.network.units[-1]
         return self._data.predictions[: count * outputs].reshape(count, outputs).copy()
-
-
-class _Alias:
-    """The memory of an array, as one that may be written: a read-only array is another type, another compilation."""
-
-    def __init__(self, array):
-        self._array = array
-        interface = array.__array_interface__
-        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
-
-
-def _flat(array):
-    return np.asarray(_Alias(np.ascontiguousarray(array).reshape(-1)))

@@ -1,12 +1,11 @@
-"""exp, expm1, log, log1p, tanh, logistic and erf of a `Vector`, lane by lane: no tables, no calls, at most one division.
+"""exp, expm1, log, log1p, tanh, logistic and erf of a `Vector`: no tables, no branches, at most one division.
 
-Every function reduces its argument with exact steps and ends in a polynomial or in a quotient of two. float32 and float64
-share the steps and differ in the constants, which `polynomial` chooses while Numba compiles. The steps need no fused
-multiply-add to be exact. NaN in gives NaN out. Errors are maximal errors in units in the last place (ulp) of the true
-value, denormal numbers included; where two are given, the first is with fused multiply-add, the second without.
+float32 and float64 go the same way with other constants, which `by_dtype` and `polynomial` choose while Numba compiles.
+NaN in gives NaN out. The errors below are the largest ones found, in units in the last place (ulp) of the true value,
+denormal numbers included; no result depends on a fused multiply-add, but a processor without it may err more.
 
-The polynomials are minimax fits of our own, in 70 digits (Lawson's iteration; for quotients on top of Sanathanan and
-Koerner's). The reductions are those of Cody and Waite, "Software Manual for the Elementary Functions" (1980).
+The polynomials are minimax fits of our own, made with 70 digits: Lawson's reweighted least squares and, for quotients,
+Sanathanan and Koerner's linearization. What surrounds them is published; each docstring says where.
 """
 
 import math
@@ -15,12 +14,14 @@ from numba.extending import intrinsic
 
 from .jit import inlined
 from .simd import (
+    FLAGS,
     absolute,
     bits_of,
     call,
     constant,
     copysign,
     fma,
+    full_like,
     maximum,
     minimum,
     real_of_bits,
@@ -30,7 +31,7 @@ from .simd import (
 
 
 def by_dtype(single, double):
-    """The function of a vector that gives `single` in 32-bit lanes, `double` in 64-bit lanes: a constant of the code."""
+    """A constant: called with a vector, `single` in every lane of 32 bits or `double` in every lane of 64."""
 
     @intrinsic
     def number(typing_context, x):
@@ -41,9 +42,9 @@ def by_dtype(single, double):
 
 
 def polynomial(single, double):
-    """The function c₀ + c₁ x + c₂ x² + ... of a vector; the coefficients of float32, then those of float64.
+    """The function c0 + c1 x + c2 x² + ... of a vector, given its coefficients for float32 and for float64.
 
-    Even and odd powers are two chains of fused multiply-adds, half as long as one.
+    Horner's rule; a long polynomial is E(x²) + x O(x²), two chains half as long, which a processor computes side by side.
     """
 
     @intrinsic
@@ -51,185 +52,212 @@ def polynomial(single, double):
         coefficients = single if x.dtype.bitwidth == 32 else double
 
         def emit(context, builder, sig, values):
-            def add_product(x_, y, z):
-                return call(builder, f"llvm.fmuladd.{suffix(x)}", x.llvm, x_, y, z)
+            def multiply_add(*factors_and_term):
+                return call(builder, f"llvm.fmuladd.{suffix(x)}", x.llvm, *factors_and_term)
 
-            def horner(at, coefficients):
+            def horner(variable, coefficients):
                 *lower, value = (constant(x, c) for c in coefficients)
                 for c in reversed(lower):
-                    value = add_product(value, at, c)
+                    value = multiply_add(value, variable, c)
                 return value
 
-            square = builder.fmul(values[0], values[0])
-            even, odd = (horner(square, coefficients[start::2]) for start in (0, 1))
-            return add_product(odd, values[0], even)
+            if len(coefficients) < 6:
+                return horner(values[0], coefficients)
+            square = builder.fmul(values[0], values[0], flags=FLAGS)
+            odd = horner(square, coefficients[1::2])
+            return multiply_add(odd, values[0], horner(square, coefficients[::2]))
 
         return x(x), emit
 
     return evaluate
 
 
-# --- exponentials -----------------------------------------------------------------------------------------------------
-
-# Beyond these exp is 0 or inf; up to them, 2^(n/2) is a normal number.
-_LOWEST = by_dtype(-104.0, -746.0)
-_HIGHEST = by_dtype(89.0, 710.0)
-# Added to a small number, 1.5·2^23 (1.5·2^52) rounds it to a whole one, n, and leaves n in the low bits of the sum; the
-# rest of the shift makes these bits the sum of two biased exponents.
-_SHIFT = by_dtype(1.5 * 2.0**23 + 2 * 127, 1.5 * 2.0**52 + 2 * 1023)
 _MANTISSA_BITS = by_dtype(23, 52)
 _BIAS = by_dtype(127, 1023)
-# ln 2 = high + low; n·high is exact.
+# ln 2 = high + low. `high` ends in zeros, so that n high is exact for every exponent n (Cephes; fdlibm).
 _LN2_HIGH = by_dtype(0.693359375, 6.93147180369123816490e-01)
-_LN2_LOW = by_dtype(-2.12194440054690583e-4, 1.90821492927058770002e-10)
-# (eʳ - 1 - r) / r² on |r| <= ln(2)/2; relative error of eʳ - 1: 1.3e-8 and 1.8e-17.
-_EXP_TAIL = polynomial(
-    [4.99999981416283113e-1, 1.66665430565333367e-1, 4.16672020904501778e-2, 8.36659640641357161e-3, 1.38825269301545443e-3],
-    [
-        5.00000000000000527e-1,
-        1.66666666666665865e-1,
-        4.16666666665757166e-2,
-        8.3333333333902741e-3,
-        1.38888889318946843e-3,
-        1.98412697185671739e-4,
-        2.48015048801057159e-5,
-        2.75574072366980406e-6,
-        2.76261954668478533e-7,
-        2.5054064792339725e-8,
-    ],
-)
+_LN2_LOW = by_dtype(-2.12194440e-4, 1.90821492927058770002e-10)
 
+
+# --- exponentials -----------------------------------------------------------------------------------------------------
+
+# exp is 0 below the first and infinite above the second.
+_LOWEST = by_dtype(-104.0, -746.0)
+_HIGHEST = by_dtype(89.0, 710.0)
+# 1.5 2^23 plus a small number is rounded to a whole one, which stands in the low bits of the sum. Twice the bias on top:
+# these bits are positive, and the sum of two exponents.
+_ROUNDER = by_dtype(1.5 * 2.0**23 + 2 * 127, 1.5 * 2.0**52 + 2 * 1023)
+# (eʳ - 1 - r) / r² on |r| <= ln(2) / 2; error of eʳ - 1 1.3e-8 and 1.8e-17.
+_EXP_TAIL = polynomial(
+    [0.499999981, 0.166665431, 0.0416672021, 0.00836659641, 0.00138825269],
+    [0.50000000000000053, 0.16666666666666586, 0.041666666666575717, 0.0083333333333902741, 0.0013888888931894684, 1.9841269718567174e-4, 2.4801504880105716e-5, 2.7557407236698041e-6, 2.7626195466847853e-7, 2.5054064792339725e-8],
+)
 
 @inlined
 def _reduced(x):
-    """eʳ - 1 and the bits of n + 2·bias, where x = n ln 2 + r and |r| <= ln(2)/2."""
-    shifted = fma(x, 1.44269504088896341, _SHIFT(x))
-    n = shifted - _SHIFT(x)
-    r = fma(n, -_LN2_HIGH(x), x)
-    r = fma(n, -_LN2_LOW(x), r)
-    return fma(r * r, _EXP_TAIL(r), r), bits_of(shifted)
+    """eʳ - 1, and n + 2 bias in the low bits of integers: x = n ln 2 + r, |r| <= ln(2) / 2 (Cody and Waite)."""
+    rounded = fma(x, 1.4426950408889634, _ROUNDER(x))
+    n = rounded - _ROUNDER(x)
+    r = fma(n, -_LN2_LOW(x), fma(n, -_LN2_HIGH(x), x))
+    return fma(r * r, _EXP_TAIL(r), r), bits_of(rounded)
 
 
 @inlined
 def exp(x):
-    """eˣ = 2ⁿ eʳ, where x = n ln 2 + r and |r| <= ln(2)/2."""
+    """eˣ = 2ⁿ eʳ, where x = n ln 2 + r.
+
+    The factor 2ⁿ is applied in two halves, the second of which alone can round: denormal results are right.
+
+    Source: Cody and Waite, "Software Manual for the Elementary Functions" (1980), chapter 6; Cephes, exp.c.
+    Error: 1.1 ulp in float32, 1.1 in float64.
+    """
     q, n = _reduced(minimum(maximum(x, _LOWEST(x)), _HIGHEST(x)))
     half = n >> 1
-    power = real_of_bits(half << _MANTISSA_BITS(n))
-    other = real_of_bits((n - half) << _MANTISSA_BITS(n))
-    return fma(q, power, power) * other
+    scale = real_of_bits(half << _MANTISSA_BITS(n))
+    return fma(q, scale, scale) * real_of_bits((n - half) << _MANTISSA_BITS(n))
 
 
 @inlined
 def expm1(x):
-    """eˣ - 1 = 2 (2ⁿ⁻¹ (eʳ - 1) + (2ⁿ⁻¹ - ½))."""
+    """eˣ - 1 = 2 (2ⁿ⁻¹ (eʳ - 1) + (2ⁿ⁻¹ - 1/2)), where x = n ln 2 + r.
+
+    Half of the result is computed, for 2ⁿ may overflow before it; halves of denormal numbers would lose a bit.
+
+    Source: fdlibm, s_expm1.c.
+    Error: 1.9 ulp in float32, 2.3 in float64.
+    """
     q, n = _reduced(minimum(maximum(x, -38.0), _HIGHEST(x)))
-    power = real_of_bits((n - _BIAS(n) - 1) << _MANTISSA_BITS(n))
-    y = fma(q, power, power - 0.5)
-    return where(absolute(x) < 1e-30, x, y + y)
+    scale = real_of_bits((n - _BIAS(n) - 1) << _MANTISSA_BITS(n))
+    half = fma(q, scale, scale - 0.5)
+    return where(absolute(x) < 1e-30, x, half + half)
 
 
 @inlined
 def logistic(x):
-    """1 / (1 + e⁻ˣ)."""
+    """1 / (1 + e⁻ˣ), for x < 0 as eˣ / (1 + eˣ).
+
+    Error: 2.4 ulp in float32, 2.4 in float64.
+    """
     e = exp(-absolute(x))
     return where(x < 0, e, 1.0) / (e + 1)
 
 
 # --- logarithms -------------------------------------------------------------------------------------------------------
 
-_TINY = by_dtype(2.0**-126, 2.0**-1022)
-_ONE_BITS = by_dtype(0x3F800000, 0x3FF0000000000000)
-_ROOT_HALF_BITS = by_dtype(0x3F3504F3, 0x3FE6A09E667F3BCD)
-_MANTISSA = by_dtype(0x007FFFFF, 0x000FFFFFFFFFFFFF)
-_WHOLE_BITS = by_dtype(0x4B000000, 0x4330000000000000)
-_WHOLE = by_dtype(2.0**23 + 127, 2.0**52 + 1023)
+_SMALLEST_NORMAL = by_dtype(2.0**-126, 2.0**-1022)
+_MANTISSA = by_dtype(2**23 - 1, 2**52 - 1)
+# A whole number below 2^23 in the low bits of 2^23 is their sum.
+_WHOLE = by_dtype(2.0**23, 2.0**52)
+_WHOLE_AND_BIAS = by_dtype(2.0**23 + 127, 2.0**52 + 1023)
+# (ln((1 + s) / (1 - s)) - 2 s) / s³ as a polynomial in s², |s| <= 0.1716; error of the logarithm 8.1e-10 and 1.3e-18.
 _LOG_TAIL = polynomial(
-    [6.66667765289289834e-1, 3.99775135212062264e-1, 2.98727020821198268e-1],
-    [
-        6.66666666666673473e-1,
-        3.999999999941216e-1,
-        2.85714287430243117e-1,
-        2.22221985001335058e-1,
-        1.81835685221395985e-1,
-        1.53139331036808298e-1,
-        1.47972237390885497e-1,
-    ],
+    [0.666667765, 0.399775135, 0.298727021],
+    [0.66666666666667347, 0.39999999999412160, 0.28571428743024312, 0.22222198500133506, 0.18183568522139598, 0.15313933103680830, 0.14797223739088550],
 )
-
 
 @inlined
 def _split(x):
-    """m and n of x = 2ⁿ m, √½ <= m < √2, for a normal x > 0."""
-    bits = bits_of(x) + (_ONE_BITS(bits_of(x)) - _ROOT_HALF_BITS(bits_of(x)))
-    n = real_of_bits((bits >> _MANTISSA_BITS(bits)) | _WHOLE_BITS(bits)) - _WHOLE(x)
-    return real_of_bits((bits & _MANTISSA(bits)) + _ROOT_HALF_BITS(bits)), n
+    """m and n of x = 2ⁿ m with √½ <= m < √2, for normal x > 0."""
+    root_half = bits_of(full_like(x, math.sqrt(0.5)))
+    bits = bits_of(x) + (bits_of(full_like(x, 1.0)) - root_half)
+    n = real_of_bits((bits >> _MANTISSA_BITS(bits)) | bits_of(_WHOLE(x))) - _WHOLE_AND_BIAS(x)
+    return real_of_bits((bits & _MANTISSA(bits)) + root_half), n
 
 
 @inlined
 def _log(f, n):
+    """ln(2ⁿ (1 + f)) = n ln 2 + f - (f²/2 - s (f²/2 + R(s²))), where s = f / (2 + f) (fdlibm, e_log.c)."""
     s = f / (f + 2)
     z = s * s
-    half = f * f * 0.5
-    low = fma(s, fma(z, _LOG_TAIL(z), half), n * _LN2_LOW(f))
-    return fma(n, _LN2_HIGH(f), f - (half - low))
+    half_square = f * f * 0.5
+    low = fma(s, fma(z, _LOG_TAIL(z), half_square), n * _LN2_LOW(f))
+    return fma(n, _LN2_HIGH(f), f - (half_square - low))
 
 
 @inlined
-def _over_domain(x, y):
-    y = where(x > 0, y, where(x == 0, -math.inf, x * math.nan))
-    return where(x == math.inf, x, y)
+def _at_the_edges(x, y):
+    """`y` = ln x, corrected where x is 0, negative, infinite or NaN."""
+    y = where(x == 0, -math.inf, y)
+    y = where(x < 0, math.nan, y)
+    return where(x < math.inf, y, x)
 
 
 @inlined
 def log(x):
-    """ln x."""
-    denormal = x < _TINY(x)
+    """ln x = n ln 2 + ln m, where x = 2ⁿ m and m is near 1.
+
+    Source: fdlibm, e_log.c, with a shorter polynomial.
+    Error: 0.9 ulp in float32, 0.9 in float64.
+    """
+    denormal = x < _SMALLEST_NORMAL(x)
     m, n = _split(where(denormal, x * 2.0**60, x))
-    return _over_domain(x, _log(m - 1, where(denormal, n - 60, n)))
+    return _at_the_edges(x, _log(m - 1, where(denormal, n - 60, n)))
 
 
 @inlined
 def log1p(x):
-    """ln(1 + x)."""
+    """ln(1 + x) = n ln 2 + ln(m + 2⁻ⁿ c), where 1 + x = 2ⁿ m + c and c is what rounding 1 + x lost.
+
+    Source: fdlibm, s_log1p.c. 2⁻ⁿ is m / (1 + x), but not below the smallest normal number: there c is 0.
+    Error: 1.4 ulp in float32, 1.4 in float64.
+    """
     u = x + 1
     m, n = _split(u)
-    scale = bits_of(m) - bits_of(u) + _ONE_BITS(bits_of(u))
-    scale = real_of_bits(maximum(scale, bits_of(_TINY(x))))
-    return _over_domain(u, _log(fma(x - (u - 1), scale, m - 1), n))
+    scale = maximum(bits_of(m) - bits_of(u) + bits_of(full_like(x, 1.0)), bits_of(_SMALLEST_NORMAL(x)))
+    return _at_the_edges(u, _log(fma(x - (u - 1), real_of_bits(scale), m - 1), n))
 
 
 # --- sigmoids ---------------------------------------------------------------------------------------------------------
 
-_TANH_END = by_dtype(9.02, 19.07)
-_TANH_P = polynomial([2.83617618492740968e-2, 7.6879962975765126e-5, -6.95819509085926304e-8],
-[3.58672770089259388e-2, 2.97754949742781552e-4, 8.08863366840586298e-7, 6.98800950851222736e-10, 1.06438547345905679e-13, -6.84425314031700828e-18])
-_TANH_Q = polynomial([2.0, 2.233900692139738e-1, 2.10305932437508948e-3],
-[2.0, 2.38401220684517366e-1, 3.79561162319721654e-3, 1.77497928027622209e-5, 2.78463325019938264e-8, 1.17785220534444211e-11])
-_ERF_END = by_dtype(3.93, 5.93)
-_ERF_P = polynomial([1.88005739059227364e-1, 2.16239495097760588e-2, 1.1738882179470026e-3, -4.87015367916560688e-6],
-[3.06043627505875532e-1, 8.44817409921921284e-2, 1.20637503225300311e-2, 1.56334641229194394e-3, 1.20102036121993755e-4, 9.00219203961020918e-6, 3.69516022251085262e-7, 1.61722210511189294e-8, 3.23546183082770007e-10, 7.89305489781090638e-12, 1.61648094090916128e-14])
-_ERF_Q = polynomial([1.7724538047080655, 3.59861320924878464e-1, 7.14960466961187995e-2, 6.4908111968948981e-3, 5.6917223157267937e-5],
-[1.77245385090551607, 5.6907657287195916e-1, 1.86059433176381655e-1, 3.0776883718886362e-2, 4.73600345384307936e-3, 4.28904276788876567e-4, 3.63683612872777635e-5, 1.73361549431783912e-6, 8.91272635802099302e-8, 2.13032435733950576e-9, 6.0085518306012535e-11, 5.58262096822309936e-13])
-
 
 @inlined
-def _doubled(p, q, x):
-    """2t / (1 + t²) with the sign of x, where t = p/q: t = tanh(y/2) gives tanh y."""
-    return copysign(minimum((p + p) * q / fma(q, q, p * p), 1.0), x)
+def _doubled(p, q):
+    """2 t / (1 + t²), where t = p / q: for t = tanh(x/2) it is tanh x. Errors of t fade as the result comes near 1."""
+    return minimum((p + p) * q / fma(q, q, p * p), 1.0)
 
+
+# From here on tanh is 1. tanh(x/2) = x P(x²) / Q(x²) below; error of tanh 7.4e-9 and 4.7e-17. P and Q are scaled so that
+# the mantissas of Q and Q² are just below 2, where rounding costs least: with P(0) = 1 the error is 1.5 ulp larger.
+_TANH_END = by_dtype(9.02, 19.07)
+_TANH_P = polynomial(
+    [0.900000000, 0.0267996289, 1.02897048e-4],
+    [0.90000000000000000, 0.032419943458229134, 2.7291447016794825e-4, 7.6726101403924821e-7, 7.2573640883413203e-10, 1.6336750439944233e-13],
+)
+_TANH_Q = polynomial(
+    [1.80000000, 0.203599198, 0.00217245775, 2.21505882e-6],
+    [1.8000000000000000, 0.21483988691645749, 0.0034491528500419303, 1.6488678084252271e-5, 2.7313474684571619e-8, 1.3659729331064396e-11, 9.3709122287327931e-16],
+)
 
 @inlined
 def tanh(x):
-    """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) = 2t / (1 + t²), where t = tanh(x/2) ≈ x P(x²) / Q(x²)."""
+    """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) = 2 t / (1 + t²), where t = tanh(x/2) = x P(x²) / Q(x²).
+
+    Source: our own; a quotient for tanh itself, as in Eigen, needs a higher degree and loses more to rounding.
+    Error: 3.3 ulp in float32, 3.7 in float64.
+    """
     a = minimum(absolute(x), _TANH_END(x))
     s = a * a
-    return _doubled(fma(a * s, _TANH_P(s), a), _TANH_Q(s), x)
+    return copysign(_doubled(a * _TANH_P(s), _TANH_Q(s)), x)
 
+
+# From here on erf is 1. tanh(artanh(erf x) / 2) = x P(x²) / Q(x²) below; error of erf 2.2e-8 and 2.1e-17.
+_ERF_END = by_dtype(3.93, 5.93)
+_ERF_P = polynomial(
+    [0.485203054, 0.0912209589, 0.0104920064, 5.69574149e-4, -2.36301344e-6],
+    [0.48520304185107039, 0.14849329900498672, 0.040990797710285887, 0.0058533683526234026, 7.5854043471100883e-4, 5.8273873258898504e-5, 4.3678909609463651e-6, 1.7929029800893438e-7, 7.8468108474908196e-9, 1.5698559221106334e-10, 3.8297342459153414e-12, 7.8432146962340543e-15],
+)
+_ERF_Q = polynomial(
+    [0.860000000, 0.174605812, 0.0346901002, 0.00314936142, 2.76164105e-5],
+    [0.86000000000000000, 0.27611768420365691, 0.090276602942266344, 0.014933037599100347, 0.0022979232820218376, 2.0810565976089636e-4, 1.7646039523725881e-5, 8.4115551124316258e-7, 4.3244819400979981e-8, 1.0336398583105549e-9, 2.9153676253275456e-11, 2.7087046752834156e-13],
+)
 
 @inlined
 def erf(x):
-    """2/√π ∫₀ˣ exp(-t²) dt ≈ x P(x²) / Q(x²)."""
+    """2/√π ∫₀ˣ exp(-u²) du = 2 t / (1 + t²), where t = x P(x²) / Q(x²).
+
+    Source: our own, like tanh.
+    Error: 3.5 ulp in float32, 3.9 in float64.
+    """
     a = minimum(absolute(x), _ERF_END(x))
     s = a * a
-    return _doubled(fma(a * s, _ERF_P(s), a), _ERF_Q(s), x)
+    return copysign(_doubled(a * _ERF_P(s), _ERF_Q(s)), x)

@@ -12,6 +12,8 @@ import llvmlite
 import numba
 from numba import njit
 from numba.core import caching
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 # Training must still see a NaN, so neither "nnan" nor "ninf"; and no "reassoc": the order of summation is ours.
 FASTMATH = {"contract", "nsz", "arcp"}
@@ -92,9 +94,59 @@ class PackageCache(caching.FunctionCache):
                 self.disable()
 
 
+class _Environments:
+    """Numba's code generator for functions that have no Python environment: they neither raise nor call Python."""
+
+    def __init__(self, codegen):
+        self._codegen = codegen
+
+    def __getattr__(self, name):
+        return getattr(self._codegen, name)
+
+    def set_env(self, name, environment):
+        """Nothing to set."""
+
+
+class _Part(JITCodeLibrary):
+    """LLVM code that only lives inside other code: optimized and turned into machine code there, once, not here as well.
+
+    Numba does both for every function. Leaving it out brings the first fit from 11 seconds to 4.
+    """
+
+    @property
+    def codegen(self):
+        return _Environments(self._codegen)
+
+    def get_pointer_to_function(self, name):
+        return 0
+
+    def _optimize_functions(self, module):
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+def part(codegen, name):
+    """A library of LLVM code to be linked into others."""
+    return _Part(codegen, name)
+
+
+class _PartCompiler(Compiler):
+    """Numba's compiler, into a `_Part`."""
+
+    def compile_extra(self, func):
+        self.state.library = part(self.state.targetctx.codegen(), func.__qualname__)
+        return super().compile_extra(func)
+
+
 def inlined(function):
     """Compile `function` into whatever calls it."""
-    return njit(no_cpython_wrapper=True, forceinline=True, **OPTIONS)(function)
+    return njit(no_cpython_wrapper=True, forceinline=True, pipeline_class=_PartCompiler, **OPTIONS)(function)
 
 
 def entry(function):

@@ -76,6 +76,14 @@ class Mask(types.Type):
         super().__init__(name=f"Mask({self.lanes} x {dtype})")
 
 
+class Pointer(types.Type):
+    """Numba type of the address of numbers of one dtype: one word where an array is seven, and any index is taken."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Pointer({dtype})")
+
+
 def _scalar(dtype):
     if dtype == types.float32:
         return ir.FloatType()
@@ -102,6 +110,12 @@ class _VectorModel(models.PrimitiveModel):
 class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager, mask):
         super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
+
+
+@register_model(Pointer)
+class _PointerModel(models.PrimitiveModel):
+    def __init__(self, manager, pointer):
+        super().__init__(manager, pointer, _scalar(pointer.dtype).as_pointer())
 
 
 # --- pieces of LLVM ---------------------------------------------------------------------------------------------------
@@ -134,9 +148,10 @@ def suffix(vector):
     return f"v{vector.lanes}f{vector.dtype.bitwidth}"
 
 
-def address(context, builder, array, value, offset):
-    """Address of `array.flat[offset]`."""
-    return builder.gep(context.make_array(array)(context, builder, value).data, [offset])
+def address(context, builder, kind, value, offset):
+    """Address of the number at `offset` of an array or from a pointer."""
+    base = value if isinstance(kind, Pointer) else context.make_array(kind)(context, builder, value).data
+    return builder.gep(base, [offset])
 
 
 def load_vector(builder, pointer, llvm, bits):
@@ -378,6 +393,52 @@ largest_of = _reduction(_select("<"))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def pointer(typing_context, address, like):
+    """The address (an integer) of numbers that have the dtype of the number `like`."""
+    kind = Pointer(types.unliteral(like))
+
+    def emit(context, builder, sig, values):
+        return builder.inttoptr(values[0], _scalar(kind.dtype).as_pointer())
+
+    return kind(types.int64, like), emit
+
+
+@intrinsic
+def number_like(typing_context, pointer, number):
+    """`number` in the dtype that `pointer` points to."""
+
+    def emit(context, builder, sig, values):
+        return context.cast(builder, values[1], number, pointer.dtype)
+
+    return pointer.dtype(pointer, number), emit
+
+
+@infer_global(operator.getitem)
+class _PointerGet(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Pointer) and isinstance(args[1], types.Integer):
+            return signature(args[0].dtype, args[0], types.intp)
+
+
+@infer_global(operator.setitem)
+class _PointerSet(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Pointer) and isinstance(args[1], types.Integer):
+            return signature(types.none, args[0], types.intp, args[0].dtype)
+
+
+@lower_builtin(operator.getitem, Pointer, types.intp)
+def _pointer_get(context, builder, sig, values):
+    return builder.load(builder.gep(values[0], [values[1]]))
+
+
+@lower_builtin(operator.setitem, Pointer, types.intp, types.Number)
+def _pointer_set(context, builder, sig, values):
+    builder.store(values[2], builder.gep(values[0], [values[1]]))
+    return context.get_dummy_value()
 
 
 @intrinsic

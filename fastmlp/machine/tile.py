@@ -13,11 +13,13 @@ The accumulators, one row of `right` and (without AVX-512) one spread number mus
 compile time stay out of it.
 """
 
+import itertools
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import inlined
+from .jit import inlined, part
 from .simd import I64, REGISTERS, VECTORS, address, call, constant, load_vector, pick, spread, store_vector, suffix
 
 TILE_VECTORS = 3
@@ -35,12 +37,17 @@ TALL_ROWS = (0, 2 * TILE_ROWS, TILE_ROWS, TILE_ROWS)
 SHAPES = [(rows, vectors) for vectors in range(1, TILE_VECTORS + 1) for rows in range(1, tallest(vectors) + 1)]
 
 
+def _tile_type(vector):
+    """Type of a tile function (left, left_row, left_k, right, right_k, depth, start, start_row, out, out_row)."""
+    pointer = vector.llvm.element.as_pointer()
+    return ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer, I64, I64, pointer, I64, pointer, I64])
+
+
 def _tile_function(module, rows, vectors, vector):
-    """LLVM function (left, left_row, left_k, right, right_k, depth, start, start_row, out, out_row) of one shape."""
-    real, bits = vector.llvm.element, vector.dtype.bitwidth
-    pointer = real.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer, I64, I64, pointer, I64, pointer, I64])
-    function = ir.Function(module, kind, f"fastmlp_tile_{rows}x{vectors}_{suffix(vector)}")
+    """LLVM function of one shape."""
+    bits = vector.dtype.bitwidth
+    pointer = vector.llvm.element.as_pointer()
+    function = ir.Function(module, _tile_type(vector), f"fastmlp_tile_{rows}x{vectors}_{suffix(vector)}")
     function.linkage = "linkonce_odr"
     for attribute in ("noinline", "nounwind", "optsize"):  # optsize: no unrolling, which gains nothing
         function.attributes.add(attribute)
@@ -85,23 +92,29 @@ def _tile_function(module, rows, vectors, vector):
     return function
 
 
-def _table(module, vector):
-    """Constant table of the tile functions of one dtype, by (vectors - 1) * TALLEST_POSSIBLE + rows - 1."""
+_LIBRARIES = {}
+
+
+def _declare_table(context, module, vector):
+    """Constant table of the tile functions of one dtype, by (vectors - 1) * TALLEST_POSSIBLE + rows - 1.
+
+    The functions are made once and linked into whatever calls them.
+    """
     name = f"fastmlp_tiles_{suffix(vector)}"
-    if name in module.globals:
-        return module.globals[name]
-    functions = {shape: _tile_function(module, *shape, vector) for shape in SHAPES}
-    kind = functions[1, 1].type
-    entries = [
-        functions.get((rows, vectors), ir.Constant(kind, None))
-        for vectors in range(1, TILE_VECTORS + 1)
-        for rows in range(1, TALLEST_POSSIBLE + 1)
-    ]
-    table = ir.GlobalVariable(module, ir.ArrayType(kind, len(entries)), name)
-    table.linkage = "linkonce_odr"
-    table.global_constant = True
-    table.initializer = ir.Constant(table.type.pointee, entries)
-    return table
+    tile = _tile_type(vector).as_pointer()
+    kind = ir.ArrayType(tile, TILE_VECTORS * TALLEST_POSSIBLE)
+    if name not in _LIBRARIES:
+        _LIBRARIES[name] = part(context.codegen(), name)
+        tiles = _LIBRARIES[name].create_ir_module(name)
+        functions = {shape: _tile_function(tiles, *shape, vector) for shape in SHAPES}
+        shapes = itertools.product(range(1, TILE_VECTORS + 1), range(1, TALLEST_POSSIBLE + 1))
+        table = ir.GlobalVariable(tiles, kind, name)
+        table.linkage = "weak_odr"
+        table.global_constant = True
+        table.initializer = ir.Constant(kind, [functions.get(shape[::-1], tile(None)) for shape in shapes])
+        _LIBRARIES[name].add_ir_module(tiles)
+    context.active_code_library.add_linking_library(_LIBRARIES[name])
+    return module.globals.get(name) or ir.GlobalVariable(module, kind, name)
 
 
 @intrinsic
@@ -123,7 +136,8 @@ def multiply(typing_context, shape, left, right, start, out):
 
         rows, vectors, depth = (builder.extract_value(values[0], n) for n in range(3))
         index = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(TALLEST_POSSIBLE)), builder.sub(rows, I64(1)))
-        tile = builder.load(builder.gep(_table(builder.module, vector), [I64(0), index]))
+        table = _declare_table(context, builder.module, vector)
+        tile = builder.load(builder.gep(table, [I64(0), index]))
         builder.call(tile, [*operand(1), *operand(2), depth, *operand(3), *operand(4)])
         return context.get_dummy_value()
 

@@ -1,0 +1,340 @@
+"""Training, on a session that plays back losses and scores: when it stops, what it remembers, what it says."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.utils import shuffle
+
+from fastmlp import training
+from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings, draw_order, minimize_lbfgs
+
+
+class PlayedNetwork:
+    """Weights that count the epochs: one coefficient and one intercept."""
+
+    dtype = np.dtype(np.float64)
+
+    def __init__(self):
+        self.value = 0.0
+        self.lent = None
+
+    def weights(self):
+        return [np.array([[self.value]])], [np.array([self.value])]
+
+    def set_moments(self, first, second):
+        self.lent = first, second
+
+    def moments(self):
+        return [np.array([[self.value]]), np.array([1.0])], [np.array([[2.0]]), np.array([3.0])]
+
+
+class PlayedSession:
+    """Each epoch returns the next loss, raises it if it is an exception, and remembers how it was called."""
+
+    def __init__(self, network, losses):
+        self.network = network
+        self.losses = list(losses)
+        self.calls = []
+
+    def epoch(self, order, *, progress, **settings):
+        self.calls.append({"order": order.copy(), **settings})
+        loss = self.losses[len(self.calls) - 1]
+        self.network.value += 1
+        if isinstance(loss, BaseException):
+            progress(6)
+            raise loss
+        if math.isnan(loss):
+            self.network.value = math.nan
+        progress(len(order))
+        return loss
+
+
+def descend(losses, *, optimizer=None, record=None, scores=None, n_rows=10, seed=0, **settings):
+    """Run a descent over played losses: (weights, session, optimizer, record, warnings)."""
+    network = PlayedNetwork()
+    session = PlayedSession(network, losses)
+    optimizer = optimizer or OptimizerState("adam", 0.1)
+    record = record or Record()
+    messages = []
+    remaining = iter(scores or ())
+    descent = Descent(
+        network,
+        session,
+        np.arange(n_rows, dtype=np.intp),
+        optimizer=optimizer,
+        record=record,
+        settings=TrainingSettings(**{"max_epochs": len(losses), "batch_size": 4, "alpha": 0.0, **settings}),
+        score=None if scores is None else lambda _: next(remaining),
+        warn=messages.append,
+    )
+    weights = descent.run(np.random.RandomState(seed))
+    return weights, session, optimizer, record, messages
+
+
+# --- stopping by the loss ---------------------------------------------------------------------------------------------
+
+
+def test_stops_after_patience_epochs_without_improvement():
+    _, _, _, record, messages = descend([5, 4, 3, 2.95, 2.92, 2.91, 2.9, 2.89], tol=0.1, patience=3)
+    assert record.loss_curve == [5, 4, 3, 2.95, 2.92, 2.91, 2.9]
+    assert record.n_epochs == 7
+    assert record.best_loss == 2.9
+    assert record.no_improvement_count == 4
+    assert messages == []
+
+
+def test_improvement_starts_the_count_anew():
+    _, _, _, record, _ = descend([5, 5, 5, 1, 1, 1, 1, 1], patience=2)
+    assert record.n_epochs == 7
+
+
+def test_warns_at_the_limit_of_epochs():
+    message = "Stochastic Optimizer: Maximum iterations (3) reached and the optimization hasn't converged yet."
+    assert descend([3, 2, 1])[4] == [message]
+    assert descend([3, 2, 1], warn_at_limit=False)[4] == []
+
+
+def test_infinite_patience_goes_to_the_limit():
+    _, _, _, record, _ = descend([1.0] * 50, patience=math.inf)
+    assert record.n_epochs == 50
+    assert record.no_improvement_count == 49
+
+
+def test_record_goes_on_in_a_second_training():
+    first = descend([3, 2, 1])[3]
+    second = descend([0.5, 0.4], record=first)[3]
+    assert second.loss_curve == [3, 2, 1, 0.5, 0.4]
+    assert second.rows_seen == 50
+    assert second.n_epochs == 2
+
+
+# --- schedules and optimizer state ------------------------------------------------------------------------------------
+
+
+def test_steps_and_settings_reach_the_session():
+    optimizer = OptimizerState("adam", 0.1, beta_1=0.5, beta_2=0.25, epsilon=1e-3, momentum=0.75)
+    _, session, _, _, _ = descend([3, 2, 1], optimizer=optimizer, alpha=0.5)
+    assert [call["step"] for call in session.calls] == [0, 3, 6]
+    assert optimizer.step == 9
+    for call in session.calls:
+        assert call["learning_rate"] == 0.1
+        settings = {name: call[name] for name in ("alpha", "momentum", "beta_1", "beta_2", "epsilon")}
+        assert settings == {"alpha": 0.5, "momentum": 0.75, "beta_1": 0.5, "beta_2": 0.25, "epsilon": 1e-3}
+
+
+def test_moments_are_lent_and_taken_back():
+    network_moments = PlayedNetwork().moments()
+    optimizer = OptimizerState("adam", 0.1)
+    descend([1.0], optimizer=optimizer)
+    assert optimizer.first[0] == 1.0
+    assert optimizer.second == network_moments[1]
+    _, session, _, _, _ = descend([1.0], optimizer=optimizer)
+    assert session.network.lent[0][0] == 1.0
+    assert session.calls[0]["step"] == 3
+
+
+def test_inverse_scaling_counts_rows():
+    optimizer = OptimizerState("sgd", 0.1, schedule="invscaling", power_t=0.5)
+    _, session, _, _, _ = descend([3, 2, 1], optimizer=optimizer)
+    assert [call["learning_rate"] for call in session.calls] == [0.1, 0.1 / 11**0.5, 0.1 / 21**0.5]
+    assert optimizer.learning_rate == 0.1 / 31**0.5
+
+
+def test_adaptive_divides_by_five_at_each_plateau(capsys):
+    optimizer = OptimizerState("sgd", 1e-5, schedule="adaptive")
+    _, session, _, record, messages = descend([1.0] * 20, optimizer=optimizer, patience=1, verbose=True)
+    rates = [call["learning_rate"] for call in session.calls]
+    np.testing.assert_allclose(rates, [1e-5] * 3 + [2e-6] * 2 + [4e-7] * 2)
+    assert record.n_epochs == 7
+    assert messages == []
+    out = capsys.readouterr().out
+    assert "for 1 consecutive epochs. Setting learning rate to 0.000002\n" in out
+    assert out.endswith("Learning rate too small. Stopping.\n")
+
+
+# --- order of rows ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 1000])
+def test_orders_are_those_of_scikit_learn(n_rows):
+    """Epoch after epoch the same rows as `sklearn.utils.shuffle`, and the same state of the stream after it."""
+    ours, theirs = np.random.RandomState(1), np.random.RandomState(1)
+    order, expected = np.arange(n_rows, dtype=np.intp), np.arange(n_rows)
+    for _ in range(4):
+        draw_order(order, ours)
+        expected = shuffle(expected, random_state=theirs)
+        np.testing.assert_array_equal(order, expected)
+    assert ours.randint(2**31) == theirs.randint(2**31)
+
+
+def test_shuffles_before_each_epoch_or_not_at_all():
+    _, session, _, _, _ = descend([3, 2, 1])
+    orders = [call["order"] for call in session.calls]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert not np.array_equal(orders[0], np.arange(10))
+    assert not np.array_equal(orders[0], orders[1])
+    _, session, _, _, _ = descend([3, 2, 1], shuffle=False)
+    assert all(np.array_equal(call["order"], np.arange(10)) for call in session.calls)
+
+
+# --- early stopping ---------------------------------------------------------------------------------------------------
+
+
+def test_early_stopping_keeps_the_best_weights(capsys):
+    weights, _, _, record, _ = descend([3, 2, 1, 1, 1, 1], scores=[0.5, 0.9, 0.7, 0.8, 0.9], patience=2, verbose=True)
+    assert weights[0][0].item() == 2.0
+    assert record.validation_scores == [0.5, 0.9, 0.7, 0.8, 0.9]
+    assert record.best_validation_score == 0.9
+    assert record.best_loss is None
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["Iteration 1, loss = 3.00000000", "Validation score: 0.500000"]
+    assert lines[-1] == "Validation score did not improve more than tol=0.000100 for 2 consecutive epochs. Stopping."
+
+
+def test_nan_scores_never_count_and_never_win():
+    weights, _, _, record, _ = descend([3, 2, 1, 1], scores=[math.nan] * 4, patience=1)
+    assert weights[0][0].item() == 0.0
+    assert record.n_epochs == 4
+    assert record.best_validation_score == -math.inf
+
+
+def test_a_warm_start_may_change_the_rule():
+    record = descend([3, 2])[3]
+    record = descend([1, 1], record=record, scores=[0.5, 0.6])[3]
+    assert record.validation_scores == [0.5, 0.6]
+    assert record.best_loss is None
+    record = descend([0.5], record=record)[3]
+    assert record.validation_scores is None
+    assert record.best_loss == 0.5
+
+
+# --- divergence -------------------------------------------------------------------------------------------------------
+
+
+def test_divergence_warns_once_and_stops():
+    weights, session, _, record, messages = descend([3, math.nan, math.nan, math.nan])
+    assert len(session.calls) == 2
+    assert record.diverged
+    assert math.isnan(weights[0][0].item())
+    assert len(messages) == 1
+    assert "diverged in epoch 2 (loss = nan)" in messages[0]
+    assert "learning_rate_init below 0.1" in messages[0]
+
+
+def test_infinite_loss_of_finite_weights_may_recover():
+    _, _, _, record, messages = descend([math.inf, 2, 1], warn_at_limit=False)
+    assert record.loss_curve == [math.inf, 2, 1]
+    assert not record.diverged
+    assert messages == []
+
+
+def test_weights_lost_in_the_last_step_are_reported(monkeypatch):
+    monkeypatch.setattr(training, "all_finite", lambda arrays: False)
+    record, messages = descend([3, 2], warn_at_limit=False)[3:]
+    assert record.diverged
+    assert "diverged in epoch 2" in messages[0]
+
+
+def test_early_stopping_survives_divergence():
+    """As in scikit-learn, training goes on to its limit and the best weights are the model."""
+    weights, session, _, record, messages = descend([3, math.nan, math.nan], scores=[0.5, math.nan, math.nan])
+    assert weights[0][0].item() == 1.0
+    assert len(session.calls) == 3
+    assert len(messages) == 2
+    assert messages[0].endswith("The weights of the best validation score are kept.")
+    assert math.isnan(record.validation_scores[-1])
+
+
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+def test_interrupt_keeps_weights_and_counts_steps():
+    with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
+        weights, _, optimizer, record, messages = descend([3, 2, KeyboardInterrupt(), 1])
+    assert weights[0][0].item() == 3.0
+    assert record.n_epochs == 2
+    assert record.loss_curve == [3, 2]
+    assert optimizer.step == 3 + 3 + 2  # six rows of the third epoch in batches of four
+    assert messages == []
+
+
+def test_interrupt_restores_the_best_weights():
+    with pytest.warns(UserWarning, match="interrupted"):
+        weights = descend([3, 2, KeyboardInterrupt()], scores=[0.9, 0.1])[0]
+    assert weights[0][0].item() == 1.0
+
+
+def test_other_exceptions_pass():
+    with pytest.raises(MemoryError):
+        descend([3, MemoryError()])
+
+
+# --- L-BFGS -----------------------------------------------------------------------------------------------------------
+
+
+class Bowl:
+    """Network and session of loss = Σ (p - target)² / 2 over a matrix and a vector."""
+
+    def __init__(self, dtype=np.float64, interrupt_at=None, curvature=1.0):
+        self.dtype = np.dtype(dtype)
+        self.coefs, self.intercepts = [np.zeros((2, 3), dtype)], [np.zeros(3, dtype)]
+        self.targets = np.arange(6.0).reshape(2, 3), np.array([5.0, -1.0, 2.0])
+        self.interrupt_at = interrupt_at
+        self.curvature = curvature
+        self.evaluations = 0
+
+    def set_weights(self, coefs, intercepts):
+        self.coefs = [np.asarray(coefs[0], dtype=self.dtype)]
+        self.intercepts = [np.asarray(intercepts[0], dtype=self.dtype)]
+
+    def weights(self):
+        return [self.coefs[0].copy()], [self.intercepts[0].copy()]
+
+    def gradient(self, *, alpha):
+        self.evaluations += 1
+        if self.evaluations == self.interrupt_at:
+            raise KeyboardInterrupt
+        scale = np.array([1.0, self.curvature, 3.0])
+        differences = [self.coefs[0] - self.targets[0], self.intercepts[0] - self.targets[1]]
+        loss = 0.5 * sum(float((scale * d**2).sum()) for d in differences)
+        return loss, [(scale * differences[0]).astype(self.dtype)], [(scale * differences[1]).astype(self.dtype)]
+
+
+def minimize(bowl, **options):
+    messages = []
+    options = {"alpha": 0.0, "tol": 1e-6, "max_iter": 100, "max_fun": 1000, "verbose": False, **options}
+    return *minimize_lbfgs(bowl, bowl, warn=messages.append, **options), messages
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lbfgs_finds_the_minimum_in_the_dtype_of_the_network(dtype):
+    bowl = Bowl(dtype)
+    (coefs, intercepts), loss, n_iter, messages = minimize(bowl)
+    np.testing.assert_allclose(coefs[0], bowl.targets[0], atol=1e-5)
+    np.testing.assert_allclose(intercepts[0], bowl.targets[1], atol=1e-5)
+    assert coefs[0].dtype == intercepts[0].dtype == dtype
+    assert loss == pytest.approx(0, abs=1e-9)
+    assert 0 < n_iter < 50
+    assert messages == []
+
+
+def test_lbfgs_warns_in_the_words_of_scikit_learn():
+    _, _, n_iter, messages = minimize(Bowl(curvature=100.0), max_iter=1)
+    assert n_iter == 1
+    assert messages[0].startswith("lbfgs failed to converge after 1 iteration(s) (status=1):\n")
+    assert "Increase the number of iterations to improve the convergence (max_iter=1)." in messages[0]
+
+
+def test_lbfgs_interrupted_keeps_the_latest_iterate():
+    uninterrupted = minimize(Bowl(curvature=100.0), max_iter=2)
+    bowl = Bowl(curvature=100.0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bowl.interrupt_at = 6
+        (coefs, _), loss, n_iter, _ = minimize(bowl)
+    assert [str(w.message) for w in caught] == ["Training interrupted by user."]
+    assert n_iter >= 2
+    assert loss <= uninterrupted[1]
+    assert np.isfinite(coefs[0]).all()
