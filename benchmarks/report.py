@@ -30,12 +30,11 @@ TITLES = {  # the tables that come first, and what a reader must know of each
     "memory": ("Memory", "Growth of the peak of resident memory by one fit of 60,000 rows of 784 float32."),
     "start-up": ("Start-up", "In new processes."),
 }
-SIDES = {
+SIDES = {  # side -> colour of its bars; scikit-learn is the unit
     "fastmlp": "#d1495b",
     "JAX": "#30638e",
     "PyTorch": "#7a9cbf",
     "NumPy reference": "#b9c4cf",
-    "scikit-learn": "#8d99a6",
 }
 
 
@@ -106,20 +105,21 @@ def reached(bar, limit):
 def bar_row(bar):
     """A row of the table of bars."""
     row = {"bar": bar["name"]}
-    for name in ("must", "aim", "measured"):
-        sign = "" if name == "measured" else "≤ " if bar["better"] == "lower" else "≥ "
-        row[name] = "–" if bar[name] is None else sign + text(float(bar[name])) + bar["unit"]
+    sign = "≤" if bar["better"] == "lower" else "≥"
+    for limit in ("must", "aim"):
+        row[limit] = "–" if bar[limit] is None else f"{sign} {bar[limit]:.4g}{bar['unit']}"
+    row["measured"] = text(float(bar["measured"])) + bar["unit"]
     row["result"] = "**miss**" if not reached(bar, "must") else "pass, aim reached" if reached(bar, "aim") else "pass"
     return row
 
 
-def describe(machine, newest):
-    """Processor and versions, one paragraph."""
+def describe(newest):
+    """Processor, versions and day, one sentence."""
     info = newest["machine_info"]
     versions = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     processor = info["cpu"].get("brand_raw") or info["machine"]
     day, python = newest["datetime"][:10], info["python_version"]
-    return f"{processor}, {info['cores']} cores ({machine}); Python {python}, {versions}. {day}."
+    return f"{processor}, {info['cores']} cores; Python {python}, {versions}. {day}."
 
 
 def page(machines):
@@ -129,7 +129,7 @@ def page(machines):
         "How it was measured stands in `benchmarks/__init__.py`.\n"
     ]
     for machine, (newest, entries) in reversed(machines.items()):
-        parts.append(f"# {describe(machine, newest)}\n")
+        parts.append(f"# {machine}\n\n{describe(newest)}\n")
         for name, rows in tables(entries).items():
             title, caption = TITLES.get(name, (name.capitalize(), ""))
             parts.append(f"## {title}\n\n" + (f"{caption}\n\n" if caption else "") + markdown(rows))
@@ -143,14 +143,14 @@ def fill(readme, machines):
     """`readme` with its marked tables written anew from the machine measured last."""
     if not machines:
         return readme
-    machine, (newest, entries) = list(machines.items())[-1]
+    newest, entries = list(machines.values())[-1]
     found = tables(entries)
 
     def table(match):
         rows = found.get(match[2])
         if rows is None:
             return match[0]
-        return f"{match[1]}{markdown(rows)}\n{describe(machine, newest)}\n{match[3]}"
+        return f"{match[1]}{markdown(rows)}\n{describe(newest)}\n{match[3]}"
 
     return MARKED.sub(table, readme)
 
@@ -159,7 +159,7 @@ def fill(readme, machines):
 
 
 def contests(entries):
-    """(workload's name, side -> rows per second, scikit-learn = 1) of each contest in training."""
+    """(workload's name, side -> how many times scikit-learn's rows per second) of each contest in training."""
     found = []
     for entry in entries.values():
         if entry["name"].startswith("test_training["):
@@ -171,7 +171,7 @@ def contests(entries):
 
 
 def draw(found, path):
-    """One group of bars for each contest, on a logarithmic axis."""
+    """One group of bars for each contest, on a logarithmic axis; scikit-learn is the line where they start."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -181,22 +181,32 @@ def draw(found, path):
     pitch = len(sides) + 1
     style = {"svg.hashsalt": "fastmlp", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with pyplot.rc_context(style):
-        figure, axes = pyplot.subplots(figsize=(7.2, 0.9 + 0.17 * len(found) * pitch), layout="constrained")
+        figure, axes = pyplot.subplots(figsize=(7.2, 0.8 + 0.19 * len(found) * pitch), layout="constrained")
         for number, side in enumerate(sides):
             points = [
                 (pitch * group + number, speeds[side]) for group, (_, speeds) in enumerate(found) if side in speeds
             ]
-            axes.barh(*zip(*points), height=0.92, color=SIDES[side], label=side)
+            places, speeds = zip(*points)
+            axes.barh(places, [speed - 1 for speed in speeds], left=1, height=0.9, color=SIDES[side], label=side)
             for place, speed in points:
-                label = {"fontsize": 7.5, "weight": "bold" if side == "fastmlp" else "normal", "va": "center"}
-                axes.annotate(f"{text(speed)}×", (speed, place), (3, 0), textcoords="offset points", **label)
+                away, align = ((3, 0), "left") if speed >= 1 else ((-3, 0), "right")
+                label = {
+                    "fontsize": 7.5,
+                    "weight": "bold" if side == "fastmlp" else "normal",
+                    "va": "center",
+                    "ha": align,
+                }
+                axes.annotate(f"{text(speed)}×", (speed, place), away, textcoords="offset points", **label)
         middles = [pitch * group + (len(sides) - 1) / 2 for group in range(len(found))]
         axes.set_yticks(middles, [name for name, _ in found])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-        axes.set_xlabel("rows trained per second, scikit-learn = 1 (float32, two threads)")
+        axes.set_xlim(min(0.7, 0.7 * min(min(speeds.values()) for _, speeds in found)), None)
+        axes.set_xticks([1, 2, 5, 10, 20, 50], ["1×", "2×", "5×", "10×", "20×", "50×"])
+        axes.minorticks_off()
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set_xlabel("rows trained per second; scikit-learn = 1×")
         axes.legend(loc="lower right", frameon=False)
         figure.savefig(path, metadata={"Date": None}, facecolor="white")
         pyplot.close(figure)

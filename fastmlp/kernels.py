@@ -23,7 +23,18 @@ from .machine.simd import (
     total_of,
     where,
 )
-from .machine.tile import TALL_ROWS, TILE_ROWS, multiply, side_of, transpose
+from .machine.tile import (
+    DOT_OUTPUTS,
+    DOT_ROWS,
+    TALL_ROWS,
+    TALLEST,
+    TILE_ROWS,
+    TILE_VECTORS,
+    dots,
+    multiply,
+    side_of,
+    transpose,
+)
 
 
 @inlined
@@ -55,16 +66,26 @@ def row_of(data, position):
 
 @inlined
 def affine_forward(layout, layer, activation, span, buffers):
-    """A_above = f(A_below W + b), and the slope f' where delta will be. 2 n_below n_above operations a row.
+    """A_above = f(A_below W + b), and the slope f' where delta will be. 2 n_below n_above operations a row."""
+    if layout.narrow[layer]:
+        narrow_forward(layout, layer, activation, span, buffers)
+    else:
+        wide_forward(layout, layer, activation, span, buffers)
+    above, stride, units = layout.rows_at[layer + 1], layout.stride[layer + 1], layout.units[layer + 1]
+    for r in range(span.first, span.stop):
+        buffers.outputs[above + r * stride + units] = 1
+        buffers.deltas[above + r * stride + units] = 0  # the bias of a narrow layer must not reach down through it
 
-    The bias starts the accumulators. Long rows of A go in stretches of DEPTH, so that a panel of W stays in the cache.
-    """
+
+@inlined
+def wide_forward(layout, layer, activation, span, buffers):
+    """The bias starts the accumulators. Long rows of A go in stretches of DEPTH, so that a panel of W stays in the cache."""
     A, D, W = buffers.outputs, buffers.deltas, buffers.weights
     lanes = lanes_of(A)
-    units, above_units = layout.units[layer], layout.units[layer + 1]
+    units = layout.units[layer]
     below, stride = layout.rows_at[layer], layout.stride[layer]
     above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
-    vectors = (above_units + lanes - 1) // lanes
+    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
@@ -83,8 +104,27 @@ def affine_forward(layout, layer, activation, span, buffers):
                     for r in range(rows):
                         activate(activation, out + r * above_stride, width, A, D)
         j += count
-    for r in range(span.first, span.stop):
-        A[above + r * above_stride + above_units] = 1
+
+
+@inlined
+def narrow_forward(layout, layer, activation, span, buffers):
+    """Scalar products with the rows of W^T; the column of ones brings the bias."""
+    A, W = buffers.outputs, buffers.weights
+    units, wide = layout.units[layer + 1], layout.narrow[layer]
+    below, stride = layout.rows_at[layer], layout.stride[layer]
+    above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
+    for i in range(span.first, span.stop, DOT_ROWS):
+        rows = min(DOT_ROWS, span.stop - i)
+        for r in range(i, i + rows):
+            for c in range(0, units, lanes_of(A)):  # padding holds no number of an earlier step
+                store(A, above + r * above_stride + c, full_like(load(A, 0), 0))
+        for n in range(0, units, DOT_OUTPUTS):
+            outputs = min(DOT_OUTPUTS, units - n)
+            right = (W, layout.weights_at[layer] + n * wide, wide)
+            out = above + i * above_stride + n
+            dots((rows, outputs, wide), (A, below + i * stride, stride), right, (A, out, above_stride))
+        for r in range(i, i + rows):
+            activate(activation, above + r * above_stride, units, A, buffers.deltas)
 
 
 @inlined
@@ -188,10 +228,11 @@ def weigh(layout, data, span, buffers):
 def affine_backward(layout, layer, span, buffers):
     """delta_below = (delta W^T) * slope, in place of the slope. 2 n_below n_above operations a row.
 
-    The transposed copy makes W^T the right side of a tile. Products stay in the member's scratch, one tile; where delta is
-    longer than one stretch, a column of tiles, so that a panel of W^T stays in the cache.
+    W^T is the right side of a tile: the transposed copy, or a narrow layer's own rows. Products stay in the member's
+    scratch, one tile; where delta is longer than one stretch, a column of tiles, so that a panel of W^T stays in the cache.
     """
-    D, WT, scratch = buffers.deltas, buffers.transposed, buffers.scratch
+    D, scratch, narrow = buffers.deltas, buffers.scratch, layout.narrow[layer]
+    WT = buffers.weights if narrow else buffers.transposed
     lanes = lanes_of(D)
     units, above_units = layout.units[layer], layout.units[layer + 1]
     below, stride = layout.rows_at[layer], layout.stride[layer]
@@ -203,6 +244,9 @@ def affine_backward(layout, layer, span, buffers):
         width = count * lanes
         tall = TALL_ROWS[count]
         weights = layout.transposed_at[layer] + j * lanes * padded
+        row = width
+        if narrow:
+            weights, row = layout.weights_at[layer] + j * lanes, narrow
         for k in range(0, above_units, DEPTH):
             depth = min(DEPTH, above_units - k)
             for i in range(span.first, span.stop, tall):
@@ -210,7 +254,7 @@ def affine_backward(layout, layer, span, buffers):
                 s = span.scratch + (i - span.first if above_units > DEPTH else 0) * width
                 left = (D, above + i * above_stride + k, above_stride, 1)
                 start = (scratch, s, width) if k else (buffers.zeros, 0, 0)
-                multiply((rows, count, depth), left, (WT, weights + k * width, width), start, (scratch, s, width))
+                multiply((rows, count, depth), left, (WT, weights + k * row, row), start, (scratch, s, width))
                 if k + depth == above_units:
                     for r in range(rows):
                         at = below + (i + r) * stride + j * lanes
@@ -243,13 +287,19 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
 @inlined
 def affine_gradient(layout, layer, blocks, buffers):
     """G = G + A_below^T delta, for a chunk that is not the last of its batch."""
-    lanes = lanes_of(buffers.outputs)
-    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
-    j = 0
-    while j < vectors:
-        for block in range(blocks.first, blocks.stop):
-            gradient_tile(layout, layer, j, block, blocks, buffers)
-        j += panel_of(vectors, j)[1]
+    if layout.narrow[layer]:
+        vectors, tall = narrow_shape(layout.units[layer + 1])
+        for v in range(blocks.first, blocks.stop, vectors):
+            for n in range(0, layout.units[layer + 1], tall):
+                narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
+    else:
+        lanes = lanes_of(buffers.outputs)
+        vectors = (layout.units[layer + 1] + lanes - 1) // lanes
+        j = 0
+        while j < vectors:
+            for block in range(blocks.first, blocks.stop):
+                gradient_tile(layout, layer, j, block, blocks, buffers)
+            j += panel_of(vectors, j)[1]
 
 
 @inlined
@@ -258,8 +308,16 @@ def affine_update(layout, layer, optimizer, rates, blocks, buffers):
 
     g = (G + alpha W) / sum of sample weights; the bias has no penalty. Adds up W^2 before the step, block by block.
     """
-    W = buffers.weights
-    lanes = lanes_of(W)
+    if layout.narrow[layer]:
+        narrow_update(layout, layer, optimizer, rates, blocks, buffers)
+    else:
+        wide_update(layout, layer, optimizer, rates, blocks, buffers)
+
+
+@inlined
+def wide_update(layout, layer, optimizer, rates, blocks, buffers):
+    """Panel by panel, down its rows: weights and moments stream through the cache in the order they lie in."""
+    lanes = lanes_of(buffers.weights)
     units = layout.units[layer]
     vectors = (layout.units[layer + 1] + lanes - 1) // lanes
     j = 0
@@ -282,18 +340,77 @@ def affine_update(layout, layer, optimizer, rates, blocks, buffers):
 
 
 @inlined
+def narrow_shape(units):
+    """(vectors, rows) of the tiles of a narrow layer: the widest that take all units above at once, or the second widest."""
+    if units <= TALLEST[TILE_VECTORS]:
+        return TILE_VECTORS, TALLEST[TILE_VECTORS]
+    return TILE_VECTORS - 1, TALLEST[TILE_VECTORS - 1]
+
+
+@inlined
+def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
+    """delta^T A_below over the rows of the chunk, for units n ... above and vectors v ... of a narrow layer.
+
+    Returns where in `gradient` it is, the stride of its rows, and how many rows and vectors it has.
+    """
+    A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
+    lanes, narrow = lanes_of(A), layout.narrow[layer]
+    stride, above_stride = layout.stride[layer], layout.stride[layer + 1]
+    vectors, tall = narrow_shape(layout.units[layer + 1])
+    rows, count = min(tall, layout.units[layer + 1] - n), min(vectors, blocks.stop - v)
+    at, row = blocks.tile, count * lanes
+    if at < 0:
+        at, row = layout.weights_at[layer] + n * narrow + v * lanes, narrow
+    start = (G, at, row) if blocks.begun else (buffers.zeros, 0, 0)
+    left = (D, layout.rows_at[layer + 1] + n, 1, above_stride)
+    right = (A, layout.rows_at[layer] + v * lanes, stride)
+    multiply((rows, count, blocks.rows), left, right, start, (G, at, row))
+    return at, row, rows, count
+
+
+@inlined
+def narrow_update(layout, layer, optimizer, rates, blocks, buffers):
+    """Vectors of the rows of W^T; the last column, the bias, has no penalty."""
+    W = buffers.weights
+    lanes, units = lanes_of(W), layout.units[layer]
+    vectors, tall = narrow_shape(layout.units[layer + 1])
+    for v in range(blocks.first, blocks.stop, vectors):
+        for n in range(0, layout.units[layer + 1], tall):
+            g, row, rows, count = narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
+            weights = layout.weights_at[layer] + n * layout.narrow[layer] + v * lanes
+            for c in range(count):
+                squares = full_like(load(W, weights), 0)
+                penalized = first(squares, units - (v + c) * lanes)
+                alpha = where(penalized, full_like(squares, rates.alpha), 0)
+                share = where(first(squares, units + 1 - (v + c) * lanes), full_like(squares, rates.share), 0)
+                for r in range(rows):
+                    at = weights + r * layout.narrow[layer] + c * lanes
+                    w = step(optimizer, rates, alpha, share, g + r * row + c * lanes, at, buffers)
+                    squares = squares + where(penalized, w * w, 0)
+                p = layout.blocks_at[layer] + v + c
+                buffers.penalties[p] = total_of(squares) + (buffers.penalties[p] if n else 0)
+
+
+@inlined
+def step(optimizer, rates, alpha, share, g, at, buffers):
+    """The optimizer on one vector of weights, whose gradient is at `g`. Returns the vector before the step."""
+    W, M, V = buffers.weights, buffers.first, buffers.second
+    w = load(W, at)
+    gradient = (load(buffers.gradient, g) + w * alpha) * share
+    new, m, v = optimizers.apply(optimizer, gradient, w, load(M, at), load(V, at), rates)
+    store(W, at, new)
+    store(M, at, m)
+    store(V, at, v)
+    return w
+
+
+@inlined
 def descend(optimizer, rates, alpha, g, at, end, buffers):
-    """The optimizer on weights[at:end], which lie side by side with their moments. Returns the sum of their squares."""
-    W, M, V, G = buffers.weights, buffers.first, buffers.second, buffers.gradient
-    squares = full_like(load(W, at), 0)
-    for c in range(at, end, lanes_of(W)):
-        w = load(W, c)
-        gradient = (load(G, g + c - at) + w * alpha) * rates.share
+    """The optimizer on weights[at:end], whose gradients lie side by side from `g` on. Returns the sum of their squares."""
+    squares = full_like(load(buffers.weights, at), 0)
+    for c in range(at, end, lanes_of(buffers.weights)):
+        w = step(optimizer, rates, alpha, rates.share, g + c - at, c, buffers)
         squares = squares + w * w
-        w, m, v = optimizers.apply(optimizer, gradient, w, load(M, c), load(V, c), rates)
-        store(W, c, w)
-        store(M, c, m)
-        store(V, c, v)
     return total_of(squares)
 
 

@@ -7,7 +7,9 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
 * Weights W of a layer, of shape (n_l + 1, n_(l+1)) with the bias as last row, lie in panels: the vectors of a row are cut
   into runs of three (or two, where that leaves no single one over), and a panel holds its run of all rows, one after the
   other. Moments and gradients lie as the weights do. A tile is then contiguous, cheap for the TLB and easy to prefetch.
-* The transposed copy of the weights without bias (layers 1 ...) lies in panels likewise, for the backward pass.
+* Where the padding of a row would waste more than a third of it (few outputs, say), the layer is narrow: it lies
+  transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column, and needs no second copy.
+* The transposed copy of the other weights without bias (layers 1 ...) lies in panels likewise, for the backward pass.
 
 All offsets count numbers, not bytes.
 """
@@ -32,7 +34,11 @@ SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
 
 
 class Layout(NamedTuple):
-    """Numbers of layers and blocks; then offsets, pointers to int64, one number per level (L + 1) or layer (L)."""
+    """Numbers of layers and blocks; then pointers to int64, one number per level (L + 1) or layer (L).
+
+    rows_at, weights_at, transposed_at, blocks_at : offsets; stride : of rows of outputs and deltas
+    narrow : stride of rows of the weights of a narrow layer, 0 for the others
+    """
 
     layers: int
     blocks: int
@@ -42,6 +48,7 @@ class Layout(NamedTuple):
     weights_at: Any
     transposed_at: Any
     blocks_at: Any
+    narrow: Any
 
 
 class Buffers(NamedTuple):
@@ -102,6 +109,7 @@ def layout_of(table):
         pointer(table[5], i),
         pointer(table[6], i),
         pointer(table[7], i),
+        pointer(table[8], i),
     )
 
 
@@ -202,9 +210,23 @@ def panel(vectors, vector):
 panel_of = inlined(panel)
 
 
-def block_counts(units):
-    """Blocks of rows of the weights of each layer, bias included."""
-    return np.array([block_count(below) for below in units[:-1]], np.int64)
+def narrow_strides(units, lanes):
+    """Stride of the rows of each narrow layer, 0 for the others.
+
+    A layer is narrow where padding would waste more than a third of its vectors, and less of them lie the other way.
+    """
+    strides = []
+    for below, above in zip(units[:-1], units[1:], strict=True):
+        vectors, vectors_below = -(-above // lanes), -(-(below + 1) // lanes)
+        wasteful = 3 * above < 2 * vectors * lanes
+        strides.append(vectors_below * lanes if wasteful and above * vectors_below < vectors * (below + 1) else 0)
+    return np.array(strides, np.int64)
+
+
+def block_counts(units, lanes):
+    """Blocks of the weights of each layer: of TILE_ROWS rows, bias included, or of one vector where it is narrow."""
+    strides = narrow_strides(units, lanes)
+    return np.array([n // lanes if n else block_count(k) for k, n in zip(units[:-1], strides, strict=True)], np.int64)
 
 
 def block_count(units):
@@ -236,17 +258,18 @@ def plan(units, dtype, rows):
     stride = round_up(units + 1, line)
     stride[stride * itemsize % (PAGE // 4) == 0] += line  # rows a page apart share one set of the cache
     widths = round_up(units, lanes)
-    weights = (units[:-1] + 1) * widths[1:]
-    transposed = widths[:-1] * widths[1:]
+    narrow = narrow_strides(units, lanes)
+    weights = np.where(narrow, units[1:] * narrow, (units[:-1] + 1) * widths[1:])
+    transposed = np.where(narrow, 0, widths[:-1] * widths[1:])
     transposed[0] = 0
 
     def offsets(sizes):
         return np.concatenate([[0], np.cumsum(round_up(sizes, line))])
 
     rows_at, weights_at, transposed_at = offsets(rows * stride), offsets(weights), offsets(transposed)
-    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units))])
+    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units, lanes))])
     layers, blocks = len(units) - 1, int(blocks_at[-1])
-    layout = Layout(layers, blocks, units, rows_at, stride, weights_at, transposed_at, blocks_at)
+    layout = Layout(layers, blocks, units, rows_at, stride, weights_at, transposed_at, blocks_at, narrow)
     margin = TILE_VECTORS * lanes
     ends = {"outputs": rows_at, "weights": weights_at, "transposed": transposed_at}
     return layout, {name: int(end[-1]) + margin for name, end in ends.items()}
@@ -258,8 +281,9 @@ def shares(units, dtype, members):
     The members' shares of the whole network's work are equal within a block; no result depends on them.
     """
     lanes = lanes_of_dtype(np.dtype(dtype))
-    counts = block_counts(units)
-    costs = np.array([-(-above // lanes) for above in units[1:]])
+    counts = block_counts(units, lanes)
+    wide = [TILE_ROWS * -(-above // lanes) for above in units[1:]]
+    costs = np.where(narrow_strides(units, lanes), units[1:], wide)
     ends = np.cumsum(counts * costs)
     goals = ends[-1] * np.arange(members + 1) / members
     return np.clip(np.rint((goals[:, None] - (ends - counts * costs)) / costs), 0, counts).astype(np.int64)

@@ -45,10 +45,11 @@ class Network:
         """Copy in parameters: matrices (n_below, n_above) and vectors (n_above,)."""
         self._write(self._weights, [*coefs, *intercepts])
         for layer in range(1, len(coefs)):
-            lanes = lanes_of_dtype(self.dtype)
-            transposed = np.zeros((round_up(self.units[layer + 1], lanes), self.units[layer]), self.dtype)
-            transposed[: self.units[layer + 1]] = np.transpose(coefs[layer])
-            pack(transposed, self._transposed, self.layout.transposed_at[layer])
+            if not self.layout.narrow[layer]:
+                lanes = lanes_of_dtype(self.dtype)
+                transposed = np.zeros((round_up(self.units[layer + 1], lanes), self.units[layer]), self.dtype)
+                transposed[: self.units[layer + 1]] = np.transpose(coefs[layer])
+                pack(transposed, self._transposed, self.layout.transposed_at[layer])
 
     def weights(self):
         """Parameters as lists (coefs, intercepts) of new arrays."""
@@ -66,18 +67,29 @@ class Network:
         return self._read(self._first), self._read(self._second)
 
     def _write(self, buffer, arrays):
-        layers = len(self.units) - 1
-        for layer in range(layers):
-            matrix = np.concatenate([arrays[layer], np.reshape(arrays[layers + layer], (1, -1))])
-            pack(matrix, buffer, self.layout.weights_at[layer])
+        for layer in range(len(self.units) - 1):
+            intercept = np.reshape(arrays[len(self.units) - 1 + layer], (1, -1))
+            matrix = np.concatenate([arrays[layer], intercept])
+            if self.layout.narrow[layer]:
+                self._narrow(buffer, layer)[...] = matrix.T
+            else:
+                pack(matrix, buffer, self.layout.weights_at[layer])
 
     def _read(self, buffer):
         matrices = []
         for layer, shape in enumerate(zip(self.units, self.units[1:], strict=False)):
-            matrix = np.empty((shape[0] + 1, shape[1]), self.dtype)
-            unpack(buffer, self.layout.weights_at[layer], matrix)
+            if self.layout.narrow[layer]:
+                matrix = np.ascontiguousarray(self._narrow(buffer, layer).T)
+            else:
+                matrix = np.empty((shape[0] + 1, shape[1]), self.dtype)
+                unpack(buffer, self.layout.weights_at[layer], matrix)
             matrices.append(matrix)
         return [m[:-1] for m in matrices] + [m[-1].copy() for m in matrices]
+
+    def _narrow(self, buffer, layer):
+        """View of a narrow layer's parameters, of shape (n_above, n_below + 1)."""
+        at, stride, rows = self.layout.weights_at[layer], self.layout.narrow[layer], self.units[layer + 1]
+        return buffer[at : at + rows * stride].reshape(rows, stride)[:, : self.units[layer] + 1]
 
     def session(self, X, y=None, sample_weight=None, *, batch_size, n_threads=None):
         """A team at work on data; a context manager. See Session."""

@@ -338,3 +338,12 @@ def test_lbfgs_interrupted_keeps_the_latest_iterate():
     assert n_iter >= 2
     assert loss <= uninterrupted[1]
     assert np.isfinite(coefs[0]).all()
+
+
+def test_lbfgs_reports_weights_that_are_not_finite():
+    bowl = Bowl()
+    bowl.coefs[0][0, 0] = np.nan
+    (coefs, _), _, _, messages = minimize(bowl)
+    assert np.isnan(coefs[0][0, 0])
+    assert messages[-1].startswith("Training diverged in iteration ")
+    assert "learning_rate" not in messages[-1]

@@ -127,9 +127,9 @@ def assert_same_predictions(theirs, ours, X):
 
 @pytest.mark.parametrize(("parameters", "task", "activation", "weighted"), list(cases()))
 def test_same_trajectory(parameters, task, activation, weighted):
-    sample_weight = np.random.RandomState(5).uniform(0.1, 3, N_ROWS) if weighted else None
+    sample_weight = (np.random.RandomState(5).uniform(0.1, 3, N_ROWS),) if weighted else ()
     theirs, ours = fit_both(
-        lambda estimator, X, y: estimator.fit(X, y, sample_weight),
+        lambda estimator, X, y: estimator.fit(X, y, *sample_weight),
         task,
         activation=activation,
         hidden_layer_sizes=(17, 6),
@@ -155,10 +155,10 @@ def test_partial_fit_follows_scikit_learn(parameters, task):
     """Optimizer state, schedule and counters go on from call to call, on rows that change."""
 
     def in_three_parts(estimator, X, y):
-        classes = (np.unique(y),) if hasattr(estimator, "predict_proba") else ()
+        classes = {"classes": np.unique(y)} if hasattr(estimator, "predict_proba") else {}
         for part in range(9):
             rows = slice(part % 3, None, 3)
-            estimator.partial_fit(X[rows], y[rows], None, *classes)
+            estimator.partial_fit(X[rows], y[rows], **classes)
 
     assert_same_model(*fit_both(in_three_parts, task, **parameters))
 

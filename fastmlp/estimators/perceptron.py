@@ -1,6 +1,5 @@
-"""What both estimators share: validation, the order of events in a fit, optimizer state, prediction, pickling."""
+"""What both estimators share: parameters, the order of events in a fit, optimizer and history, prediction."""
 
-import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .. import __version__
 from ..activations import ACTIVATIONS
 from ..initializers import Weights, initial_weights
 from ..network import Network, Session
@@ -29,6 +27,7 @@ from ..training import (
     all_finite,
     minimize_lbfgs,
 )
+from .storage import Storable
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 LOSS_OF_OUTPUT = {
@@ -91,7 +90,7 @@ def warn_convergence(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
 
 
-class Perceptron(BaseEstimator):
+class Perceptron(Storable):
     """A multi-layer perceptron with scikit-learn's interface; the base of `MLPClassifier` and `MLPRegressor`.
 
     A subclass gives ``_check_data`` (checked X and `Targets`), ``_validation_score`` and the prediction methods.
@@ -179,6 +178,8 @@ class Perceptron(BaseEstimator):
         X, targets = self._check_data(X, y, dtype=dtype, incremental=incremental, reset=first_pass)
         if sample_weight is not None:
             sample_weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), dtype=X.dtype)
+            if not sample_weight.any():
+                raise ValueError("Sample weights must contain at least one non-zero number.")
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._check_optimizer_state(incremental)
@@ -311,7 +312,9 @@ class Perceptron(BaseEstimator):
         """The dtype, or the admitted ones with the preferred one first, of X and the weights in training."""
         if self.dtype != "auto":
             return np.dtype(self.dtype)
-        return (np.float64, np.float32) if first_pass else self.coefs_[0].dtype
+        if first_pass:
+            return np.float64, np.float32
+        return np.float32 if self.coefs_[0].dtype == np.float32 else np.float64
 
     def _rows_per_step(self, n_rows: int) -> int:
         """Rows per optimizer step."""
@@ -341,30 +344,6 @@ class Perceptron(BaseEstimator):
             )
         name = "nesterov" if self.nesterovs_momentum else "sgd"
         return OptimizerState(name, schedule=self.learning_rate, power_t=float(self.power_t), **common)
-
-    def _check_optimizer_state(self, incremental: bool) -> None:
-        if incremental and getattr(self, "_optimizer_dropped", False):
-            raise ValueError(
-                "partial_fit cannot continue after drop_optimizer_state(), which removed the optimizer's moments; "
-                "call fit, with warm_start=True to go on from the present weights, to start a new optimizer."
-            )
-        self._optimizer_dropped = False
-
-    def drop_optimizer_state(self) -> "Perceptron":
-        """Forget the optimizer's moments, which are once or twice as large as the weights, before storing a model.
-
-        Predictions stay as they are and ``fit`` works as before, with ``warm_start=True`` too. ``partial_fit`` can no
-        longer continue where training stopped: until the next ``fit`` it raises an error that says so.
-
-        Returns
-        -------
-        self : object
-            The estimator, now without optimizer state.
-        """
-        check_is_fitted(self)
-        self._optimizer = None
-        self._optimizer_dropped = True
-        return self
 
     def _forget_training(self) -> None:
         """Remove what an earlier fit has left, before weights are drawn anew."""
@@ -436,19 +415,3 @@ class Perceptron(BaseEstimator):
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
         return True
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_fastmlp_version": __version__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickle; parameters that its version of fastmlp did not have take their defaults."""
-        state = dict(state)
-        version = state.pop("_fastmlp_version", "0.0.0")
-        theirs, ours = (tuple(map(int, text.split(".")[:2])) for text in (version, __version__))
-        if theirs > ours:
-            raise ValueError(
-                f"This pickle needs fastmlp {theirs[0]}.{theirs[1]} or later, which wrote it; this is fastmlp "
-                f"{__version__}. Install fastmlp>={theirs[0]}.{theirs[1]} to load it."
-            )
-        parameters = inspect.signature(type(self)).parameters
-        super().__setstate__({**{name: p.default for name, p in parameters.items()}, **state})

@@ -39,7 +39,8 @@ def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.nda
     def score(predicted: np.ndarray) -> float:
         if not np.isfinite(predicted).all():
             return float("nan")
-        residual = np.sum(weight * (truth - predicted) ** 2, axis=0)
+        with np.errstate(over="ignore"):
+            residual = np.sum(weight * (truth - predicted) ** 2, axis=0)
         met = np.where(residual == 0, 1.0, 0.0)
         return float(np.average(np.where(varies, 1 - residual / np.where(varies, total, 1), met)))
 

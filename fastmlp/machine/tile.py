@@ -13,14 +13,12 @@ The accumulators, one row of `right` and (without AVX-512) one spread number mus
 compile time stay out of it.
 """
 
-import itertools
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from .jit import inlined, part
-from .simd import I64, REGISTERS, VECTORS, address, call, constant, load_vector, pick, spread, store_vector, suffix
+from .simd import FLAGS, I32, I64, REGISTERS, VECTORS, address, call, constant, load_vector, pick, spread, store_vector, suffix
 
 TILE_VECTORS = 3
 TILE_ROWS = 8 if REGISTERS.count >= 32 else 4
@@ -32,9 +30,16 @@ def tallest(vectors):
     return min((REGISTERS.count - 1) // vectors - 1, TALLEST_POSSIBLE)
 
 
+TALLEST = (0, *map(tallest, range(1, TILE_VECTORS + 1)))
 # Rows of the tiles that a pass cuts its rows into, by their vectors.
 TALL_ROWS = (0, 2 * TILE_ROWS, TILE_ROWS, TILE_ROWS)
-SHAPES = [(rows, vectors) for vectors in range(1, TILE_VECTORS + 1) for rows in range(1, tallest(vectors) + 1)]
+TILE_TABLE = [
+    (rows, vectors) if rows <= tallest(vectors) else None
+    for vectors in range(1, TILE_VECTORS + 1)
+    for rows in range(1, TALLEST_POSSIBLE + 1)
+]
+DOT_ROWS, DOT_OUTPUTS = TILE_ROWS // 2, 4
+DOT_TABLE = [(rows, outputs) for outputs in range(1, DOT_OUTPUTS + 1) for rows in range(1, DOT_ROWS + 1)]
 
 
 def _tile_type(vector):
@@ -43,14 +48,10 @@ def _tile_type(vector):
     return ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer, I64, I64, pointer, I64, pointer, I64])
 
 
-def _tile_function(module, rows, vectors, vector):
-    """LLVM function of one shape."""
+def _tile_function(function, rows, vectors, vector):
+    """The body of one shape."""
     bits = vector.dtype.bitwidth
     pointer = vector.llvm.element.as_pointer()
-    function = ir.Function(module, _tile_type(vector), f"fastmlp_tile_{rows}x{vectors}_{suffix(vector)}")
-    function.linkage = "linkonce_odr"
-    for attribute in ("noinline", "nounwind", "optsize"):  # optsize: no unrolling, which gains nothing
-        function.attributes.add(attribute)
     left, left_row, left_k, right, right_k, depth, start, start_row, out, out_row = function.args
 
     def at(builder, base, row_stride, i, j):
@@ -89,32 +90,43 @@ def _tile_function(module, rows, vectors, vector):
     for (i, j), total in zip(shape, new, strict=True):
         store_vector(builder, total, at(builder, out, out_row, i, j), bits)
     builder.ret_void()
-    return function
 
 
 _LIBRARIES = {}
 
 
-def _declare_table(context, module, vector):
-    """Constant table of the tile functions of one dtype, by (vectors - 1) * TALLEST_POSSIBLE + rows - 1.
-
-    The functions are made once and linked into whatever calls them.
-    """
-    name = f"fastmlp_tiles_{suffix(vector)}"
-    tile = _tile_type(vector).as_pointer()
-    kind = ir.ArrayType(tile, TILE_VECTORS * TALLEST_POSSIBLE)
+def _declare_table(context, module, vector, family, type_, make, shapes):
+    """Constant table of one LLVM function for each shape (None leaves a gap), made once and linked into whatever calls it."""
+    name = f"fastmlp_{family}s_{suffix(vector)}"
+    kind = ir.ArrayType(type_(vector).as_pointer(), len(shapes))
     if name not in _LIBRARIES:
         _LIBRARIES[name] = part(context.codegen(), name)
-        tiles = _LIBRARIES[name].create_ir_module(name)
-        functions = {shape: _tile_function(tiles, *shape, vector) for shape in SHAPES}
-        shapes = itertools.product(range(1, TILE_VECTORS + 1), range(1, TALLEST_POSSIBLE + 1))
-        table = ir.GlobalVariable(tiles, kind, name)
+        library = _LIBRARIES[name].create_ir_module(name)
+        table = ir.GlobalVariable(library, kind, name)
         table.linkage = "weak_odr"
         table.global_constant = True
-        table.initializer = ir.Constant(kind, [functions.get(shape[::-1], tile(None)) for shape in shapes])
-        _LIBRARIES[name].add_ir_module(tiles)
+        functions = []
+        for shape in shapes:
+            if shape is None:
+                functions.append(kind.element(None))
+                continue
+            function = ir.Function(library, type_(vector), f"fastmlp_{family}_{shape[0]}x{shape[1]}_{suffix(vector)}")
+            function.linkage = "linkonce_odr"
+            for attribute in ("noinline", "nounwind", "optsize"):  # optsize: no unrolling, which gains nothing
+                function.attributes.add(attribute)
+            make(function, *shape, vector)
+            functions.append(function)
+        table.initializer = ir.Constant(kind, functions)
+        _LIBRARIES[name].add_ir_module(library)
     context.active_code_library.add_linking_library(_LIBRARIES[name])
     return module.globals.get(name) or ir.GlobalVariable(module, kind, name)
+
+
+def _operand(context, builder, sig, values, position):
+    """(address, stride, ...) of an argument (array, offset, stride, ...)."""
+    kinds, value = sig.args[position], values[position]
+    array, offset, *strides = (builder.extract_value(value, n) for n in range(len(kinds)))
+    return [address(context, builder, kinds[0], array, offset), *strides]
 
 
 @intrinsic
@@ -129,19 +141,97 @@ def multiply(typing_context, shape, left, right, start, out):
     vector = VECTORS[left[0].dtype]
 
     def emit(context, builder, sig, values):
-        def operand(position):
-            kinds, value = sig.args[position], values[position]
-            array, offset, *strides = (builder.extract_value(value, n) for n in range(len(kinds)))
-            return [address(context, builder, kinds[0], array, offset), *strides]
-
         rows, vectors, depth = (builder.extract_value(values[0], n) for n in range(3))
         index = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(TALLEST_POSSIBLE)), builder.sub(rows, I64(1)))
-        table = _declare_table(context, builder.module, vector)
-        tile = builder.load(builder.gep(table, [I64(0), index]))
-        builder.call(tile, [*operand(1), *operand(2), depth, *operand(3), *operand(4)])
+        table = _declare_table(context, builder.module, vector, "tile", _tile_type, _tile_function, TILE_TABLE)
+        left, right, start, out = (_operand(context, builder, sig, values, position) for position in range(1, 5))
+        builder.call(builder.load(builder.gep(table, [I64(0), index])), [*left, *right, depth, *start, *out])
         return context.get_dummy_value()
 
     return types.void(shape, left, right, start, out), emit
+
+
+def _dot_type(vector):
+    """Type of a dot function (left, left_row, right, right_row, depth, out, out_row)."""
+    pointer = vector.llvm.element.as_pointer()
+    return ir.FunctionType(ir.VoidType(), [pointer, I64, pointer, I64, I64, pointer, I64])
+
+
+def _dot_function(function, rows, outputs, vector):
+    """The body of one shape."""
+    bits, lanes = vector.dtype.bitwidth, vector.lanes
+    left, left_row, right, right_row, depth, out, out_row = function.args
+    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "k", "done"))
+    builder = ir.IRBuilder(entry)
+    shape = [(i, j) for i in range(rows) for j in range(outputs)]
+    lefts = [builder.gep(left, [builder.mul(left_row, I64(i))]) for i in range(rows)]
+    rights = [builder.gep(right, [builder.mul(right_row, I64(j))]) for j in range(outputs)]
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    k = builder.phi(I64)
+    sums = [builder.phi(vector.llvm) for _ in shape]
+    a, b = ([load_vector(builder, builder.gep(p, [k]), vector.llvm, bits) for p in side] for side in (lefts, rights))
+    name = f"llvm.fmuladd.{suffix(vector)}"
+    new = [call(builder, name, vector.llvm, a[i], b[j], total) for (i, j), total in zip(shape, sums, strict=True)]
+    following = builder.add(k, I64(lanes))
+    for phi, outside, inside in zip([k, *sums], [I64(0)] + [constant(vector, 0.0)] * len(sums), [following, *new], strict=True):
+        phi.add_incoming(outside, entry)
+        phi.add_incoming(inside, loop)
+    builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
+
+    builder.position_at_end(done)
+    for i in range(rows):
+        base = builder.gep(out, [builder.mul(out_row, I64(i))])
+        for first in range(0, outputs, lanes):
+            group = new[i * outputs + first : i * outputs + min(first + lanes, outputs)]
+            totals = _totals(builder, group, lanes)
+            for j in range(len(group)):
+                builder.store(builder.extract_element(totals, I32(j)), builder.gep(base, [I64(first + j)]))
+    builder.ret_void()
+
+
+def _totals(builder, vectors, lanes):
+    """One vector whose first lanes are the sums over each of the vectors: they are halved together, two in one."""
+    count = 1  # lanes of a vector that belong to different sums, side by side
+    vectors = vectors + vectors[:1] * (2 ** (len(vectors) - 1).bit_length() - len(vectors))
+    while len(vectors) > 1:  # the halves of x and y, added, stand side by side
+        step = lanes // (2 * count)
+        low = [n // step // 2 * 2 * step + n % step + (lanes if n // step % 2 else 0) for n in range(lanes)]
+        high = [n + step for n in low]
+        half = len(vectors) // 2
+        pairs = zip(vectors[:half], vectors[half:], strict=True)
+        vectors = [builder.fadd(pick(builder, x, y, low), pick(builder, x, y, high), flags=FLAGS) for x, y in pairs]
+        count *= 2
+    total = vectors[0]
+    step = lanes // count
+    while step > 1:
+        step //= 2
+        moved = pick(builder, total, total, [(n + step) % lanes for n in range(lanes)])
+        total = builder.fadd(total, moved, flags=FLAGS)
+    return pick(builder, total, total, [n * (lanes // count) for n in range(count)])
+
+
+@intrinsic
+def dots(typing_context, shape, left, right, out):
+    """Scalar products of rows: out[i, j] = sum over k of left[i, k] right[j, k].
+
+    For products with few outputs, which would fill a part of a vector only: here k runs along the lanes.
+
+    shape : (rows, outputs, depth), with rows <= DOT_ROWS and outputs <= DOT_OUTPUTS; depth rounded up to whole vectors
+    left, right, out : (array, offset, stride of i or j)
+    """
+    vector = VECTORS[left[0].dtype]
+
+    def emit(context, builder, sig, values):
+        rows, outputs, depth = (builder.extract_value(values[0], n) for n in range(3))
+        index = builder.add(builder.mul(builder.sub(outputs, I64(1)), I64(DOT_ROWS)), builder.sub(rows, I64(1)))
+        table = _declare_table(context, builder.module, vector, "dot", _dot_type, _dot_function, DOT_TABLE)
+        left, right, out = (_operand(context, builder, sig, values, position) for position in range(1, 4))
+        builder.call(builder.load(builder.gep(table, [I64(0), index])), [*left, *right, depth, *out])
+        return context.get_dummy_value()
+
+    return types.void(shape, left, right, out), emit
 
 
 def side(lanes):

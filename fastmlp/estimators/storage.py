@@ -1,0 +1,61 @@
+"""Storing a fitted estimator: pickles that other versions can judge, and models without their optimizer."""
+
+import inspect
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from .. import __version__
+from ..training import OptimizerState
+
+
+class Storable(BaseEstimator):
+    """Pickling for an estimator whose optimizer state is in ``_optimizer``.
+
+    A pickle holds plain arrays and numbers, so that ``partial_fit`` goes on exactly where it stopped.
+    """
+
+    _optimizer: OptimizerState | None
+
+    def drop_optimizer_state(self) -> "Storable":
+        """Forget the optimizer's moments, which are once or twice as large as the weights, before storing a model.
+
+        Predictions stay as they are and ``fit`` works as before, with ``warm_start=True`` too. ``partial_fit`` can no
+        longer continue where training stopped: until the next ``fit`` it raises an error that says so.
+
+        Returns
+        -------
+        self : object
+            The estimator, now without optimizer state.
+        """
+        check_is_fitted(self)
+        self._optimizer = None
+        self._optimizer_dropped = True
+        return self
+
+    def _check_optimizer_state(self, incremental: bool) -> None:
+        """Refuse to continue without the dropped state; any new training makes its own."""
+        if incremental and getattr(self, "_optimizer_dropped", False):
+            raise ValueError(
+                "partial_fit cannot continue after drop_optimizer_state(), which removed the optimizer's moments; "
+                "call fit, with warm_start=True to go on from the present weights, to start a new optimizer."
+            )
+        self._optimizer_dropped = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes, and the version that wrote them."""
+        return {**super().__getstate__(), "_fastmlp_version": __version__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle; parameters that its version of fastmlp did not have take their defaults."""
+        state = dict(state)
+        version = state.pop("_fastmlp_version", "0.0.0")
+        theirs, ours = (tuple(map(int, text.split(".")[:2])) for text in (version, __version__))
+        if theirs > ours:
+            raise ValueError(
+                f"This pickle needs fastmlp {theirs[0]}.{theirs[1]} or later, which wrote it; this is fastmlp "
+                f"{__version__}. Install fastmlp>={theirs[0]}.{theirs[1]} to load it."
+            )
+        parameters = inspect.signature(type(self)).parameters
+        super().__setstate__({**{name: p.default for name, p in parameters.items()}, **state})

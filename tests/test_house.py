@@ -1,0 +1,182 @@
+"""Rules of the house that the import contract cannot see."""
+
+import importlib.util
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+import fastmlp
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "fastmlp"
+SOURCES = sorted(path for folder in ("fastmlp", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+TOP = {"pyproject.toml", "README.md", "LICENSE", "fastmlp", "benchmarks", "tests", "bench_results"}
+README = ROOT / "README.md"
+GENERATED = re.compile(r"<!-- table:[\w-]+ -->.*?<!-- end -->", re.DOTALL)
+FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
+MEASURED = re.compile(r"\d[\d.,]*\s*(×|x\b|times|%|ms\b|s\b|seconds|minutes|GFLOP|GB|MB|MiB)")
+
+
+@pytest.fixture(scope="module")
+def report():
+    """benchmarks/report.py as a module."""
+    specification = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def tracked():
+    """Files that git knows, or None outside a repository."""
+    answer = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return answer.stdout.split("\n")[:-1] if answer.returncode == 0 and answer.stdout else None
+
+
+def test_layout_at_the_top():
+    names = tracked()
+    top = {path.name for path in ROOT.iterdir()} if names is None else {name.partition("/")[0] for name in names}
+    assert {name for name in top if not name.startswith(".")} <= TOP
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_file_says_what_it_is(path):
+    text = path.read_text(encoding="utf8")
+    assert text.startswith('"""'), "the first line is a docstring"
+    assert path.stem not in {"utils", "helpers", "common", "base"}
+    assert not re.search(r"\b(TODO|FIXME|XXX)\b", text) or path == pathlib.Path(__file__)
+
+
+def test_no_machine_path_in_any_source():
+    for path in SOURCES:
+        assert not re.search(r"/(work|home|root)/", path.read_text(encoding="utf8")) or path == pathlib.Path(__file__)
+
+
+def test_the_version_is_in_one_place():
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text(encoding="utf8")
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.?\w+)?", fastmlp.__version__)
+
+
+def test_importing_the_package_is_cheap():
+    """Neither Numba nor scikit-learn, nor anything that draws, before an estimator is asked for."""
+    heavy = "{'numba', 'sklearn', 'scipy', 'matplotlib', 'rich'} & set(sys.modules)"
+    code = f"import sys, fastmlp; print(sorted({heavy}))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "[]"
+
+
+# --- README -----------------------------------------------------------------------------------------------------------
+
+
+def test_readme_holds_the_two_commands():
+    blocks = [text.strip() for _, text in FENCED.findall(README.read_text(encoding="utf8"))]
+    assert "pip install . && fastmlp demo" in blocks
+    assert 'pip install -e ".[test]" && pytest' in blocks
+
+
+def test_readme_example_runs(capsys):
+    (example,) = (text for language, text in FENCED.findall(README.read_text(encoding="utf8")) if language == "python")
+    exec(compile(example, "README.md", "exec"), {})
+    accuracy = re.fullmatch(r"([\d.]+)% after \d+ epochs\n", capsys.readouterr().out)
+    assert float(accuracy[1]) > 90
+
+
+def test_readme_shows_every_room():
+    text = README.read_text(encoding="utf8")
+    rooms = [path for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")]
+    missing = [room.name for room in rooms if room.name != "__init__.py" and f"`{room.name}" not in text]
+    assert not missing
+
+
+def test_readme_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf8")):
+        assert (ROOT / target).exists(), target
+
+
+def test_numbers_in_the_readme_are_measured(report):
+    """Measurements stand in generated tables only, and these are what bench_results holds."""
+    text = README.read_text(encoding="utf8")
+    assert not MEASURED.findall(FENCED.sub("", GENERATED.sub("", text)))
+    assert report.fill(text, report.load(report.RESULTS)) == text
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def test_results_page_is_generated(report):
+    machines = report.load(report.RESULTS)
+    assert machines, "no results are stored"
+    assert (report.RESULTS / "README.md").read_text(encoding="utf8") == report.page(machines)
+
+
+def test_results_name_no_host(report):
+    for path in report.RESULTS.glob("*/*.json"):
+        content = json.loads(path.read_text(encoding="utf8"))
+        assert not {"node", "release"} & set(content["machine_info"]), path.name
+
+
+def entry(name, value, **bar):
+    """A benchmark's entry as pytest-benchmark stores it, with one bar."""
+    promise = {"name": name, "measured": value, "must": 2.0, "aim": 4.0, "unit": "×", "better": "higher", **bar}
+    extra = {"table": "training", "row": {"workload": name, "rows/s": value}, "bars": [promise]}
+    return {"name": f"test_training[{name}]", "fullname": f"benchmarks/x.py::{name}", "extra_info": extra}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder with two runs on one machine; the second repeats one benchmark of the first."""
+    folder = tmp_path / "Linux-CPython-3.11-64bit"
+    folder.mkdir()
+    info = {"cpu": {"brand_raw": "Processor"}, "cores": 2, "python_version": "3.11.7", "packages": {"numpy": "2.4"}}
+    for number, entries in enumerate([[entry("a", 1.5), entry("b", 3.0)], [entry("a", 5.0)]], 1):
+        content = {"machine_info": info, "datetime": f"2026-01-0{number}T00:00:00", "benchmarks": entries}
+        (folder / f"000{number}_run.json").write_text(json.dumps(content), encoding="utf8")
+    return tmp_path
+
+
+def test_the_newest_result_counts(report, results):
+    machines = report.load(results)
+    ((_, entries),) = machines.values()
+    assert report.tables(entries) == {"training": [{"workload": "a", "rows/s": 5.0}, {"workload": "b", "rows/s": 3.0}]}
+    text = "x\n<!-- table:training -->\nold\n<!-- end -->\ny <!-- table:other -->\n<!-- end -->"
+    new = report.fill(text, machines)
+    assert new.startswith(
+        "x\n<!-- table:training -->\n| workload | rows/s |\n| --- | ---: |\n| a | 5.00 |\n| b | 3.00 |\n"
+    )
+    assert new.endswith("2026-01-02.\n<!-- end -->\ny <!-- table:other -->\n<!-- end -->")
+    assert report.fill(new, machines) == new
+
+
+def test_bars_are_judged(report, results, capsys):
+    rows = [
+        report.bar_row(entry("a", value, **limits)["extra_info"]["bars"][0])
+        for value, limits in [(1.9, {}), (2.0, {}), (4.0, {}), (9.0, {"aim": None}), (1.9, {"better": "lower"})]
+    ]
+    assert [row["result"] for row in rows] == ["**miss**", "pass", "pass, aim reached", "pass", "pass, aim reached"]
+    assert report.check(report.load(results)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 bars, 0 missed"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0123456, "0.0123"),
+        (0.5, "0.500"),
+        (4.5678, "4.57"),
+        (45.678, "45.7"),
+        (97.531, "97.53"),
+        (456.7, "456.7"),
+        (123456.0, "123,000"),
+        (11013994.6, "11,000,000"),
+        (0.0, "0"),
+        (1797, "1,797"),
+        ("8-32-3", "8-32-3"),
+        (None, "–"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_cells(report, value, expected):
+    assert report.text(value) == expected
