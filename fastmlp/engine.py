@@ -160,12 +160,13 @@ def train(rank, words, layout, buffers, data, crew, task):
                 affine_update(layout, layer, words.optimizer, rates, blocks, buffers)
             else:
                 affine_gradient(layout, layer, blocks, buffers)
+        share = (batch_stop - batch_first) / weight if weight else 0.0
         if rank == 0:
-            crew.total[0] += sum_of(buffers.losses, rows) / weight * (batch_stop - batch_first)
+            crew.total[0] += sum_of(buffers.losses, rows) * share
         meet(crew.meeting, crew.members)  # all weights are new
         if rank == 0 and final:
             penalty = 0.5 * crew.settings[ALPHA] * sum_of(buffers.penalties, layout.blocks)
-            crew.total[0] += penalty / weight * (batch_stop - batch_first)
+            crew.total[0] += penalty * share
         position += rows
 
 
@@ -186,13 +187,13 @@ def rates_of(words, crew, step, weight, buffers):
         number_like(w, 1 - settings.beta_2),
         number_like(w, settings.epsilon),
         number_like(w, settings.alpha),
-        number_like(w, 1 / weight),
+        number_like(w, 1 / weight if weight else 0.0),
     )
 
 
 @inlined
 def batch_weight(data, first, stop):
-    """Sum of the sample weights of a batch."""
+    """Sum of the sample weights of a batch. One that sums to zero has no loss and no gradient."""
     if not data.weighted:
         return np.float64(stop - first)
     total = 0.0

@@ -14,6 +14,7 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
 All offsets count numbers, not bytes.
 """
 
+import functools
 import mmap
 from typing import Any, NamedTuple
 
@@ -243,8 +244,9 @@ def block_rows(units, block):
     return TILE_ROWS if block < blocks_of(units) - 1 else units + 1 - block * TILE_ROWS
 
 
+@functools.lru_cache
 def plan(units, dtype, rows):
-    """Layout of a network and the sizes of its buffers, for chunks of `rows` rows.
+    """Layout of a network and the sizes of its buffers, for chunks of `rows` rows; not to be changed.
 
     Returns
     -------
@@ -275,6 +277,7 @@ def plan(units, dtype, rows):
     return layout, {name: int(end[-1]) + margin for name, end in ends.items()}
 
 
+@functools.lru_cache
 def shares(units, dtype, members):
     """Which blocks of each layer each member updates: member m owns blocks [m, layer] to [m + 1, layer] - 1.
 

@@ -1,5 +1,7 @@
 """A network's parameters and buffers, and the team that works on them."""
 
+import functools
+
 import numpy as np
 
 from .activations import ACTIVATIONS
@@ -17,6 +19,13 @@ PREDICTION_ROWS = 64  # rows that a member takes through the network together wh
 SLICE = 2e9
 # Operations of a step below which a second thread costs more than it brings.
 SHARED_WORK = 100_000
+
+
+@functools.cache
+def machine_code(dtype):
+    """The engine for a dtype, compiled or from the disk cache."""
+    table = np.zeros(1, np.int64)
+    return compiled(work, 0, dtype.type(0), table, table, table, table, table)
 
 
 class Network:
@@ -172,7 +181,7 @@ class Session:
         records = [np.array(network.words, np.int64), *map(table_of, (layout, buffers, self._data))]
         self._alive = layout, buffers  # the tables hold addresses only
         zero = network.dtype.type(0)
-        call = compiled(work, 0, zero, *records, np.zeros(1, np.int64))
+        call = machine_code(network.dtype)
 
         def member(rank, team):
             crew = self._crew(team, buffers)

@@ -191,7 +191,7 @@ class CoreBudget:
         if os.getpid() != self._process:  # a forked child: the lock may be held by a thread that is not here
             self._renew()
         with self._lock:
-            granted = max(1, min(wanted, available_cores() - self._taken))
+            granted = max(1, min(wanted, available_cores() - self._taken)) if wanted > 1 else 1
             self._taken += granted
         return granted
 
