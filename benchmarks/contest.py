@@ -23,10 +23,10 @@ def timed(fit, epochs):
     return time.perf_counter() - start
 
 
-def assert_same_answer(workload, data, fits, *, dtype="float32", epochs=2, rtol=5e-3):
+def assert_same_answer(workload, data, fits, *, dtype="float32", epochs=2, rtol=2e-2):
     """From the same weights through the same batches, every side must reach the same loss, within `rtol`.
 
-    In float32 the rounding of a few hundred Adam steps shows in the third digit; a wrong gradient in the first.
+    In float32 the rounding of a few hundred Adam steps may show in the third digit; a wrong gradient in the first.
     """
     start = make_start(workload, dtype, epochs)
     untrained = mean_loss(workload, *data, start.coefs, start.intercepts)
