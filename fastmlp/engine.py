@@ -51,15 +51,15 @@ class Task(NamedTuple):
 class Crew(NamedTuple):
     """What the members share beside the buffers.
 
-    capacity : rows that the buffers hold; whole : whether `gradient` holds all of it
-    scratch, tile : each member's share of `scratch` and of a `gradient` that is not whole
+    capacity : rows that the buffers hold; tiles : where in `gradient` the members' tiles begin, -1 where it is whole
+    scratch, tile : each member's share of `scratch` and of these tiles
     meeting : the barrier; task, settings : fields of Task and Settings; shares : (members + 1) * layers blocks
     total : the loss so far
     """
 
     members: int
     capacity: int
-    whole: int
+    tiles: int
     scratch: int
     tile: int
     meeting: Any
@@ -150,16 +150,16 @@ def train(rank, words, layout, buffers, data, crew, task):
         meet(crew.meeting, crew.members)  # all deltas are ready
 
         begun, final = position > batch_first, position + rows == batch_stop
-        tile = -1 if crew.whole else crew.tile * rank
+        tile = -1 if crew.tiles < 0 else crew.tiles + crew.tile * rank
         weight = batch_weight(data, batch_first, batch_stop)
         rates = rates_of(words, crew, task.step + position // task.batch + 1, weight, buffers)
         here = rank * layers
         for layer in range(layers):
             blocks = Blocks(crew.shares[here + layer], crew.shares[here + layers + layer], rows, begun, tile)
+            if layout.sparse[layer] or not final:
+                affine_gradient(layout, layer, blocks, buffers)
             if final:
                 affine_update(layout, layer, words.optimizer, rates, blocks, buffers)
-            else:
-                affine_gradient(layout, layer, blocks, buffers)
         share = (batch_stop - batch_first) / weight if weight else 0.0
         if rank == 0:
             crew.total[0] += sum_of(buffers.losses, rows) * share

@@ -35,11 +35,15 @@ from .machine.tile import (
     side_of,
     transpose,
 )
+from .sparse import sparse_gradient, sparse_product
 
 
 @inlined
 def gather(layout, data, span, buffers):
     """A_0[r] = X[order[at + r]], with a 1 after the last feature; asks for the next chunk's rows meanwhile."""
+    if layout.sparse[0]:
+        locate(data, span, buffers)
+        return
     X, A = data.inputs, buffers.outputs
     features, lanes = layout.units[0], lanes_of(A)
     whole = features // lanes * lanes
@@ -59,6 +63,20 @@ def gather(layout, data, span, buffers):
 
 
 @inlined
+def locate(data, span, buffers):
+    """Sparse rows stay where they are: `bounds` says where."""
+    for r in range(span.first, span.stop):
+        row = row_of(data, span.at + r)
+        buffers.bounds[2 * r] = data.indptr[row]
+        buffers.bounds[2 * r + 1] = data.indptr[row + 1]
+        following = span.at + span.rows + r
+        if following < span.last:
+            entry = data.indptr[row_of(data, following)]
+            prefetch(buffers.indices, entry)
+            prefetch(buffers.values, entry)
+
+
+@inlined
 def row_of(data, position):
     """Index of the row at that position of the order; without an order, the position itself."""
     return data.order[position] if data.ordered else position
@@ -71,16 +89,16 @@ def affine_forward(layout, layer, activation, span, buffers):
         narrow_forward(layout, layer, activation, span, buffers)
     else:
         wide_forward(layout, layer, activation, span, buffers)
-    above, stride, units = layout.rows_at[layer + 1], layout.stride[layer + 1], layout.units[layer + 1]
+    ones = layout.rows_at[layer + 1] + layout.units[layer + 1]
     for r in range(span.first, span.stop):
-        buffers.outputs[above + r * stride + units] = 1
-        buffers.deltas[above + r * stride + units] = 0  # the bias of a narrow layer must not reach down through it
+        buffers.outputs[ones + r * layout.stride[layer + 1]] = 1
 
 
 @inlined
 def wide_forward(layout, layer, activation, span, buffers):
     """The bias starts the accumulators. Long rows of A go in stretches of DEPTH, so that a panel of W stays in the cache."""
     A, D, W = buffers.outputs, buffers.deltas, buffers.weights
+    stretch = layout.units[0] if layout.sparse[layer] else DEPTH
     lanes = lanes_of(A)
     units = layout.units[layer]
     below, stride = layout.rows_at[layer], layout.stride[layer]
@@ -92,14 +110,17 @@ def wide_forward(layout, layer, activation, span, buffers):
         width = count * lanes
         tall = TALL_ROWS[count]
         weights = layout.weights_at[layer] + j * lanes * (units + 1)
-        for k in range(0, units, DEPTH):
-            depth = min(DEPTH, units - k)
+        for k in range(0, units, stretch):
+            depth = min(stretch, units - k)
             for i in range(span.first, span.stop, tall):
                 rows = min(tall, span.stop - i)
-                left = (A, below + i * stride + k, stride, 1)
                 out = above + i * above_stride + j * lanes
-                start = (A, out, above_stride) if k else (W, weights + units * width, 0)
-                multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
+                if layout.sparse[layer]:
+                    sparse_product(i, rows, (W, weights, width), weights + units * width, (A, out, above_stride), buffers)
+                else:
+                    left = (A, below + i * stride + k, stride, 1)
+                    start = (A, out, above_stride) if k else (W, weights + units * width, 0)
+                    multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
                 if k + depth == units:
                     for r in range(rows):
                         activate(activation, out + r * above_stride, width, A, D)
@@ -228,46 +249,70 @@ def weigh(layout, data, span, buffers):
 def affine_backward(layout, layer, span, buffers):
     """delta_below = (delta W^T) * slope, in place of the slope. 2 n_below n_above operations a row.
 
-    W^T is the right side of a tile: the transposed copy, or a narrow layer's own rows. Products stay in the member's
-    scratch, one tile; where delta is longer than one stretch, a column of tiles, so that a panel of W^T stays in the cache.
+    W^T is the right side of a tile: a narrow layer's own rows, or a stretch of a panel that each member transposes into
+    its scratch. For some ten rows that costs less than a second copy of the weights, which every step would have to
+    write and the caches to hold. Products stay in the scratch too, one tile; where delta is longer than one stretch, a
+    column of tiles.
     """
     D, scratch, narrow = buffers.deltas, buffers.scratch, layout.narrow[layer]
-    WT = buffers.weights if narrow else buffers.transposed
     lanes = lanes_of(D)
     units, above_units = layout.units[layer], layout.units[layer + 1]
     below, stride = layout.rows_at[layer], layout.stride[layer]
     above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
-    vectors, padded = (units + lanes - 1) // lanes, (above_units + lanes - 1) // lanes * lanes
+    products = span.scratch + DEPTH * TILE_VECTORS * lanes
+    vectors = (units + lanes - 1) // lanes
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
         width = count * lanes
         tall = TALL_ROWS[count]
-        weights = layout.transposed_at[layer] + j * lanes * padded
-        row = width
-        if narrow:
-            weights, row = layout.weights_at[layer] + j * lanes, narrow
         for k in range(0, above_units, DEPTH):
             depth = min(DEPTH, above_units - k)
+            if narrow:
+                right = (buffers.weights, layout.weights_at[layer] + k * narrow + j * lanes, narrow)
+            else:
+                transpose_stretch(layout, layer, j, k, depth, span.scratch, buffers)
+                right = (scratch, span.scratch, width)
             for i in range(span.first, span.stop, tall):
                 rows = min(tall, span.stop - i)
-                s = span.scratch + (i - span.first if above_units > DEPTH else 0) * width
+                s = products + (i - span.first if above_units > DEPTH else 0) * width
                 left = (D, above + i * above_stride + k, above_stride, 1)
                 start = (scratch, s, width) if k else (buffers.zeros, 0, 0)
-                multiply((rows, count, depth), left, (WT, weights + k * row, row), start, (scratch, s, width))
+                multiply((rows, count, depth), left, right, start, (scratch, s, width))
                 if k + depth == above_units:
                     for r in range(rows):
                         at = below + (i + r) * stride + j * lanes
                         for c in range(0, width, lanes):
-                            store(D, at + c, load(D, at + c) * load(scratch, s + r * width + c))
+                            delta = load(D, at + c) * load(scratch, s + r * width + c)
+                            store(D, at + c, where(first(delta, units - j * lanes - c), delta, 0))
         j += count
+
+
+@inlined
+def transpose_stretch(layout, layer, j, k, depth, target, buffers):
+    """Rows k ... k + depth - 1 of the panel of W^T at vector j, side by side in the scratch from `target` on.
+
+    Whole squares are taken; what they hold beyond the weights ends in the padding of the products.
+    """
+    W, WT = buffers.weights, buffers.scratch
+    lanes = lanes_of(W)
+    side, units = side_of(lanes), layout.units[layer]
+    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
+    width = panel_of((units + lanes - 1) // lanes, j)[1] * lanes
+    for v in range(k // lanes, (k + depth + lanes - 1) // lanes):
+        first_vector, count = panel_of(vectors, v)
+        row = count * lanes
+        source = layout.weights_at[layer] + first_vector * lanes * (units + 1) + (v - first_vector) * lanes
+        for below in range(j * lanes, min(j * lanes + width, units), side):
+            out = target + (v * lanes - k) * width + below - j * lanes
+            transpose((W, source + below * row, row), (WT, out, width))
 
 
 @inlined
 def gradient_tile(layout, layer, j, block, blocks, buffers):
     """A_below^T delta over the rows of the chunk, for one tile of weights (panel at vector j). Where in `gradient` it is.
 
-    Row n_below of A^T is all ones: its product is the gradient of the bias.
+    Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there already.
     """
     A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
     lanes = lanes_of(A)
@@ -275,8 +320,10 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
     count = panel_of((layout.units[layer + 1] + lanes - 1) // lanes, j)[1]
     width = count * lanes
     at = blocks.tile
-    if at < 0:
+    if at < 0 or layout.sparse[layer]:
         at = layout.weights_at[layer] + j * lanes * (units + 1) + block * TILE_ROWS * width
+    if layout.sparse[layer]:
+        return at
     start = (G, at, width) if blocks.begun else (buffers.zeros, 0, 0)
     left = (A, layout.rows_at[layer] + block * TILE_ROWS, 1, stride)
     right = (D, layout.rows_at[layer + 1] + j * lanes, above_stride)
@@ -287,7 +334,9 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
 @inlined
 def affine_gradient(layout, layer, blocks, buffers):
     """G = G + A_below^T delta, for a chunk that is not the last of its batch."""
-    if layout.narrow[layer]:
+    if layout.sparse[layer]:
+        sparse_gradient(layout, blocks, buffers)
+    elif layout.narrow[layer]:
         vectors, tall = narrow_shape(layout.units[layer + 1])
         for v in range(blocks.first, blocks.stop, vectors):
             for n in range(0, layout.units[layer + 1], tall):
@@ -304,7 +353,7 @@ def affine_gradient(layout, layer, blocks, buffers):
 
 @inlined
 def affine_update(layout, layer, optimizer, rates, blocks, buffers):
-    """One optimizer step on the tiles of W and their transposed copies. 2 n_below n_above operations a row, and the step.
+    """One optimizer step on the tiles of W. 2 n_below n_above operations a row, and the step.
 
     g = (G + alpha W) / sum of sample weights; the bias has no penalty. Adds up W^2 before the step, block by block.
     """
@@ -326,16 +375,21 @@ def wide_update(layout, layer, optimizer, rates, blocks, buffers):
         width = count * lanes
         weights = layout.weights_at[layer] + j * lanes * (units + 1)
         for block in range(blocks.first, blocks.stop):
-            g = gradient_tile(layout, layer, j, block, blocks, buffers)
             at = weights + block * TILE_ROWS * width
             end = at + min(TILE_ROWS, units - block * TILE_ROWS) * width
+            for c in range(at, end, lanes):  # to be there when the product is
+                prefetch(buffers.weights, c)
+                prefetch(buffers.first, c)
+                prefetch(buffers.second, c)
+            g = gradient_tile(layout, layer, j, block, blocks, buffers)
             squares = descend(optimizer, rates, rates.alpha, g, at, end, buffers)
             if block == blocks_of(units) - 1:
                 descend(optimizer, rates, rates.alpha * 0, g + end - at, end, end + width, buffers)
             p = layout.blocks_at[layer] + block
             buffers.penalties[p] = squares + (buffers.penalties[p] if j else 0)
-            if layer > 0:
-                copy_transposed(layout, layer, j, block, buffers)
+            if layout.sparse[layer]:
+                for c in range(g, g + block_rows(units, block) * width, lanes):
+                    store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
         j += count
 
 
@@ -412,31 +466,6 @@ def descend(optimizer, rates, alpha, g, at, end, buffers):
         w = step(optimizer, rates, alpha, rates.share, g + c - at, c, buffers)
         squares = squares + w * w
     return total_of(squares)
-
-
-@inlined
-def copy_transposed(layout, layer, j, block, buffers):
-    """Write one tile of W, without its bias, into the transposed copy: squares by shuffles, what is left one by one."""
-    W, WT = buffers.weights, buffers.transposed
-    lanes = lanes_of(W)
-    side = side_of(lanes)
-    units, above_units = layout.units[layer], layout.units[layer + 1]
-    vectors, padded = (units + lanes - 1) // lanes, (above_units + lanes - 1) // lanes * lanes
-    width = panel_of(padded // lanes, j)[1] * lanes
-    source = layout.weights_at[layer] + j * lanes * (units + 1)
-    stop = min((block + 1) * TILE_ROWS, units)
-    for k in range(block * TILE_ROWS, stop, side):
-        first_vector, count = panel_of(vectors, k // lanes)
-        wide = count * lanes
-        target = layout.transposed_at[layer] + first_vector * lanes * padded + k - first_vector * lanes
-        target += j * lanes * wide
-        if k + side <= stop:
-            for n in range(0, width, lanes):
-                transpose((W, source + k * width + n, width), (WT, target + n * wide, wide))
-        else:
-            for n in range(width):
-                for i in range(stop - k):
-                    WT[target + n * wide + i] = W[source + (k + i) * width + n]
 
 
 @inlined

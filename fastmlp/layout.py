@@ -8,8 +8,8 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
   into runs of three (or two, where that leaves no single one over), and a panel holds its run of all rows, one after the
   other. Moments and gradients lie as the weights do. A tile is then contiguous, cheap for the TLB and easy to prefetch.
 * Where the padding of a row would waste more than a third of it (few outputs, say), the layer is narrow: it lies
-  transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column, and needs no second copy.
-* The transposed copy of the other weights without bias (layers 1 ...) lies in panels likewise, for the backward pass.
+  transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column.
+* Where the inputs are sparse, level 0 has no rows (their stored entries are read where they lie) and layer 0 is not narrow.
 
 All offsets count numbers, not bytes.
 """
@@ -30,6 +30,8 @@ PAGE = 4096
 CHUNK = 512
 # A stretch of k in one tile: a panel of the right side, three vectors wide, then fits the second-level cache.
 DEPTH = 1024
+# Blocks per member from which on a layer is shared out by itself.
+MANY_BLOCKS = 8
 # The last block of an update holds the bias; it may be one row taller than a tile where the registers allow.
 SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
 
@@ -37,8 +39,9 @@ SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
 class Layout(NamedTuple):
     """Numbers of layers and blocks; then pointers to int64, one number per level (L + 1) or layer (L).
 
-    rows_at, weights_at, transposed_at, blocks_at : offsets; stride : of rows of outputs and deltas
+    rows_at, weights_at, blocks_at : offsets; stride : of rows of outputs and deltas
     narrow : stride of rows of the weights of a narrow layer, 0 for the others
+    sparse : whether the rows below a layer are sparse; only those of layer 0 can be
     """
 
     layers: int
@@ -47,28 +50,29 @@ class Layout(NamedTuple):
     rows_at: Any
     stride: Any
     weights_at: Any
-    transposed_at: Any
     blocks_at: Any
     narrow: Any
+    sparse: Any
 
 
 class Buffers(NamedTuple):
     """What a step reads and writes; every field a pointer to numbers of the network's dtype, aligned to cache lines.
 
     weights, first, second : parameters and the optimizer's state, in panels
-    transposed : the transposed copy, in panels
-    gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk
+    gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk. Where the inputs are
+        sparse, that of layer 0 comes first, whole, and is zero between steps
     outputs, deltas : rows of every level, for one chunk. `deltas` holds the slopes first, the deltas later
     losses : the loss of each row of the chunk
     penalties : the sum of squares of each block of weights, in float64
-    scratch : room for each member's products in the backward pass
+    scratch : room for each member's transposed stretch of a panel, and products, in the backward pass
     zeros : where a tile starts that starts from nothing
+    values, indices : the stored entries of sparse inputs: numbers, and their features as int64
+    bounds : of each row of the chunk, its first entry and the one after its last, in int64
     """
 
     weights: Any
     first: Any
     second: Any
-    transposed: Any
     gradient: Any
     outputs: Any
     deltas: Any
@@ -76,6 +80,9 @@ class Buffers(NamedTuple):
     scratch: Any
     zeros: Any
     penalties: Any
+    values: Any
+    indices: Any
+    bounds: Any
 
 
 class Data(NamedTuple):
@@ -83,6 +90,7 @@ class Data(NamedTuple):
 
     ordered, weighted : whether there is an `order`, and `sample_weight`
     inputs : (n_rows * n_features,); order : indices of rows; codes : class of each row
+    indptr : (n_rows + 1,), where the stored entries of each row of sparse inputs begin
     targets : (n_rows * n_outputs,); sample_weight : (n_rows,)
     predictions : (rows to predict * n_outputs,)
     """
@@ -91,6 +99,7 @@ class Data(NamedTuple):
     weighted: int
     order: Any
     codes: Any
+    indptr: Any
     inputs: Any
     targets: Any
     sample_weight: Any
@@ -127,8 +136,10 @@ def buffers_of(table, zero):
         pointer(table[6], zero),
         pointer(table[7], zero),
         pointer(table[8], zero),
-        pointer(table[9], zero),
-        pointer(table[10], 0.0),
+        pointer(table[9], 0.0),
+        pointer(table[10], zero),
+        pointer(table[11], np.int64(0)),
+        pointer(table[12], np.int64(0)),
     )
 
 
@@ -141,10 +152,11 @@ def data_of(table, zero):
         table[1],
         pointer(table[2], i),
         pointer(table[3], i),
-        pointer(table[4], zero),
+        pointer(table[4], i),
         pointer(table[5], zero),
         pointer(table[6], zero),
         pointer(table[7], zero),
+        pointer(table[8], zero),
     )
 
 
@@ -198,6 +210,12 @@ def aligned(size, dtype):
     return memory[start : start + count].view(dtype)
 
 
+def forget(array):
+    """Give the memory of an `aligned` array back to the system, where it is large; what it held is lost."""
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
+
+
 def panel(vectors, vector):
     """(first vector, number of vectors) of the panel that holds `vector` of a row of `vectors`."""
     panels = (vectors + TILE_VECTORS - 1) // TILE_VECTORS
@@ -211,22 +229,25 @@ def panel(vectors, vector):
 panel_of = inlined(panel)
 
 
-def narrow_strides(units, lanes):
+def narrow_strides(units, lanes, sparse):
     """Stride of the rows of each narrow layer, 0 for the others.
 
-    A layer is narrow where padding would waste more than a third of its vectors, and less of them lie the other way.
+    A layer is narrow where padding would waste more than a third of its vectors, and less of them lie the other way; but
+    not one above sparse inputs, whose entries each need the weights of one feature, side by side.
     """
     strides = []
     for below, above in zip(units[:-1], units[1:], strict=True):
         vectors, vectors_below = -(-above // lanes), -(-(below + 1) // lanes)
         wasteful = 3 * above < 2 * vectors * lanes
         strides.append(vectors_below * lanes if wasteful and above * vectors_below < vectors * (below + 1) else 0)
+    if sparse:
+        strides[0] = 0
     return np.array(strides, np.int64)
 
 
-def block_counts(units, lanes):
+def block_counts(units, lanes, sparse):
     """Blocks of the weights of each layer: of TILE_ROWS rows, bias included, or of one vector where it is narrow."""
-    strides = narrow_strides(units, lanes)
+    strides = narrow_strides(units, lanes, sparse)
     return np.array([n // lanes if n else block_count(k) for k, n in zip(units[:-1], strides, strict=True)], np.int64)
 
 
@@ -245,13 +266,15 @@ def block_rows(units, block):
 
 
 @functools.lru_cache
-def plan(units, dtype, rows):
+def plan(units, dtype, rows, sparse):
     """Layout of a network and the sizes of its buffers, for chunks of `rows` rows; not to be changed.
+
+    `sparse` tells whether the inputs are sparse.
 
     Returns
     -------
     layout : Layout
-    sizes : dict of the sizes of `weights`, `transposed` and `outputs`
+    sizes : dict of the sizes of `weights` and `outputs`
     """
     itemsize = np.dtype(dtype).itemsize
     lanes = lanes_of_dtype(np.dtype(dtype))
@@ -259,37 +282,43 @@ def plan(units, dtype, rows):
     units = np.asarray(units, np.int64)
     stride = round_up(units + 1, line)
     stride[stride * itemsize % (PAGE // 4) == 0] += line  # rows a page apart share one set of the cache
+    if sparse:
+        stride[0] = 0
     widths = round_up(units, lanes)
-    narrow = narrow_strides(units, lanes)
+    narrow = narrow_strides(units, lanes, sparse)
     weights = np.where(narrow, units[1:] * narrow, (units[:-1] + 1) * widths[1:])
-    transposed = np.where(narrow, 0, widths[:-1] * widths[1:])
-    transposed[0] = 0
 
     def offsets(sizes):
         return np.concatenate([[0], np.cumsum(round_up(sizes, line))])
 
-    rows_at, weights_at, transposed_at = offsets(rows * stride), offsets(weights), offsets(transposed)
-    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units, lanes))])
+    rows_at, weights_at = offsets(rows * stride), offsets(weights)
+    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units, lanes, sparse))])
     layers, blocks = len(units) - 1, int(blocks_at[-1])
-    layout = Layout(layers, blocks, units, rows_at, stride, weights_at, transposed_at, blocks_at, narrow)
-    margin = TILE_VECTORS * lanes
-    ends = {"outputs": rows_at, "weights": weights_at, "transposed": transposed_at}
+    below_sparse = (np.arange(layers) < int(sparse)).astype(np.int64)
+    layout = Layout(layers, blocks, units, rows_at, stride, weights_at, blocks_at, narrow, below_sparse)
+    margin = (TILE_ROWS + 1) * TILE_VECTORS * lanes  # what a tile or a square may read beyond
+    ends = {"outputs": rows_at, "weights": weights_at}
     return layout, {name: int(end[-1]) + margin for name, end in ends.items()}
 
 
 @functools.lru_cache
-def shares(units, dtype, members):
+def shares(units, dtype, members, sparse):
     """Which blocks of each layer each member updates: member m owns blocks [m, layer] to [m + 1, layer] - 1.
 
-    The members' shares of the whole network's work are equal within a block; no result depends on them.
+    A layer of many blocks, or above sparse inputs, is shared out by itself, so that all members work on the same rows
+    and deltas at a time; the others together, so that their work is equal within a block. No result depends on it.
     """
     lanes = lanes_of_dtype(np.dtype(dtype))
-    counts = block_counts(units, lanes)
+    counts = block_counts(units, lanes, sparse)
     wide = [TILE_ROWS * -(-above // lanes) for above in units[1:]]
-    costs = np.where(narrow_strides(units, lanes), units[1:], wide)
-    ends = np.cumsum(counts * costs)
-    goals = ends[-1] * np.arange(members + 1) / members
-    return np.clip(np.rint((goals[:, None] - (ends - counts * costs)) / costs), 0, counts).astype(np.int64)
+    costs = np.where(narrow_strides(units, lanes, sparse), units[1:], wide)
+    many = counts >= MANY_BLOCKS * members
+    many[0] |= sparse
+    work = np.where(many, 0, counts * costs)
+    ends = np.cumsum(work)
+    parts = np.arange(members + 1)[:, None] / members
+    together = np.clip(np.rint((ends[-1] * parts - (ends - work)) / costs), 0, counts)
+    return np.where(many, np.rint(counts * parts), together).astype(np.int64)
 
 
 def _panels(width, lanes):

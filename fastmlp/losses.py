@@ -1,8 +1,8 @@
 """Losses: what is minimized, as a function of the output layer's z (before its activation) and the target t.
 
 Each loss brings the output activation that makes it canonical, so that the derivative of the loss by z is always
-delta = prediction - target. Elementwise words stand here as a NumPy formula and as a function of SIMD vectors. The softmax
-needs a whole row: it is grammar, and here only has its name.
+delta = prediction - target. Elementwise words stand here as a NumPy formula and as a function of SIMD vectors. The
+softmax needs a whole row: it is grammar, and here only has its name.
 """
 
 from typing import NamedTuple

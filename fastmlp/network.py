@@ -6,7 +6,7 @@ import numpy as np
 
 from .activations import ACTIVATIONS
 from .engine import LEAVE, PREDICT, TRAIN, Crew, Task, Words, work
-from .layout import CHUNK, LINE, Buffers, Data, aligned, pack, plan, round_up, shares, table_of, unpack
+from .layout import CHUNK, DEPTH, LINE, Buffers, Data, aligned, forget, pack, plan, round_up, shares, table_of, unpack
 from .losses import LOSSES
 from .machine.jit import compiled
 from .machine.simd import lanes_of_dtype
@@ -19,6 +19,8 @@ PREDICTION_ROWS = 64  # rows that a member takes through the network together wh
 SLICE = 2e9
 # Operations of a step below which a second thread costs more than it brings.
 SHARED_WORK = 100_000
+# Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
+STREAMED = 500
 
 
 @functools.cache
@@ -39,26 +41,22 @@ class Network:
         float32 or float64, of all parameters and computations.
     activation, loss, optimizer : str
         Names in ACTIVATIONS, LOSSES and OPTIMIZERS. The loss determines the output activation.
+    sparse : bool
+        Whether the inputs of its sessions are sparse.
     """
 
-    def __init__(self, units, *, dtype, activation, loss, optimizer):
+    def __init__(self, units, *, dtype, activation, loss, optimizer, sparse=False):
+        self.sparse = bool(sparse)
         self.units = tuple(int(n) for n in units)
         self.dtype = np.dtype(dtype)
         self.loss = LOSSES[loss]
         self.words = Words(ACTIVATIONS[activation].code, self.loss.code, OPTIMIZERS[optimizer].code)
-        self.layout, sizes = plan(self.units, self.dtype, 0)
+        self.layout, sizes = plan(self.units, self.dtype, 0, self.sparse)
         self._weights, self._first, self._second = (aligned(sizes["weights"], self.dtype) for _ in range(3))
-        self._transposed = aligned(sizes["transposed"], self.dtype)
 
     def set_weights(self, coefs, intercepts):
         """Copy in parameters: matrices (n_below, n_above) and vectors (n_above,)."""
         self._write(self._weights, [*coefs, *intercepts])
-        for layer in range(1, len(coefs)):
-            if not self.layout.narrow[layer]:
-                lanes = lanes_of_dtype(self.dtype)
-                transposed = np.zeros((round_up(self.units[layer + 1], lanes), self.units[layer]), self.dtype)
-                transposed[: self.units[layer + 1]] = np.transpose(coefs[layer])
-                pack(transposed, self._transposed, self.layout.transposed_at[layer])
 
     def weights(self):
         """Parameters as lists (coefs, intercepts) of new arrays."""
@@ -75,6 +73,14 @@ class Network:
         """The optimizer's state as lists (first, second) of new arrays shaped like coefs followed by intercepts."""
         return self._read(self._first), self._read(self._second)
 
+    def take_moments(self):
+        """The same at the end of a training: each moment's memory is given back as soon as it is copied."""
+        moments = []
+        for buffer in (self._first, self._second):
+            moments.append(self._read(buffer))
+            forget(buffer)
+        return tuple(moments)
+
     def _write(self, buffer, arrays):
         for layer in range(len(self.units) - 1):
             intercept = np.reshape(arrays[len(self.units) - 1 + layer], (1, -1))
@@ -88,7 +94,7 @@ class Network:
         matrices = []
         for layer, shape in enumerate(zip(self.units, self.units[1:], strict=False)):
             if self.layout.narrow[layer]:
-                matrix = np.ascontiguousarray(self._narrow(buffer, layer).T)
+                matrix = self._narrow(buffer, layer).T.copy()
             else:
                 matrix = np.empty((shape[0] + 1, shape[1]), self.dtype)
                 unpack(buffer, self.layout.weights_at[layer], matrix)
@@ -111,8 +117,8 @@ class Session:
     Parameters
     ----------
     network : Network
-    X : ndarray of shape (n_rows, n_features)
-        C-contiguous, of the network's dtype; may be read-only.
+    X : ndarray of shape (n_rows, n_features), or a scipy.sparse CSR matrix or array for a network of sparse inputs
+        C-contiguous, of the network's dtype; may be read-only. Column indices ascend in each row, none comes twice.
     y : ndarray or None
         Class codes (n_rows,) int64 for `softmax_log_loss`, else a matrix (n_rows, n_outputs); None to predict only.
     sample_weight : ndarray of shape (n_rows,) or None
@@ -124,19 +130,24 @@ class Session:
 
     def __init__(self, network, X, y, sample_weight, batch_size, n_threads):
         self.network = network
-        self._rows = len(X)
+        self._rows = X.shape[0]
         self._batch = min(batch_size, self._rows)
         self._chunk = -(-self._batch // -(-self._batch // CHUNK))
-        self._row_operations = sum(6 * a * b for a, b in zip(network.units, network.units[1:], strict=False))
+        inputs = X.nnz // self._rows + 1 if network.sparse else X.shape[1]
+        units = (inputs, *network.units[1:])
+        self._row_operations = sum(6 * a * b for a, b in zip(units, units[1:], strict=False))
+        self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
+        self._unfinished = False
         self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0
         self._data = self._bind(X, y, sample_weight)
+        self._indices = np.asarray(X.indices if network.sparse else (), np.int64)
         self._task = np.zeros(len(Task._fields), np.int64)
         self._settings = np.zeros(len(Settings._fields))
         self._total = np.zeros(1)
         self._wanted = n_threads or self._granted
 
     def _useful_threads(self):
-        return int(max(1, self._batch * self._row_operations // SHARED_WORK))
+        return int(max(1, (self._batch * self._row_operations + self._step_operations) // SHARED_WORK))
 
     def _bind(self, X, y, sample_weight):
         network = self.network
@@ -145,9 +156,10 @@ class Session:
         return Data(
             ordered=y is not None,
             weighted=sample_weight is not None,
-            inputs=X,
+            inputs=np.ascontiguousarray(X.data) if network.sparse else X,
             order=np.zeros(0 if y is None else self._rows, np.int64),
             codes=y if has_codes else nothing,
+            indptr=np.asarray(X.indptr, np.int64) if network.sparse else nothing,
             targets=y if has_targets else nothing,
             sample_weight=nothing if sample_weight is None else sample_weight,
             predictions=np.zeros(self._rows * network.units[-1], network.dtype),
@@ -157,22 +169,25 @@ class Session:
         """Layout and buffers for a team of `members`."""
         network, dtype = self.network, self.network.dtype
         self._capacity = max(members, min(self._rows, max(self._chunk, PREDICTION_ROWS * members)))
-        layout, sizes = plan(network.units, dtype, self._capacity)
+        layout, sizes = plan(network.units, dtype, self._capacity, network.sparse)
         panel = TILE_VECTORS * lanes_of_dtype(dtype)
         tile = panel * TALLEST_POSSIBLE
-        self._whole = self._batch > CHUNK
+        before_tiles = int(layout.weights_at[1]) if network.sparse else 0
+        self._tiles = -1 if self._batch > CHUNK else before_tiles
         return layout, Buffers(
             weights=network._weights,
             first=network._first,
             second=network._second,
-            transposed=network._transposed,
-            gradient=aligned(sizes["weights"] if self._whole else members * tile, dtype),
+            gradient=aligned(sizes["weights"] if self._tiles < 0 else before_tiles + members * tile, dtype),
             outputs=aligned(sizes["outputs"], dtype),
             deltas=aligned(sizes["outputs"], dtype),
             losses=aligned(self._capacity, dtype),
             penalties=aligned(layout.blocks, np.float64),
-            scratch=aligned(panel * self._chunk + members * tile, dtype),
+            scratch=aligned(panel * self._chunk + members * (panel * DEPTH + tile), dtype),
             zeros=aligned(panel, dtype),
+            values=self._data.inputs,
+            indices=self._indices,
+            bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64),
         )
 
     def __enter__(self):
@@ -201,12 +216,12 @@ class Session:
         return Crew(
             members=team.members,
             capacity=self._capacity,
-            whole=self._whole,
+            tiles=self._tiles,
             scratch=buffers.scratch.size // team.members // line * line,
-            tile=buffers.gradient.size // team.members // line * line,
+            tile=(buffers.gradient.size - max(self._tiles, 0)) // team.members // line * line,
             meeting=team.meeting,
             task=self._task,
-            shares=shares(self.network.units, self.network.dtype, team.members),
+            shares=shares(self.network.units, self.network.dtype, team.members, self.network.sparse),
             settings=self._settings,
             total=self._total,
         )
@@ -251,13 +266,17 @@ class Session:
         self._data.order[:rows] = order
         self._settings[:] = Settings(**settings)
         self._total[0] = 0.0
-        self._run(TRAIN, rows, self._row_operations, step, progress)
+        if self._unfinished:  # an interrupt may have left a part of a batch in it
+            self._alive[1].gradient[:] = 0
+        self._unfinished = True
+        self._run(TRAIN, rows, self._row_operations + self._step_operations // self._batch, step, progress)
+        self._unfinished = False
         return self._total[0] / rows
 
     def gradient(self, *, alpha):
         """Loss over all rows and its gradient: (loss, coef_grads, intercept_grads). The optimizer is `gradient`."""
         loss = self.epoch(np.arange(self._rows), learning_rate=0.0, alpha=alpha)
-        arrays = self.network.moments()[0]
+        arrays = self.network._read(self.network._first)
         layers = len(self.network.units) - 1
         return loss, arrays[:layers], arrays[layers:]
 

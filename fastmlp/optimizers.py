@@ -1,7 +1,7 @@
 """Optimizers: how a weight w follows its gradient g.
 
-The state of every optimizer is two numbers beside each weight, `first` and `second`, zero at the start. Each word stands
-here as a NumPy formula and as a function of SIMD vectors.
+The state of every optimizer is two numbers beside each weight, `first` and `second`, zero at the start. Each word
+stands here as a NumPy formula and as a function of SIMD vectors.
 """
 
 import math

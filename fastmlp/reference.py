@@ -17,6 +17,7 @@ back-propagating errors", Nature 323, 1986):
 from types import SimpleNamespace
 
 import numpy as np
+from scipy import sparse
 
 from .activations import ACTIVATIONS
 from .losses import LOSSES
@@ -26,7 +27,8 @@ from .optimizers import OPTIMIZERS, Rates, Settings, effective_learning_rate
 def gather(layout, data, span, buffers):
     """A_0 = X[order]: the rows of the batch, of shape (m, n_features), with a last column of ones for the bias."""
     X = data.inputs[data.order[span]]
-    buffers.outputs[0] = np.column_stack([X, np.ones(len(X), X.dtype)])
+    ones = np.ones((X.shape[0], 1), X.dtype)
+    buffers.outputs[0] = sparse.hstack([X, ones], "csr") if sparse.issparse(X) else np.hstack([X, ones])
 
 
 def affine_forward(layout, layer, activation, span, buffers):
@@ -108,7 +110,7 @@ class Reference:
         return [W[:-1] for W in self.buffers.weights], [W[-1] for W in self.buffers.weights]
 
     def _data(self, X, y=None, order=None, sample_weight=None):
-        order = np.arange(len(X)) if order is None else order
+        order = np.arange(X.shape[0]) if order is None else order
         return SimpleNamespace(inputs=X, codes=y, targets=y, order=order, sample_weight=sample_weight)
 
     def forward(self, data, span):
@@ -151,5 +153,5 @@ class Reference:
 
     def predict(self, X):
         """Output activations of all rows of X."""
-        self.forward(self._data(X), slice(0, len(X)))
+        self.forward(self._data(X), slice(0, X.shape[0]))
         return LOSSES[self.loss].prediction(self.buffers.outputs[-1][:, :-1])

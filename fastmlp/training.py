@@ -6,10 +6,11 @@ rows as indices. Rules and printed lines are scikit-learn's (``sklearn/neural_ne
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
 import numpy as np
 import scipy
@@ -58,7 +59,7 @@ class OptimizerState:
 
     def take_back(self, network: Network) -> None:
         """Fetch the moments after training."""
-        self.first, self.second = network.moments()
+        self.first, self.second = network.take_moments()
 
 
 @dataclass
@@ -68,6 +69,9 @@ class Record:
     Attributes
     ----------
     loss_curve : loss of each epoch
+    learning_rates : rate of each epoch
+    seconds : duration of each epoch, scoring included
+    measures : what else is measured after each epoch, by name; see `measure`
     validation_scores : score of each epoch, NaN included; None without early stopping
     best_loss : least loss so far; None with early stopping
     best_validation_score : best score so far; None without early stopping
@@ -78,6 +82,9 @@ class Record:
     """
 
     loss_curve: list[float] = field(default_factory=list)
+    learning_rates: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    measures: dict[str, list[float]] = field(default_factory=dict)
     validation_scores: list[float] | None = None
     best_loss: float | None = math.inf
     best_validation_score: float | None = None
@@ -92,6 +99,19 @@ class Record:
             self.validation_scores, self.best_validation_score, self.best_loss = [], -math.inf, None
         elif not early_stopping and self.best_loss is None:
             self.validation_scores, self.best_validation_score, self.best_loss = None, None, math.inf
+
+    def history(self) -> dict[str, list[float]]:
+        """The lists by name; they grow during a training."""
+        return {"loss": self.loss_curve, "learning_rate": self.learning_rates, "seconds": self.seconds, **self.measures}
+
+    def measure(self, name: str) -> list[float]:
+        """The list of that name, to append to; NaN stands for earlier epochs that were not measured."""
+        return self.measures.setdefault(name, [math.nan] * len(self.loss_curve))
+
+    def even_out(self) -> None:
+        """Make all lists as long as the loss curve, with NaN for epochs that were not measured or not finished."""
+        for values in (self.learning_rates, self.seconds, *self.measures.values()):
+            values.extend([math.nan] * (len(self.loss_curve) - len(values)))
 
     def note_loss(self, loss: float, tol: float) -> bool:
         """Compare a loss with the least one; True if it failed to improve by ``tol``. NaN is no failure."""
@@ -123,6 +143,7 @@ class TrainingSettings:
     alpha : strength of the L2 penalty
     shuffle : draw a new order of the rows before each epoch
     tol, patience : stop after more than ``patience`` consecutive epochs that improve by less than ``tol``
+    may_stop : whether too little improvement ends the training; it lowers an adaptive learning rate in any case
     warn_at_limit : warn when ``max_epochs`` is reached
     verbose : print a line per epoch
     """
@@ -133,8 +154,22 @@ class TrainingSettings:
     shuffle: bool = True
     tol: float = 1e-4
     patience: float = 10
+    may_stop: bool = True
     warn_at_limit: bool = True
     verbose: bool = False
+
+
+class Watcher(Protocol):
+    """What may look on while a `Descent` runs."""
+
+    def before_epoch(self) -> None:
+        """Called before each epoch."""
+
+    def rows_done(self, rows: int) -> None:
+        """Called every some milliseconds within an epoch, with its rows that are done."""
+
+    def after_epoch(self) -> bool:
+        """Called after each epoch, when its loss and score are recorded; True ends the training."""
 
 
 def draw_order(order: np.ndarray, random_state: np.random.RandomState) -> None:
@@ -169,8 +204,9 @@ class Descent:
     session : Session over all rows; ``order`` chooses those to train on
     order : intp ndarray, rows of the first epoch; shuffled in place
     optimizer : OptimizerState, updated; ``record`` : Record, updated; ``settings`` : TrainingSettings
-    score : callable (session) -> float, higher is better, for early stopping; None watches the training loss
+    score : callable () -> float, higher is better, for early stopping; None watches the training loss
     warn : callable (message), called for convergence warnings
+    watchers : told of every epoch
     """
 
     def __init__(
@@ -182,8 +218,9 @@ class Descent:
         optimizer: OptimizerState,
         record: Record,
         settings: TrainingSettings,
-        score: Callable[[Session], float] | None,
+        score: Callable[[], float] | None,
         warn: Callable[[str], None],
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         self.network = network
         self.session = session
@@ -193,6 +230,7 @@ class Descent:
         self.settings = settings
         self.score = score
         self.warn = warn
+        self.watchers = watchers
         self.schedule = SCHEDULES[optimizer.schedule]
         self.best_weights: Weights | None = None
 
@@ -214,6 +252,7 @@ class Descent:
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         self.optimizer.take_back(self.network)
+        self.record.even_out()
         if self.best_weights is not None:
             return self.best_weights
         weights = self.network.weights()
@@ -224,6 +263,7 @@ class Descent:
     def _run_epochs(self, random_state: np.random.RandomState) -> None:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
         settings, record, optimizer, order = self.settings, self.record, self.optimizer, self.order
+        watchers = self.watchers
         after_epoch = self.schedule.after_epoch
         n_rows = len(order)
         steps_per_epoch = -(-n_rows // settings.batch_size)
@@ -232,6 +272,8 @@ class Descent:
         def note_progress(rows: int) -> None:
             nonlocal rows_done
             rows_done = rows
+            for watcher in watchers:
+                watcher.rows_done(rows)
 
         run_epoch = partial(
             self.session.epoch,
@@ -243,12 +285,15 @@ class Descent:
             epsilon=optimizer.epsilon,
             progress=note_progress,
         )
+        clock = perf_counter()
         for n_epochs in range(1, settings.max_epochs + 1):
+            for watcher in watchers:
+                watcher.before_epoch()
             if settings.shuffle:
                 draw_order(order, random_state)
             rows_done = 0
             try:
-                loss = run_epoch(learning_rate=optimizer.learning_rate, step=optimizer.step)
+                loss = float(run_epoch(learning_rate=optimizer.learning_rate, step=optimizer.step))
             except KeyboardInterrupt:
                 optimizer.step += -(-rows_done // settings.batch_size)
                 raise
@@ -256,6 +301,7 @@ class Descent:
             record.n_epochs = n_epochs
             record.rows_seen += n_rows
             record.loss_curve.append(loss)
+            record.learning_rates.append(optimizer.learning_rate)
             if settings.verbose:
                 print(f"Iteration {n_epochs}, loss = {loss:.8f}")
             if not math.isfinite(loss) and self._diverged_for_good():
@@ -264,7 +310,14 @@ class Descent:
             optimizer.learning_rate = after_epoch(
                 optimizer.learning_rate, optimizer.learning_rate_init, record.rows_seen, optimizer.power_t
             )
+            stopped = False
+            for watcher in watchers:
+                stopped |= watcher.after_epoch()
+            before, clock = clock, perf_counter()
+            record.seconds.append(clock - before)
             if record.no_improvement_count > settings.patience and self._stops_at_plateau():
+                return
+            if stopped:
                 return
         if settings.warn_at_limit:
             self.warn(
@@ -278,7 +331,7 @@ class Descent:
         if self.score is None:
             failed = record.note_loss(loss, self.settings.tol)
         else:
-            score = self.score(self.session)
+            score = self.score()
             failed, is_best = record.note_score(score, self.settings.tol)
             if self.settings.verbose:
                 print(f"Validation score: {score:f}")
@@ -302,7 +355,7 @@ class Descent:
             message += " " + self.schedule.stopping_words
         if settings.verbose:
             print(message)
-        return rate is None
+        return rate is None and settings.may_stop
 
     def _diverged_for_good(self) -> bool:
         """Called when a loss is not finite. True ends training: the weights are lost and no best ones are kept.

@@ -17,10 +17,10 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.estimators.classifier import PROBABILITIES_AT_ONCE
+from fastmlp.estimators.judging import OUTPUTS_AT_ONCE
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
-OURS = {"n_threads", "dtype"}
+OURS = {"n_threads", "dtype", "scoring", "metrics", "progress"}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -49,23 +49,25 @@ def assert_same_weights(one, other):
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
 def test_parameters_are_those_of_scikit_learn(ours):
-    """Names, defaults, positions and kinds; two keyword-only ones of ours at the end."""
+    """Names, defaults, positions and kinds; keyword-only ones of ours at the end."""
     theirs = getattr(neural_network, ours.__name__)
     expected, got = list(parameters_of(theirs).values()), list(parameters_of(ours).values())
     assert [(p.name, p.default, p.kind) for p in got[: len(expected)]] == [
         (p.name, p.default, p.kind) for p in expected
     ]
-    assert {p.name for p in got[len(expected) :]} == OURS
+    assert {p.name for p in got[len(expected) :]} == OURS | ({"class_weight"} if ours is MLPClassifier else set())
     assert all(p.kind is p.KEYWORD_ONLY for p in got[len(expected) :])
 
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "score"])
 def test_methods_take_the_arguments_of_scikit_learn(ours, method):
+    """In the same order; ours are keyword-only."""
     theirs = getattr(neural_network, ours.__name__)
-    assert list(inspect.signature(getattr(ours(), method)).parameters) == list(
-        inspect.signature(getattr(theirs(), method)).parameters
-    )
+    expected = list(inspect.signature(getattr(theirs(), method)).parameters)
+    got = inspect.signature(getattr(ours(), method)).parameters
+    assert list(got)[: len(expected)] == expected
+    assert all(p.kind is p.KEYWORD_ONLY for name, p in got.items() if name not in expected)
 
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
@@ -291,7 +293,7 @@ def test_multilabel_predictions_are_a_matrix():
 def test_a_thousand_classes_are_decided_in_blocks():
     """Some rows at a time, the same labels as from all probabilities at once."""
     n_classes = 1000
-    n_rows = PROBABILITIES_AT_ONCE // n_classes + 3
+    n_rows = OUTPUTS_AT_ONCE // n_classes + 3
     y = np.arange(n_rows) % n_classes
     X = np.random.RandomState(0).uniform(size=(n_rows, 4)).astype(np.float32)
     estimator = small(MLPClassifier, hidden_layer_sizes=(2,), max_iter=1).fit(X, y)

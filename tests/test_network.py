@@ -1,8 +1,13 @@
 """The network against the reference: every word, shape and batch, any number of threads."""
 
+import itertools
+import os
+import signal
+
 import numpy as np
 import pytest
 
+from fastmlp import engine
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.losses import LOSSES
 from fastmlp.network import Network
@@ -14,12 +19,18 @@ TOLERANCE = {np.float32: 1e-3, np.float64: 1e-11}
 SETTINGS = {"learning_rate": 0.01, "alpha": 0.1, "momentum": 0.8}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_compilation_per_dtype():
+    """At the end of the whole run: nothing that any test did has compiled the engine for another kind of argument."""
+    yield
+    dtypes = [arguments[1] for arguments in engine.work.overloads]
+    assert len(dtypes) == len(set(dtypes)) <= 2
+
+
 def make(units, rows, dtype, loss, seed=0):
     """Parameters and data of a problem of that shape."""
     generator = np.random.default_rng(seed)
-    coefs = [
-        generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in zip(units, units[1:], strict=False)
-    ]
+    coefs = [generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in itertools.pairwise(units)]
     intercepts = [generator.normal(size=n).astype(dtype) for n in units[1:]]
     X = generator.normal(size=(rows, units[0])).astype(dtype)
     if LOSSES[loss].codes:
@@ -160,3 +171,74 @@ def test_predictions_of_chosen_rows():
     rows = np.array([299, 0, 7, 7])
     with network.session(X, y, batch_size=10, n_threads=2) as session:
         np.testing.assert_array_equal(session.predict(rows), everything[rows])
+
+
+def test_batch_without_weight():
+    """It contributes nothing, to the weights nor to the loss; another batch is not changed by it."""
+    units, loss = (4, 6, 3), "squared_error"
+    coefs, intercepts, X, y = make(units, 30, np.float64, loss)
+    words = {"activation": "tanh", "loss": loss, "optimizer": "sgd"}
+    settings = {"learning_rate": 0.1, "alpha": 0.3, "momentum": 0.0}
+    sample_weight = np.repeat([1.0, 0.0], [15, 15])
+    network, half = Network(units, dtype=np.float64, **words), Reference(coefs, intercepts, **words)
+    network.set_weights(coefs, intercepts)
+    with network.session(X, y, sample_weight, batch_size=15, n_threads=1) as session:
+        total = session.epoch(np.arange(30), **settings)
+    expected = half.epoch(X[:15], y[:15], np.arange(15), 15, **settings)
+    assert total == pytest.approx(expected / 2)
+    for ours, theirs in zip(network.weights(), half.weights(), strict=True):
+        for array, truth in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(array, truth, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", ["read-only", "not aligned"])
+def test_arrays_that_numba_would_type_otherwise(kind):
+    def other(array):
+        memory = np.zeros(array.nbytes + 1, np.uint8)
+        result = memory[1:].view(array.dtype).reshape(array.shape) if kind == "not aligned" else array.copy()
+        result[...] = array
+        result.flags.writeable = kind != "read-only"
+        return result
+
+    units = (4, 6, 3)
+    coefs, intercepts, X, y = make(units, 30, np.float32, "softmax_log_loss")
+    predictions = []
+    for arrays in ((X, y, X[:, 0] ** 2), map(other, (X, y, X[:, 0] ** 2))):
+        network = Network(units, dtype=np.float32, activation="tanh", loss="softmax_log_loss", optimizer="adam")
+        network.set_weights(coefs, intercepts)
+        with network.session(*arrays, batch_size=7, n_threads=1) as session:
+            session.epoch(np.arange(30), **SETTINGS)
+            predictions.append(session.predict())
+    np.testing.assert_array_equal(*predictions)
+
+
+def test_without_affinity_and_fork_hooks(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.delattr(os, "register_at_fork", raising=False)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")  # joblib would warn on Linux that it knows no affinity
+    assert_close(*train(*SHAPES["primes"], np.float64, n_threads=None), np.float64)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("n_threads", [2, None])
+def test_forked_child_trains(n_threads):
+    """Also one that is forked while its parent trains."""
+    shape = SHAPES["primes"]
+    expected, _ = train(*shape, np.float64, n_threads=n_threads)
+    coefs, intercepts, X, y = make(shape[0], shape[1], np.float64, "softmax_log_loss")
+    network = Network(shape[0], dtype=np.float64, activation="relu", loss="softmax_log_loss", optimizer="adam")
+    network.set_weights(coefs, intercepts)
+    with network.session(X, y, batch_size=shape[2], n_threads=n_threads) as session:
+        session.epoch(np.arange(shape[1]), **SETTINGS)
+        child = os.fork()
+        if not child:
+            signal.alarm(60)  # a child that waits for threads it does not have ends
+            try:
+                results, _ = train(*shape, np.float64, n_threads=n_threads)
+                os._exit(0 if all(map(np.array_equal, results, expected)) else 1)
+            finally:
+                os._exit(2)
+        status = os.waitpid(child, 0)[1]
+        session.epoch(np.arange(shape[1]), **SETTINGS)
+    assert os.waitstatus_to_exitcode(status) == 0

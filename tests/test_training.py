@@ -66,7 +66,7 @@ def descend(losses, *, optimizer=None, record=None, scores=None, n_rows=10, seed
         optimizer=optimizer,
         record=record,
         settings=TrainingSettings(**{"max_epochs": len(losses), "batch_size": 4, "alpha": 0.0, **settings}),
-        score=None if scores is None else lambda _: next(remaining),
+        score=None if scores is None else lambda: next(remaining),
         warn=messages.append,
     )
     weights = descent.run(np.random.RandomState(seed))

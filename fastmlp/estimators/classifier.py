@@ -7,14 +7,15 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..network import Session
-from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
-
-PROBABILITIES_AT_ONCE = 2**22
+from .judging import OUTPUTS_AT_ONCE, Sample
+from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
+from .rows import ACCEPTED, as_rows
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -62,8 +63,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     nesterovs_momentum : bool, default=True
         Use Nesterov's form of momentum.
     early_stopping : bool, default=False
-        Set ``validation_fraction`` of the rows aside, stop when the accuracy on them no longer improves, and keep
-        the weights that were best. Not for 'lbfgs' and ``partial_fit``.
+        Set ``validation_fraction`` of the rows aside (none where ``fit`` is given X_val), stop when the accuracy on
+        them, or whatever ``scoring`` names, no longer improves, and keep the weights that were best. Not for 'lbfgs'
+        and ``partial_fit``.
     validation_fraction : float, default=0.1
         Share of the rows to set aside.
     beta_1, beta_2 : float, default=0.9 and 0.999
@@ -79,6 +81,23 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         share. The result is the same to the bit for any number.
     dtype : {'auto', 'float32', 'float64'}, default='auto'
         Precision of weights and arithmetic. 'auto' follows X: float32 if X is float32, float64 otherwise.
+    class_weight : dict {label: weight}, 'balanced', list of dicts or None, default=None
+        Weight of each class in the training loss, times ``sample_weight``; labels that a dict omits weigh 1.
+        'balanced' is n_samples / (n_classes * rows of the class), and not for ``partial_fit``. For multilabel a list
+        with a dict {0: weight, 1: weight} for each column, whose weights are multiplied. Validation data are weighted
+        by ``sample_weight`` alone.
+    scoring : str, callable or None, default=None
+        What early stopping watches. None: the accuracy. 'loss': the validation loss without penalty, its sign changed.
+        Otherwise one of scikit-learn's scorers, by name or as a callable (estimator, X, y) -> float, which is given a
+        copy of the estimator with the weights of the moment, and X as a checked array. That costs a copy of the weights
+        and the scorer's own checks in each epoch, and a copy of the rows set aside.
+    metrics : str, list of str, dict {name: scorer} or None, default=None
+        Scorers to record in ``history_`` after each epoch, on the training data and (as ``val_name``) on validation
+        data, for 'sgd' and 'adam'. The training data are predicted once per epoch for it, about a third of the
+        epoch's work.
+    progress : callable or None, default=None
+        Displays the progress of 'sgd' and 'adam', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a context
+        manager, whose value has ``update(epochs, rows, loss)``.
 
     Attributes
     ----------
@@ -96,6 +115,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Accuracy on the rows set aside, after each epoch; None without early stopping.
     best_validation_score_ : float or None
         The best of them; its weights are those of the model.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation data after each epoch, without penalty; None without validation data.
+    history_ : dict of lists of float
+        For each epoch: 'loss', 'learning_rate' and 'seconds'; 'val_loss' with validation data; ``metrics`` by name, and
+        as ``val_name`` on validation data. NaN where an epoch was not measured.
     n_iter_ : int
         Epochs or iterations of the latest ``fit``.
     t_ : int
@@ -137,6 +161,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     True
     """
 
+    _parameter_constraints: dict = {
+        **Perceptron._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
     loss = "log_loss"
     classes_: np.ndarray
 
@@ -168,6 +197,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         max_fun=15000,
         n_threads=None,
         dtype="auto",
+        class_weight=None,
+        scoring=None,
+        metrics=None,
+        progress=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -194,19 +227,28 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.max_fun = max_fun
         self.n_threads = n_threads
         self.dtype = dtype
+        self.class_weight = class_weight
+        self.scoring = scoring
+        self.metrics = metrics
+        self.progress = progress
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """Train one more epoch on the given rows; optimizer and weights go on where they were.
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, n_epochs: int = 1
+    ) -> "MLPClassifier":
+        """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
         classes : array-like of shape (n_classes,), default=None
             All labels that may ever occur; required by the first call.
+        n_epochs : int, default=1
+            Epochs to train, none of which stops early. They equal ``fit`` with ``max_iter=n_epochs``, ``tol=0`` and
+            ``n_iter_no_change=inf``, after which later calls go on.
 
         Returns
         -------
@@ -223,7 +265,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             if _check_partial_fit_first_call(self, classes):
                 multilabel = type_of_target(y).startswith("multilabel")
                 self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-            self._fit(X, y, sample_weight, incremental=True)
+            self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -231,7 +273,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -248,7 +290,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -258,12 +300,27 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
 
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Compute logits, the values of the last layer before softmax or the logistic function.
+
+        Parameters
+        ----------
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
+            Columns in the order of ``classes_``. Two classes: log(p / (1 - p)) of ``classes_[1]``.
+        """
+        logits = self._outputs(X, loss="squared_error")
+        return logits if self._label_binarizer.y_type_.startswith("multi") else logits[:, 0]
+
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict log(predict_proba(X)).
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -274,16 +331,41 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
         """Check X and y as scikit-learn does; classes become codes, so that no one-hot matrix is made."""
-        X, y = validate_data(self, X, y, multi_output=True, dtype=dtype, order="C", reset=reset)
+        X, y = validate_data(self, X, y, multi_output=True, dtype=dtype, reset=reset, **ACCEPTED)
+        X = as_rows(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._check_labels(y, incremental)
+        return X, self._targets(y, X.dtype)
+
+    def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
+        """The same for validation data, in which labels may be missing but none may be new."""
+        X, y = validate_data(self, X, y, multi_output=True, dtype=dtype, reset=False, **ACCEPTED)
+        X = as_rows(X)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        if (y.ndim == 2) != multilabel:
+            raise ValueError(f"y_val must be {'a 0/1 matrix' if multilabel else 'a vector of labels'}, as y is.")
+        new = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(new):
+            raise ValueError(f"y_val has labels that y has not: {new}. `y` has {self.classes_}.")
+        return X, self._targets(y, X.dtype)
+
+    def _targets(self, y: np.ndarray, dtype: np.dtype) -> Targets:
+        """Labels as the loss wants them."""
         if self._label_binarizer.y_type_ == "multiclass" and y.ndim == 1:
             codes = np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
-            return X, Targets(codes, len(self.classes_), "softmax")
+            return Targets(codes, len(self.classes_), "softmax")
         matrix = self._label_binarizer.transform(y)
         stratify = np.where(matrix[:, 0], "True", "False") if matrix.shape[1] == 1 else None
-        return X, Targets(matrix.astype(X.dtype), matrix.shape[1], "logistic", stratify)
+        return Targets(matrix.astype(dtype), matrix.shape[1], "logistic", stratify)
+
+    def _labels(self, values: np.ndarray) -> np.ndarray:
+        """Labels from targets."""
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return values.astype(np.intp)
+        return self.classes_[values if values.ndim == 1 else values[:, 0].astype(np.intp)]
 
     def _check_labels(self, y: np.ndarray, incremental: bool) -> None:
         """Learn the classes, or compare with the known ones."""
@@ -303,10 +385,31 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
+    def _class_weights(self, targets: Targets, incremental: bool) -> np.ndarray | None:
+        """Weight of each row by its class; None weighs all alike."""
+        if self.class_weight is None:
+            return None
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a large enough "
+                "sample of the full training set target to properly estimate the class frequency distributions. Pass "
+                "the resulting weights as the class_weight parameter."
+            )
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return compute_sample_weight(self.class_weight, targets.values.astype(np.intp))
+        codes = targets.values if targets.values.ndim == 1 else targets.values[:, 0].astype(np.intp)
+        if isinstance(self.class_weight, list):
+            raise ValueError("class_weight may be a list of dicts for multilabel targets only; give a dict.")
+        return compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])[codes]
+
     def _decide_in_blocks(self, rows: np.ndarray, outputs: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """`_decide` for ``outputs(rows)``, some rows at a time: a thousand classes need no n_rows × 1000 matrix."""
-        n_at_once = max(1, PROBABILITIES_AT_ONCE // self.n_outputs_)
-        starts = range(0, len(rows), n_at_once)
+        n_at_once = max(1, OUTPUTS_AT_ONCE // self.n_outputs_)
+        n_rows = rows.shape[0]
+        if n_rows <= n_at_once:
+            return self._decide(outputs(rows))
+        starts = range(0, n_rows, n_at_once)
         return np.concatenate([self._decide(outputs(rows[start : start + n_at_once])) for start in starts])
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
@@ -318,20 +421,15 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             return (outputs[:, 0] > np.inf if only_one_class else outputs[:, 0] > 0.5).astype(np.intp)
         return (outputs > 0.5).astype(np.intp)
 
-    def _validation_score(self, data: TrainingData) -> Callable[[Session], float]:
-        """Accuracy on the validation rows: the share of their weights whose prediction is right in every label."""
-        rows, values = data.validation_rows, data.targets.values
-        assert rows is not None
-        truth = values[rows] if self._label_binarizer.y_type_ != "binary" else values[rows, 0]
-        weights = None if data.sample_weight is None else data.sample_weight[rows]
+    def _score(self, sample: Sample) -> Callable[[], float]:
+        """Accuracy on a sample: the share of the rows' weights whose prediction is right in every label."""
+        binary = self._label_binarizer.y_type_ == "binary"
 
-        def score(session: Session) -> float:
-            right = self._decide_in_blocks(rows, session.predict) == truth
-            if right.ndim == 2:
-                right = right.all(axis=1)
-            return float(np.average(right, weights=weights))
+        def right(outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+            right = self._decide(outputs) == (truth[:, 0] if binary else truth)
+            return right.all(axis=1) if right.ndim == 2 else right
 
-        return score
+        return lambda: sample.average(right)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -2,18 +2,19 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..activations import ACTIVATIONS
 from ..initializers import Weights, initial_weights
@@ -22,12 +23,16 @@ from ..schedules import SCHEDULES
 from ..training import (
     Descent,
     OptimizerState,
-    Record,
     TrainingSettings,
     all_finite,
     minimize_lbfgs,
 )
+from .events import Callbacks, CallbackSupportMixin, ProgressReport, with_callbacks
+from .history import forget_training, record_of, set_history, show_history
+from .judging import Sample
+from .rows import ACCEPTED, as_rows
 from .storage import Storable
+from .validation import ValidationData, checked_validation, checked_weights, judgement, validation_session
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 LOSS_OF_OUTPUT = {
@@ -36,13 +41,6 @@ LOSS_OF_OUTPUT = {
     "identity": "squared_error",
     "exp": "poisson",
 }
-HISTORY_ATTRIBUTES = (
-    "loss_curve_",
-    "best_loss_",
-    "validation_scores_",
-    "best_validation_score_",
-    "_no_improvement_count",
-)
 
 
 class Targets(NamedTuple):
@@ -63,13 +61,23 @@ class Targets(NamedTuple):
 
 
 class TrainingData(NamedTuple):
-    """Checked data of one call to fit; ``training_rows`` and ``validation_rows`` index them, nothing is copied."""
+    """Checked data of one call to fit; ``training_rows`` and ``validation_rows`` index them, nothing is copied.
+
+    Attributes
+    ----------
+    X, targets : all rows
+    sample_weight, scoring_weight : weights in the loss, classes' weights included; weights in scores
+    training_rows, validation_rows : indices; None where no rows are set aside
+    given : validation data that were passed to fit, or None
+    """
 
     X: np.ndarray
     targets: Targets
     sample_weight: np.ndarray | None
+    scoring_weight: np.ndarray | None
     training_rows: np.ndarray
     validation_rows: np.ndarray | None
+    given: ValidationData | None
 
 
 @contextmanager
@@ -86,14 +94,22 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
+def checked_epochs(n_epochs: Any) -> int:
+    """The epochs of a partial_fit."""
+    if not isinstance(n_epochs, Integral) or n_epochs < 1:
+        raise ValueError(f"n_epochs must be an int in the range [1, inf); got {n_epochs!r}.")
+    return int(n_epochs)
+
+
 def warn_convergence(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
 
 
-class Perceptron(Storable):
+class Perceptron(CallbackSupportMixin, Storable):
     """A multi-layer perceptron with scikit-learn's interface; the base of `MLPClassifier` and `MLPRegressor`.
 
-    A subclass gives ``_check_data`` (checked X and `Targets`), ``_validation_score`` and the prediction methods.
+    A subclass gives ``_check_data`` and ``_check_validation_data`` (checked X and `Targets`), ``_labels``, ``_score``
+    and the prediction methods.
     """
 
     _parameter_constraints: dict = {
@@ -122,6 +138,9 @@ class Perceptron(Storable):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "scoring": [str, callable, None],
+        "metrics": [str, list, tuple, dict, None],
+        "progress": [callable, None],
     }
 
     coefs_: list[np.ndarray]
@@ -132,23 +151,50 @@ class Perceptron(Storable):
     def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
         raise NotImplementedError
 
-    def _validation_score(self, data: TrainingData) -> Callable[[Session], float]:
+    def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
+        raise NotImplementedError
+
+    def _class_weights(self, targets: Targets, incremental: bool) -> np.ndarray | None:
+        return None
+
+    def _labels(self, values: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _score(self, sample: Sample) -> Callable[[], float]:
         raise NotImplementedError
 
     # Fitting.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "Perceptron":
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> "Perceptron":
         """Train on X and y.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows. A C-contiguous array of the computing dtype is used as it is; others are converted once.
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
+            Training rows. A C-contiguous array of the computing dtype is used as it is, and so is CSR with sorted
+            indices; others are converted once. Sparse rows never become dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a 0/1 matrix for multilabel classification, or real targets for regression.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss; None weighs all rows alike.
+        X_val : {array-like, sparse CSR or CSC} of shape (n_val, n_features), default=None
+            Validation rows, for 'sgd' and 'adam'. Without ``early_stopping`` their loss and ``metrics`` are recorded
+            after each epoch; with it they decide, in place of rows set aside. In a ``Pipeline`` they are transformed
+            as X is with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their labels or targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights in losses and scores.
 
         Returns
         -------
@@ -167,41 +213,24 @@ class Perceptron(Storable):
             If ``max_iter`` is reached first, or the loss diverges.
         """
         with unchanged_on_error(self):
-            self._fit(X, y, sample_weight, incremental=False)
+            self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
         return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> None:
-        """Check everything, then train. Attributes may be half-set on an error: see `unchanged_on_error`."""
-        hidden = self._hidden_units()
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        dtype = self._training_dtype(first_pass)
-        X, targets = self._check_data(X, y, dtype=dtype, incremental=incremental, reset=first_pass)
-        if sample_weight is not None:
-            sample_weight = np.ascontiguousarray(_check_sample_weight(sample_weight, X), dtype=X.dtype)
-            if not sample_weight.any():
-                raise ValueError("Sample weights must contain at least one non-zero number.")
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
-        self._check_optimizer_state(incremental)
+    @with_callbacks
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple = (None, None, None), n_epochs: int | None = None
+    ) -> None:
+        """Check everything, then train: a fit, or ``n_epochs`` of partial_fit.
 
-        random_state = check_random_state(self.random_state)
-        if first_pass:
-            units = (X.shape[1], *hidden, targets.n_outputs)
-            weights = initial_weights(
-                units, random_state, dtype=X.dtype, activation=self.activation, initializer="auto"
-            )
-            self._forget_training()
-            self.n_layers_, self.t_ = len(units), 0
-            self.out_activation_ = targets.output_activation
-        else:
-            weights = (self.coefs_, self.intercepts_)
-            self._check_width(weights, targets)
-        self.n_outputs_ = targets.n_outputs
-
+        Attributes may be half-set on an error: see `unchanged_on_error`.
+        """
+        incremental = n_epochs is not None
         stochastic = self.solver in STOCHASTIC_SOLVERS
-        data = self._split(X, targets, sample_weight, random_state, hold_out=self.early_stopping and stochastic)
+        data, weights, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
+        max_epochs = n_epochs or (self.max_iter if stochastic else 0)
+        callbacks = Callbacks(self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight)
         if stochastic:
-            self._fit_stochastic(data, weights, random_state, incremental=incremental)
+            self._fit_stochastic(data, weights, random_state, callbacks, max_epochs, incremental=incremental)
         else:
             self._fit_lbfgs(data, weights)
         if not all_finite(self.coefs_ + self.intercepts_):
@@ -209,27 +238,84 @@ class Perceptron(Storable):
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             )
+        seeded = isinstance(self.random_state, Integral)
+        self._stream = (self.random_state, random_state.get_state()) if seeded else None
+        callbacks.end()
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple, *, incremental: bool
+    ) -> tuple[TrainingData, Weights, np.random.RandomState]:
+        """Check parameters and data; the data, the weights to start from, and the random stream behind both."""
+        hidden = self._hidden_units()
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        dtype = self._training_dtype(first_pass)
+        X, targets = self._check_data(X, y, dtype=dtype, incremental=incremental, reset=first_pass)
+        sample_weight = scoring_weight = checked_weights(sample_weight, X)
+        class_weights = self._class_weights(targets, incremental)
+        if class_weights is not None:
+            sample_weight = checked_weights(
+                class_weights if sample_weight is None else class_weights * sample_weight, X
+            )
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._check_optimizer_state(incremental)
+
+        random_state = self._random_stream(goes_on=incremental and not first_pass)
+        if first_pass:
+            units = (X.shape[1], *hidden, targets.n_outputs)
+            weights = initial_weights(
+                units, random_state, dtype=X.dtype, activation=self.activation, initializer="auto"
+            )
+            forget_training(self)
+            self.n_layers_, self.t_ = len(units), 0
+            self.out_activation_ = targets.output_activation
+        else:
+            weights = (self.coefs_, self.intercepts_)
+            self._check_width(weights, targets)
+        self.n_outputs_ = targets.n_outputs
+
+        given = checked_validation(self, validation, X)
+        data = TrainingData(
+            X, targets, sample_weight, scoring_weight, np.arange(X.shape[0], dtype=np.intp), None, given
+        )
+        if self.early_stopping and self.solver in STOCHASTIC_SOLVERS and given is None:
+            data = self._split(data, random_state)
+        return data, weights, random_state
 
     def _fit_stochastic(
-        self, data: TrainingData, weights: Weights, random_state: np.random.RandomState, *, incremental: bool
+        self,
+        data: TrainingData,
+        weights: Weights,
+        random_state: np.random.RandomState,
+        callbacks: Callbacks,
+        max_epochs: int,
+        *,
+        incremental: bool,
     ) -> None:
         """Train by epochs of minibatch steps and set the attributes that result."""
         stored = getattr(self, "_optimizer", None) if incremental else None
         optimizer = self._new_optimizer() if stored is None else copy(stored)
+        n_rows = len(data.training_rows)
         settings = TrainingSettings(
-            max_epochs=1 if incremental else self.max_iter,
-            batch_size=self._rows_per_step(len(data.training_rows)),
+            max_epochs=max_epochs,
+            batch_size=self._rows_per_step(n_rows),
             alpha=float(self.alpha),
             shuffle=bool(self.shuffle),
             tol=float(self.tol),
             patience=self.n_iter_no_change,
+            may_stop=not incremental,
             warn_at_limit=not incremental,
             verbose=bool(self.verbose),
         )
-        record = self._record()
-        self.loss_curve_ = record.loss_curve  # grows during the fit, so that another thread can follow it
-        network = self._network(weights, data.X.dtype, optimizer.name)
-        with self._session(network, data, settings.batch_size) as session:
+        record = record_of(self)
+        network = self._network(weights, data.X, optimizer.name)
+        with (
+            self._session(network, data, settings.batch_size) as session,
+            validation_session(network, data.given, self.n_threads) as second,
+            nullcontext() if self.progress is None else self.progress(max_epochs, n_rows) as display,
+        ):
+            score, judges = judgement(self, network, session, second, data, record)
+            show_history(self, record)
             descent = Descent(
                 network,
                 session,
@@ -237,17 +323,22 @@ class Perceptron(Storable):
                 optimizer=optimizer,
                 record=record,
                 settings=settings,
-                score=None if data.validation_rows is None else self._validation_score(data),
+                score=score,
                 warn=warn_convergence,
+                watchers=[
+                    *judges,
+                    *([] if display is None else [ProgressReport(display, record)]),
+                    *callbacks.watchers(network, data.training_rows, data.validation_rows is not None),
+                ],
             )
             self.coefs_, self.intercepts_ = descent.run(random_state)
         self._optimizer = optimizer
-        self._set_history(record)
+        set_history(self, record)
 
     def _fit_lbfgs(self, data: TrainingData, weights: Weights) -> None:
         """Train by L-BFGS over all rows and set the attributes that result."""
-        network = self._network(weights, data.X.dtype, "gradient")
-        with self._session(network, data, len(data.X)) as session:
+        network = self._network(weights, data.X, "gradient")
+        with self._session(network, data, data.X.shape[0]) as session:
             (self.coefs_, self.intercepts_), self.loss_, self.n_iter_ = minimize_lbfgs(
                 network,
                 session,
@@ -259,14 +350,15 @@ class Perceptron(Storable):
                 warn=warn_convergence,
             )
 
-    def _network(self, weights: Weights, dtype: np.dtype, optimizer: str) -> Network:
-        """A network of the shape of the given weights, holding them."""
+    def _network(self, weights: Weights, X: Any, optimizer: str, loss: str | None = None) -> Network:
+        """A network for rows like X that holds the given weights; its loss is the estimator's or the one named."""
         coefs, intercepts = weights
         network = Network(
             (coefs[0].shape[0], *(coef.shape[1] for coef in coefs)),
-            dtype=dtype,
+            dtype=X.dtype,
+            sparse=issparse(X),
             activation=self.activation,
-            loss=LOSS_OF_OUTPUT[self.out_activation_],
+            loss=loss or LOSS_OF_OUTPUT[self.out_activation_],
             optimizer=optimizer,
         )
         network.set_weights(coefs, intercepts)
@@ -277,27 +369,19 @@ class Perceptron(Storable):
             data.X, data.targets.values, data.sample_weight, batch_size=batch_size, n_threads=self.n_threads
         )
 
-    def _split(
-        self,
-        X: np.ndarray,
-        targets: Targets,
-        sample_weight: np.ndarray | None,
-        random_state: np.random.RandomState,
-        *,
-        hold_out: bool,
-    ) -> TrainingData:
+    def _split(self, data: TrainingData, random_state: np.random.RandomState) -> TrainingData:
         """Set rows aside for early stopping, by index: the same rows and random stream as splitting the data."""
-        rows = np.arange(len(X), dtype=np.intp)
-        if not hold_out:
-            return TrainingData(X, targets, sample_weight, rows, None)
         training_rows, validation_rows = train_test_split(
-            rows, random_state=random_state, test_size=self.validation_fraction, stratify=targets.stratify
+            data.training_rows,
+            random_state=random_state,
+            test_size=self.validation_fraction,
+            stratify=data.targets.stratify,
         )
         if len(validation_rows) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return TrainingData(X, targets, sample_weight, training_rows, validation_rows)
+        return data._replace(training_rows=training_rows, validation_rows=validation_rows)
 
     # Parameters made concrete.
 
@@ -334,7 +418,7 @@ class Perceptron(Storable):
                 "Fit with warm_start=False to begin anew."
             )
 
-    # Optimizer state and history.
+    # Optimizer state and random stream.
 
     def _new_optimizer(self) -> OptimizerState:
         common = {"learning_rate_init": self.learning_rate_init, "momentum": float(self.momentum)}
@@ -345,69 +429,54 @@ class Perceptron(Storable):
         name = "nesterov" if self.nesterovs_momentum else "sgd"
         return OptimizerState(name, schedule=self.learning_rate, power_t=float(self.power_t), **common)
 
-    def _forget_training(self) -> None:
-        """Remove what an earlier fit has left, before weights are drawn anew."""
-        for name in (*HISTORY_ATTRIBUTES, "loss_", "_optimizer"):
-            self.__dict__.pop(name, None)
-
-    def _record(self) -> Record:
-        """The history so far, to be continued by a warm start or partial_fit."""
-        if not hasattr(self, "loss_curve_"):
-            return Record(rows_seen=self.t_)
-        scores = getattr(self, "validation_scores_", None)
-        return Record(
-            loss_curve=list(self.loss_curve_),
-            validation_scores=None if scores is None else list(scores),
-            best_loss=self.best_loss_,
-            best_validation_score=getattr(self, "best_validation_score_", None),
-            no_improvement_count=self._no_improvement_count,
-            rows_seen=self.t_,
-        )
-
-    def _set_history(self, record: Record) -> None:
-        self.loss_curve_ = record.loss_curve
-        self.best_loss_ = record.best_loss
-        self.validation_scores_ = record.validation_scores
-        self.best_validation_score_ = record.best_validation_score
-        self._no_improvement_count = record.no_improvement_count
-        self.t_ = record.rows_seen
-        self.n_iter_ = record.n_epochs
-        if record.loss_curve:
-            self.loss_ = record.loss_curve[-1]
+    def _random_stream(self, *, goes_on: bool) -> np.random.RandomState:
+        """The stream of ``random_state``; after an int seed partial_fit goes on where the latest training stopped."""
+        seed, state = (goes_on and getattr(self, "_stream", None)) or (None, None)
+        if state is None or seed != self.random_state:
+            return check_random_state(self.random_state)
+        stream = np.random.RandomState(0)
+        stream.set_state(state)
+        return stream
 
     # Prediction.
 
-    def _outputs(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: Any, loss: str | None = None) -> np.ndarray:
         """Values of the last layer, its activation applied: ndarray of shape (n_samples, n_outputs).
 
+        ``loss`` names another loss whose output activation to apply: 'squared_error' leaves z as it is.
         Their dtype is float64 if X or the weights are, as in scikit-learn, whatever ``dtype`` has chosen to compute in.
         """
         rows, result_dtype = self._check_rows(X)
-        return self._forward(rows).astype(result_dtype, copy=False)
+        return self._forward(rows, loss).astype(result_dtype, copy=False)
 
     def _check_rows(self, X: Any) -> tuple[np.ndarray, np.dtype]:
         """X for prediction, checked, C-contiguous, of the computing dtype; and the dtype of the result."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
+        X = validate_data(self, X, accept_sparse=ACCEPTED["accept_sparse"], reset=False)
         both = np.result_type(X.dtype, self.coefs_[0].dtype)
         result_dtype = np.dtype(np.float32 if both == np.float32 else np.float64)
         dtype = result_dtype if self.dtype == "auto" else np.dtype(self.dtype)
+        with np.errstate(over="ignore"):
+            rows = as_rows(X, dtype)
         if dtype.itemsize < X.dtype.itemsize:
-            with np.errstate(over="ignore"):
-                X = X.astype(dtype, order="C")
-            assert_all_finite(X, input_name="X")
-        return np.ascontiguousarray(X, dtype=dtype), result_dtype
+            assert_all_finite(rows, input_name="X")
+        return rows, result_dtype
 
-    def _forward(self, X: np.ndarray) -> np.ndarray:
+    def _forward(self, X: np.ndarray, loss: str | None = None) -> np.ndarray:
         """Outputs for checked rows, from ``coefs_`` and ``intercepts_`` as they are now.
 
         Each call has its own network, so that any thread may call and weights may be replaced or modified in between.
         """
-        network = self._network((self.coefs_, self.intercepts_), X.dtype, "gradient")
-        with network.session(X, batch_size=len(X), n_threads=self.n_threads) as session:
+        network = self._network((self.coefs_, self.intercepts_), X, "gradient", loss)
+        with network.session(X, batch_size=X.shape[0], n_threads=self.n_threads) as session:
             return session.predict()
 
     # scikit-learn's protocols.
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC_SOLVERS:

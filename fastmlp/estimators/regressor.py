@@ -10,8 +10,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from ..network import Session
-from .perceptron import Perceptron, Targets, TrainingData, unchanged_on_error
+from .judging import Sample
+from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
+from .rows import ACCEPTED, as_rows
 
 OUTPUT_ACTIVATION = {"squared_error": "identity", "poisson": "exp"}
 
@@ -94,8 +95,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
     nesterovs_momentum : bool, default=True
         Use Nesterov's form of momentum.
     early_stopping : bool, default=False
-        Set ``validation_fraction`` of the rows aside, stop when R² on them no longer improves, and keep
-        the weights that were best. Not for 'lbfgs' and ``partial_fit``.
+        Set ``validation_fraction`` of the rows aside (none where ``fit`` is given X_val), stop when R² on them, or
+        whatever ``scoring`` names, no longer improves, and keep the weights that were best. Not for 'lbfgs' and
+        ``partial_fit``.
     validation_fraction : float, default=0.1
         Share of the rows to set aside.
     beta_1, beta_2 : float, default=0.9 and 0.999
@@ -111,6 +113,18 @@ class MLPRegressor(RegressorMixin, Perceptron):
         share. The result is the same to the bit for any number.
     dtype : {'auto', 'float32', 'float64'}, default='auto'
         Precision of weights and arithmetic. 'auto' follows X: float32 if X is float32, float64 otherwise.
+    scoring : str, callable or None, default=None
+        What early stopping watches. None: R². 'loss': the validation loss without penalty, its sign changed.
+        Otherwise one of scikit-learn's scorers, by name or as a callable (estimator, X, y) -> float, which is given a
+        copy of the estimator with the weights of the moment, and X as a checked array. That costs a copy of the weights
+        and the scorer's own checks in each epoch, and a copy of the rows set aside.
+    metrics : str, list of str, dict {name: scorer} or None, default=None
+        Scorers to record in ``history_`` after each epoch, on the training data and (as ``val_name``) on validation
+        data, for 'sgd' and 'adam'. The training data are predicted once per epoch for it, about a third of the
+        epoch's work.
+    progress : callable or None, default=None
+        Displays the progress of 'sgd' and 'adam', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a context
+        manager, whose value has ``update(epochs, rows, loss)``.
 
     Attributes
     ----------
@@ -126,6 +140,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
         R² on the rows set aside, after each epoch; None without early stopping.
     best_validation_score_ : float or None
         The best of them; its weights are those of the model.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation data after each epoch, without penalty; None without validation data.
+    history_ : dict of lists of float
+        For each epoch: 'loss', 'learning_rate' and 'seconds'; 'val_loss' with validation data; ``metrics`` by name, and
+        as ``val_name`` on validation data. NaN where an epoch was not measured.
     n_iter_ : int
         Epochs or iterations of the latest ``fit``.
     t_ : int
@@ -198,6 +217,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         max_fun=15000,
         n_threads=None,
         dtype="auto",
+        scoring=None,
+        metrics=None,
+        progress=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -225,17 +247,23 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.max_fun = max_fun
         self.n_threads = n_threads
         self.dtype = dtype
+        self.scoring = scoring
+        self.metrics = metrics
+        self.progress = progress
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """Train one more epoch on the given rows; optimizer and weights go on where they were.
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
+        """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
+        n_epochs : int, default=1
+            Epochs to train, none of which stops early. They equal ``fit`` with ``max_iter=n_epochs``, ``tol=0`` and
+            ``n_iter_no_change=inf``, after which later calls go on.
 
         Returns
         -------
@@ -248,7 +276,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             As `fit`; also with ``early_stopping=True`` and after ``drop_optimizer_state()``.
         """
         with unchanged_on_error(self):
-            self._fit(X, y, sample_weight, incremental=True)
+            self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -256,7 +284,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -267,19 +295,25 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
         """Check X and y as scikit-learn does; targets become a matrix of X's dtype."""
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=dtype, order="C", reset=reset)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=dtype, reset=reset, **ACCEPTED)
+        X = as_rows(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         matrix = np.ascontiguousarray(y.reshape(len(y), -1), dtype=X.dtype)
         return X, Targets(matrix, matrix.shape[1], OUTPUT_ACTIVATION[self.loss])
 
-    def _validation_score(self, data: TrainingData) -> Callable[[Session], float]:
-        """R² on the validation rows; NaN where a prediction is not finite."""
-        rows = data.validation_rows
-        assert rows is not None
-        weights = None if data.sample_weight is None else data.sample_weight[rows]
-        determination = r_squared(data.targets.values[rows], weights)
-        return lambda session: determination(session.predict(rows))
+    def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
+        """The same for validation data."""
+        return self._check_data(X, y, dtype=dtype, incremental=True, reset=False)
+
+    def _labels(self, values: np.ndarray) -> np.ndarray:
+        """Targets as they were given."""
+        return values[:, 0] if values.shape[1] == 1 else values
+
+    def _score(self, sample: Sample) -> Callable[[], float]:
+        """R² on a sample; NaN where a prediction is not finite."""
+        determination = r_squared(sample.values, sample.weights)
+        return lambda: determination(sample.outputs())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

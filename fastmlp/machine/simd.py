@@ -1,9 +1,10 @@
 """A SIMD vector as a Numba type, so that a word reads as mathematics: `return maximum(z, 0)`.
 
-A `Vector` holds as many numbers as one register of the host: 16 float32 with AVX-512, 8 with AVX2, 4 elsewhere. Arithmetic,
-comparisons and the functions below work lane by lane; a plain number beside a vector is spread over its lanes and takes
-its dtype, so float32 code holds no float64. A comparison gives a `Mask`, for `where`. Integer vectors (`bits_of`,
-`integer_of`) have the operators `+ - * & | ^ << >>` (shifts are logical) and serve exp, log and random bits.
+A `Vector` holds as many numbers as one register of the host: 16 float32 with AVX-512, 8 with AVX2, 4 elsewhere.
+Arithmetic, comparisons and the functions below work lane by lane; a plain number beside a vector is spread over its
+lanes and takes its dtype, so float32 code holds no float64. A comparison gives a `Mask`, for `where`. Integer vectors
+(`bits_of`, `integer_of`) have the operators `+ - * & | ^ << >>` (shifts are logical) and serve exp, log and random
+bits. A `Pointer` stands for an array inside compiled code.
 
 NaN comes through every function here: `maximum` and `minimum` compare and select, since LLVM's `maxnum` drops it.
 """

@@ -1,7 +1,7 @@
-"""A team of threads that run `nogil` code side by side, the barrier where they meet, and the process's budget of cores.
+"""A team of threads that run `nogil` code side by side, the barrier where they meet, and the process's cores.
 
-Ordinary Python threads need no runtime of OpenMP, TBB or Numba's own: nothing aborts on concurrent use, dies after a fork
-or goes missing in a virtual environment. The caller is member 0, so a team of one is a plain function call.
+Ordinary Python threads need no runtime of OpenMP, TBB or Numba's own: nothing aborts on concurrent use, dies after a
+fork or goes missing in a virtual environment. The caller is member 0, so a team of one is a plain function call.
 """
 
 import os
@@ -137,7 +137,7 @@ class Team:
     wanted : int
         Size of the team, the caller included.
     serve : callable(rank, team)
-        What ranks 1, 2, ... do, compiled beforehand; `team.members` and `team.meeting` tell how many there are and where.
+        What ranks 1, 2, ... do, compiled beforehand; `team.members` and `team.meeting` tell how many meet, and where.
     """
 
     def __init__(self, wanted, serve):

@@ -2,15 +2,15 @@
 
     out[i, j] = start[i, j] + sum over k of left[i, k] right[k, j]        i < rows, j < vectors * lanes
 
-Each number of `left` is spread over a vector; `right` is read in whole vectors. `left` has free strides along i and k, so
-the one tile serves X W (rows of X), delta W^T (rows of delta) and X^T delta (columns of X). `start` is read like `out`: a
-bias (row stride 0), zeros, or what an earlier stretch of k has left. Every element is a chain of fused multiply-adds in
-the order of k, whatever the shape of the tile: shapes, stretches and threads change no bit of a result.
+Each number of `left` is spread over a vector; `right` is read in whole vectors. `left` has free strides along i and k,
+so the one tile serves X W (rows of X), delta W^T (rows of delta) and X^T delta (columns of X). `start` is read like
+`out`: a bias (row stride 0), zeros, or what an earlier stretch of k has left. Every element is a chain of fused
+multiply-adds in the order of k, whatever the shape of the tile: shapes, stretches and threads change no bit of it.
 
 The accumulators, one row of `right` and (without AVX-512) one spread number must fit the register file: `tallest`. With
-8 x 3 vectors AVX-512 needs 27 of 32 registers and reaches the peak of two fused multiply-adds a cycle, AVX2 does so with
-4 x 3 (benchmarks/test_tiles.py). Each shape is one LLVM function, called through a table: the caller's registers and its
-compile time stay out of it.
+8 x 3 vectors AVX-512 needs 27 of 32 registers and reaches the peak of two fused multiply-adds a cycle, AVX2 does so
+with 4 x 3 (benchmarks/test_tiles.py). Each shape is one LLVM function, called through a table: the caller's registers
+and its compile time stay out of it.
 """
 
 from llvmlite import ir
@@ -96,7 +96,7 @@ _LIBRARIES = {}
 
 
 def _declare_table(context, module, vector, family, type_, make, shapes):
-    """Constant table of one LLVM function for each shape (None leaves a gap), made once and linked into whatever calls it."""
+    """Constant table of one LLVM function for each shape (None leaves a gap); made once, linked into what calls it."""
     name = f"fastmlp_{family}s_{suffix(vector)}"
     kind = ir.ArrayType(type_(vector).as_pointer(), len(shapes))
     if name not in _LIBRARIES:
@@ -175,7 +175,8 @@ def _dot_function(function, rows, outputs, vector):
     name = f"llvm.fmuladd.{suffix(vector)}"
     new = [call(builder, name, vector.llvm, a[i], b[j], total) for (i, j), total in zip(shape, sums, strict=True)]
     following = builder.add(k, I64(lanes))
-    for phi, outside, inside in zip([k, *sums], [I64(0)] + [constant(vector, 0.0)] * len(sums), [following, *new], strict=True):
+    before = [I64(0)] + [constant(vector, 0.0)] * len(sums)
+    for phi, outside, inside in zip([k, *sums], before, [following, *new], strict=True):
         phi.add_incoming(outside, entry)
         phi.add_incoming(inside, loop)
     builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)

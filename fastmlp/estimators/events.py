@@ -1,0 +1,114 @@
+"""Who else looks on during a fit: scikit-learn's callbacks, where it has them (1.9), and a display of progress."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from ..network import Network
+from ..training import Record
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before 1.9: nothing to support, nothing to tear down
+    CallbackSupportMixin = type("CallbackSupportMixin", (), {})
+
+    def with_callbacks(method: Any) -> Any:
+        """The method itself."""
+        return method
+
+
+__all__ = ["CallbackSupportMixin", "Callbacks", "ProgressReport", "with_callbacks"]
+
+
+class Callbacks:
+    """The callbacks set by ``set_callbacks``, told of a fit and of each epoch; a `fastmlp.training.Watcher`.
+
+    Without callbacks nothing happens. An epoch's weights are copied only for callbacks that ask for
+    ``fitted_estimator``.
+
+    Parameters
+    ----------
+    estimator : the estimator in training
+    task : 'fit' or 'partial_fit'
+    max_epochs : most epochs; 0 for a training without epochs
+    X, y, sample_weight : as they were given
+    """
+
+    def __init__(self, estimator: Any, task: str, max_epochs: int, X: Any, y: Any, sample_weight: Any) -> None:
+        self.estimator = estimator
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.data = self.training = {"X": X, "y": y, "metadata": metadata}
+        self.present = bool(getattr(estimator, "_skl_callbacks", None))
+        if self.present:
+            self.root = estimator._init_callback_context(task_name=task, max_subtasks=max_epochs)
+            self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
+
+    def watchers(self, network: Network, rows: np.ndarray, some: bool) -> list["Callbacks"]:
+        """This, if there are callbacks; they see the given rows, ``some`` of all, in their first order."""
+        if not self.present:
+            return []
+        self.network = network
+        if some:
+            rows = np.sort(rows)
+            metadata = self.data["metadata"]
+            self.training = {
+                "X": _safe_indexing(self.data["X"], rows),
+                "y": _safe_indexing(self.data["y"], rows),
+                "metadata": metadata and {"sample_weight": _safe_indexing(metadata["sample_weight"], rows)},
+            }
+        return [self]
+
+    def _weights(self) -> dict[str, Any]:
+        coefs, intercepts = self.network.weights()
+        return {"coefs_": coefs, "intercepts_": intercepts}
+
+    def before_epoch(self) -> None:
+        self.epoch = self.root.subcontext(task_name="epoch")
+        self.epoch.call_on_fit_task_begin(
+            estimator=self.estimator, **self.training, reconstruction_attributes=self._weights
+        )
+
+    def rows_done(self, rows: int) -> None:
+        pass
+
+    def after_epoch(self) -> bool:
+        return bool(
+            self.epoch.call_on_fit_task_end(
+                estimator=self.estimator, **self.training, reconstruction_attributes=self._weights
+            )
+        )
+
+    def end(self) -> None:
+        """Called when the estimator is fitted."""
+        if self.present:
+            self.root.call_on_fit_task_end(estimator=self.estimator, **self.data)
+
+
+class ProgressReport:
+    """Tells a display how far the training is; a `fastmlp.training.Watcher`.
+
+    Parameters
+    ----------
+    display : has ``update(epochs, rows, loss)``: epochs done, rows done of the present one, latest loss or None
+    record : Record of the training
+    """
+
+    def __init__(self, display: Any, record: Record) -> None:
+        self.display = display
+        self.record = record
+        self.epochs = 0
+
+    def _loss(self) -> float | None:
+        return self.record.loss_curve[-1] if self.record.loss_curve else None
+
+    def before_epoch(self) -> None:
+        pass
+
+    def rows_done(self, rows: int) -> None:
+        self.display.update(self.epochs, rows, self._loss())
+
+    def after_epoch(self) -> bool:
+        self.epochs += 1
+        self.display.update(self.epochs, 0, self._loss())
+        return False

@@ -1,0 +1,91 @@
+"""A bar of rich's for a training: epochs, loss, rows per second, time left. It moves within long epochs too.
+
+>>> from fastmlp import MLPClassifier
+>>> from fastmlp.progress import bar
+>>> classifier = MLPClassifier(progress=bar)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+REDRAW = 0.1  # seconds between two redraws, at least
+
+
+class Bar:
+    """What `bar` draws on.
+
+    Parameters
+    ----------
+    progress : rich.progress.Progress with a field ``facts``; ``task``: its task, which counts rows
+    max_epochs, n_rows : most epochs, rows of each
+    """
+
+    def __init__(self, progress: Progress, task: Any, max_epochs: int, n_rows: int) -> None:
+        self.progress = progress
+        self.task = task
+        self.max_epochs = max_epochs
+        self.n_rows = n_rows
+        self.start = self.drawn = time.monotonic()
+        self.latest: tuple[int, int, float | None] = (0, 0, None)
+
+    def update(self, epochs: int, rows: int, loss: float | None) -> None:
+        """Note epochs done, rows done of the present epoch, and the latest loss; draw, if it was long ago."""
+        self.latest = epochs, rows, loss
+        now = time.monotonic()
+        if now - self.drawn >= REDRAW:
+            self.drawn = now
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw what was noted last."""
+        epochs, rows, loss = self.latest
+        done = epochs * self.n_rows + rows
+        speed = done / max(time.monotonic() - self.start, 1e-9)
+        facts = "" if loss is None else f"loss {loss:.4g}  "
+        self.progress.update(
+            self.task,
+            completed=done,
+            facts=f"{facts}{speed:,.0f} rows/s",
+            epochs=f"epoch {min(epochs + 1, self.max_epochs)}/{self.max_epochs}",
+            refresh=True,
+        )
+
+
+@contextmanager
+def bar(max_epochs: int, n_rows: int, console: Any = None) -> Iterator[Bar]:
+    """Show a bar while the block runs; for the parameter ``progress`` of an estimator.
+
+    Parameters
+    ----------
+    max_epochs, n_rows : most epochs, rows of each
+    console : rich.console.Console to draw on; None for the standard output
+
+    Raises
+    ------
+    ImportError
+        If rich is not installed.
+    """
+    try:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError as error:
+        raise ImportError('fastmlp.progress.bar needs rich; install it with pip install "fastmlp[rich]".') from error
+    columns = (
+        TextColumn("{task.fields[epochs]}"),
+        BarColumn(),
+        TextColumn("{task.fields[facts]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=console, auto_refresh=False) as progress:
+        task = progress.add_task("", total=max_epochs * n_rows, facts="", epochs=f"epoch 1/{max_epochs}")
+        shown = Bar(progress, task, max_epochs, n_rows)
+        try:
+            yield shown
+        finally:
+            shown.draw()

@@ -1,0 +1,76 @@
+"""Products with sparse inputs: the first layer of a network whose rows store few of their numbers.
+
+Entry e has the feature `indices[e]` and the number `values[e]`; row r of the chunk owns the entries bounds[2 r] to
+bounds[2 r + 1] - 1, in ascending order of their features, none twice. Both products take as many multiplications as
+there are entries, times the units above, in the order of the dense ones: the results are the same to the bit.
+"""
+
+from .layout import blocks_of, panel_of
+from .machine.jit import inlined
+from .machine.simd import fma, full_like, lanes_of, load, store
+from .machine.tile import TILE_ROWS
+
+
+@inlined
+def sparse_product(row, rows, right, start, out, buffers):
+    """One panel of X W + b for some rows of the chunk, each a sum over its entries in three vectors.
+
+    right : (W, offset, width) of the panel, whose row k are the weights of feature k
+    start : offset of the bias in W; out : (array, offset, stride of rows)
+    """
+    W, weights, width = right
+    A, target, stride = out
+    third = width - lanes_of(W)  # a panel of fewer vectors goes through its last one again
+    second = min(lanes_of(W), third)
+    for r in range(row, row + rows):
+        a, b, c = load(W, start), load(W, start + second), load(W, start + third)
+        for e in range(buffers.bounds[2 * r], buffers.bounds[2 * r + 1]):
+            x, k = full_like(a, buffers.values[e]), weights + buffers.indices[e] * width
+            a, b, c = fma(x, load(W, k), a), fma(x, load(W, k + second), b), fma(x, load(W, k + third), c)
+        store(A, target + third, c)
+        store(A, target + second, b)
+        store(A, target, a)
+        target += stride
+
+
+@inlined
+def sparse_gradient(layout, blocks, buffers):
+    """G = G + [X, 1]^T delta for the features of the member's blocks, whose entries it finds in every row of the chunk.
+
+    The last block has the bias. G lies whole, and is zero where a batch begins.
+    """
+    D, G = buffers.deltas, buffers.gradient
+    lanes, units = lanes_of(D), layout.units[0]
+    vectors = (layout.units[1] + lanes - 1) // lanes
+    has_bias = blocks.first < blocks.stop and blocks.stop == blocks_of(units)
+    features = units if has_bias else blocks.stop * TILE_ROWS
+    for r in range(blocks.rows):
+        stop = buffers.bounds[2 * r + 1]
+        first = entry_of(buffers.indices, buffers.bounds[2 * r], stop, blocks.first * TILE_ROWS)
+        stop = entry_of(buffers.indices, first, stop, features)
+        j = 0
+        while j < vectors:
+            width = panel_of(vectors, j)[1] * lanes
+            gradient = layout.weights_at[0] + j * lanes * (units + 1)
+            delta = layout.rows_at[1] + r * layout.stride[1] + j * lanes
+            for e in range(first, stop):
+                x, k = full_like(load(D, delta), buffers.values[e]), gradient + buffers.indices[e] * width
+                for c in range(0, width, lanes):
+                    store(G, k + c, fma(x, load(D, delta + c), load(G, k + c)))
+            if has_bias:
+                k = gradient + units * width
+                for c in range(0, width, lanes):
+                    store(G, k + c, load(G, k + c) + load(D, delta + c))
+            j += width // lanes
+
+
+@inlined
+def entry_of(indices, first, stop, feature):
+    """The first of the entries first ... stop - 1 whose feature is not smaller; `stop` if there is none."""
+    while first < stop:
+        middle = (first + stop) >> 1
+        if indices[middle] < feature:
+            first = middle + 1
+        else:
+            stop = middle
+    return first

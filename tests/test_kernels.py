@@ -1,0 +1,554 @@
+"""The passes in Numba against those of the reference, on owned ranges, in buffers that end in guard values."""
+
+import inspect
+import itertools
+from types import SimpleNamespace
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+from numba import njit
+
+from fastmlp import kernels, reference
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.layout import (
+    DEPTH,
+    LINE,
+    Blocks,
+    Buffers,
+    Data,
+    Span,
+    aligned,
+    buffers_of,
+    data_of,
+    layout_of,
+    pack,
+    plan,
+    round_up,
+    table_of,
+    unpack,
+)
+from fastmlp.losses import LOSSES
+from fastmlp.machine.jit import OPTIONS
+from fastmlp.machine.simd import lanes_of_dtype, number_like
+from fastmlp.machine.tile import TALLEST_POSSIBLE, TILE_ROWS, TILE_VECTORS
+from fastmlp.optimizers import OPTIMIZERS, Rates
+
+pytestmark = pytest.mark.width
+
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
+GUARD = 54321.0
+MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the kernels expect
+LAYER = 1  # of two, so that there is a layer below to go back to
+RATES = Rates(0.01, 0.9, 0.9, 0.999, 0.1, 0.001, 1e-8, alpha=0.3, share=0.125)
+GATHER, FORWARD, DELTA, BACKWARD, GRADIENT, UPDATE, PREDICT = range(7)
+
+# (rows, units below, units above); whether a layer is narrow depends on the lanes, hence the many small widths above.
+TILE = TILE_ROWS, TILE_VECTORS * 16
+SHAPES = [
+    (1, 1, 1),
+    (1, 30, 31),
+    (19, 1, 13),
+    (19, 13, 1),
+    *[(TILE[0] + n, TILE[0] + n, TILE[1] + n) for n in (-1, 0, 1)],
+    *[(2 * TILE[0] + n, TILE[1] + n, TILE[0] + n) for n in (-1, 0, 1)],
+    (17, 47, 97),
+    (23, 101, 53),
+    *[(13, 61, above) for above in (2, 3, 5, 9, 10, 17, 21)],
+    (5, DEPTH + 1, 33),
+    (5, 2 * DEPTH + 7, 3),
+    (21, 35, DEPTH + 1),
+    (3, 7, 2 * DEPTH + 5),
+]
+
+over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+over_shapes = pytest.mark.parametrize("shape", SHAPES, ids="{0[0]}x{0[1]}x{0[2]}".format)
+any_shape = strategies.tuples(*[strategies.integers(1, limit) for limit in (40, 70, 70)])
+over_any_shape = hypothesis.given(shape=any_shape, dtype=strategies.sampled_from([np.float32, np.float64]))
+settings = hypothesis.settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+
+@njit(**OPTIONS)
+def run(which, zero, layout, buffers, data, span, blocks, word, rates):
+    """One pass over a range."""
+    layout, buffers, data = layout_of(layout), buffers_of(buffers, zero), data_of(data, zero)
+    span = Span(span[0], span[1], span[2], span[3], span[4], span[5])
+    blocks = Blocks(blocks[0], blocks[1], blocks[2], blocks[3] != 0, blocks[4])
+    w = buffers.weights
+    rates = Rates(
+        number_like(w, rates[0]),
+        number_like(w, rates[1]),
+        number_like(w, rates[2]),
+        number_like(w, rates[3]),
+        number_like(w, rates[4]),
+        number_like(w, rates[5]),
+        number_like(w, rates[6]),
+        number_like(w, rates[7]),
+        number_like(w, rates[8]),
+    )
+    if which == GATHER:
+        kernels.gather(layout, data, span, buffers)
+    elif which == FORWARD:
+        kernels.affine_forward(layout, LAYER, word, span, buffers)
+    elif which == DELTA:
+        kernels.output_delta(layout, data, word, span, buffers)
+    elif which == BACKWARD:
+        kernels.affine_backward(layout, LAYER, span, buffers)
+    elif which == GRADIENT:
+        kernels.affine_gradient(layout, LAYER, blocks, buffers)
+    elif which == UPDATE:
+        kernels.affine_update(layout, LAYER, word, rates, blocks, buffers)
+    else:
+        kernels.predict(layout, data, word, span, buffers)
+
+
+class Step:
+    """A network in the middle of a training step, in guarded buffers and as the reference has it.
+
+    Whatever no pass has written yet is NaN. The padding of outputs and slopes holds finite numbers, that of deltas and
+    weights zeros: what the passes promise each other.
+
+    Parameters
+    ----------
+    shape : (rows, units below, units above) of layer 1
+    features : units at the bottom
+    """
+
+    def __init__(self, shape, dtype, features=2):
+        rows, below, above = shape
+        self.rows, self.units, self.dtype = rows, (features, below, above), np.dtype(dtype)
+        self.random = np.random.default_rng(shape)
+        self.layout, sizes = plan(self.units, self.dtype, rows, False)
+        panel = TILE_VECTORS * lanes_of_dtype(self.dtype)
+        self.tile = panel * TALLEST_POSSIBLE
+        self.scratch = panel * (DEPTH + rows) + self.tile
+        size = {
+            **dict.fromkeys(("weights", "first", "second", "gradient"), sizes["weights"]),
+            **dict.fromkeys(("outputs", "deltas"), sizes["outputs"]),
+            "losses": rows,
+            "scratch": 3 * self.scratch,
+            "zeros": panel,
+            "penalties": self.layout.blocks,
+        }
+        self.whole = {}
+        self.buffers = Buffers(**{name: self.guarded(name, size.get(name, 0)) for name in Buffers._fields})
+        self.buffers.zeros[:] = 0
+        self.truth = SimpleNamespace(
+            **{
+                name: [None] * 3
+                for name in ("weights", "first", "second", "gradient", "outputs", "deltas", "penalties")
+            }
+        )
+        for name in ("weights", "first", "second"):
+            self.set_parameters(name, self.random.normal(size=(below + 1, above)))
+        self.set_parameters("second", np.abs(self.truth.second[LAYER]) + 0.1)
+        self.truth.gradient[LAYER] = np.zeros((below + 1, above))
+        flags = dict.fromkeys(("ordered", "weighted"), 0)
+        self.data = Data(**{**dict.fromkeys(Data._fields, np.zeros(0, self.dtype)), **flags})
+
+    def guarded(self, name, size):
+        """A buffer of NaN, aligned to a cache line, between guard values."""
+        dtype = np.dtype(np.float64) if name == "penalties" else self.dtype
+        whole = aligned(size + 2 * MARGIN, dtype)
+        whole[:] = GUARD
+        self.whole[name] = whole
+        buffer = whole[MARGIN : MARGIN + size]
+        buffer[:] = np.nan
+        return buffer
+
+    # --- matrices in and out of the buffers -----------------------------------------------------------------------
+
+    def write(self, buffer, matrix):
+        """Put the parameters of the layer into a buffer, with zeros as padding."""
+        at, stride = self.layout.weights_at[LAYER], self.layout.narrow[LAYER]
+        if stride:
+            rows = buffer[at : at + matrix.shape[1] * stride].reshape(-1, stride)
+            rows[:] = 0
+            rows[:, : len(matrix)] = matrix.T
+        else:
+            pack(matrix, buffer, at)
+
+    def read(self, buffer):
+        """The parameters of the layer in a buffer."""
+        _, below, above = self.units
+        at, stride = self.layout.weights_at[LAYER], self.layout.narrow[LAYER]
+        if stride:
+            return buffer[at : at + above * stride].reshape(above, stride)[:, : below + 1].T.copy()
+        matrix = np.empty((below + 1, above), buffer.dtype)
+        unpack(buffer, at, matrix)
+        return matrix
+
+    def set_parameters(self, name, matrix):
+        matrix = matrix.astype(self.dtype)
+        self.write(getattr(self.buffers, name), matrix)
+        getattr(self.truth, name)[LAYER] = matrix.astype(np.float64)
+
+    def level(self, buffer, level):
+        """View of the rows of a level, padding included."""
+        at, stride = self.layout.rows_at[level], self.layout.stride[level]
+        return buffer[at : at + self.rows * stride].reshape(self.rows, stride)
+
+    def set_outputs(self, level, matrix=None, scale=1):
+        if matrix is None:
+            matrix = scale * self.random.normal(size=(self.rows, self.units[level]))
+        view, units = self.level(self.buffers.outputs, level), self.units[level]
+        view[:] = 7
+        view[:, :units] = matrix
+        view[:, units] = 1
+        self.truth.outputs[level] = view[:, : units + 1].astype(np.float64)
+
+    def set_deltas(self, level, padding=0):
+        view, units = self.level(self.buffers.deltas, level), self.units[level]
+        view[:] = padding
+        view[:, :units] = self.random.normal(size=(self.rows, units))
+        view[:, units] = 0
+        self.truth.deltas[level] = view[:, :units].astype(np.float64)
+
+    # --- passes ---------------------------------------------------------------------------------------------------
+
+    def span(self, first=0, stop=None, at=0):
+        """The rows of a member, which has the second of three places in the scratch."""
+        stop = self.rows if stop is None else stop
+        return Span(at, first, stop, self.rows, len(self.data.order), self.scratch)
+
+    def run(self, which, span=None, *, blocks=None, word=0, rates=RATES):
+        tables = [table_of(record) for record in (self.layout, self.buffers, self.data)]
+        span = np.array(span or self.span(), np.int64)
+        blocks = np.array(blocks or [0] * 5, np.int64)
+        run(which, self.dtype.type(0), *tables, span, blocks, word, np.array(rates))
+        for name, whole in self.whole.items():
+            for guards in (whole[:MARGIN], whole[-MARGIN:]):
+                np.testing.assert_array_equal(guards, GUARD, err_msg=f"beyond `{name}`")
+        np.testing.assert_array_equal(self.buffers.zeros, 0)
+        for foreign in (self.buffers.scratch[: self.scratch], self.buffers.scratch[2 * self.scratch :]):
+            np.testing.assert_array_equal(foreign, np.nan, err_msg="another member's scratch")
+
+    def arrays(self):
+        """The data as the reference takes them, in float64."""
+        rows, data = len(self.data.order), self.data
+        return SimpleNamespace(
+            inputs=data.inputs.reshape(-1, self.units[0]).astype(np.float64),
+            codes=data.codes,
+            targets=data.targets.reshape(-1, self.units[-1]).astype(np.float64),
+            order=data.order if data.ordered else np.arange(rows),
+            sample_weight=data.sample_weight.astype(np.float64) if data.weighted else None,
+        )
+
+    def close(self, result, truth):
+        """Assert that a result is the reference's within the dtype's error."""
+        assert result.dtype == self.dtype
+        scale = max(1, np.abs(truth).max())
+        np.testing.assert_allclose(result / scale, truth / scale, rtol=0, atol=TOLERANCE[self.dtype.type])
+
+    def only_rows(self, name, before, level, first, stop):
+        """Assert that nothing in a buffer has changed but the given rows of a level."""
+        now, before = getattr(self.buffers, name).copy(), before.copy()
+        for buffer in (now, before):
+            self.level(buffer, level)[first:stop] = 0
+        np.testing.assert_array_equal(now, before, err_msg=f"rows of `{name}` that another member owns")
+
+
+def between(array, fill):
+    """A copy of `array` that lies between values no pass may use."""
+    whole = np.full(array.size + 64, fill, array.dtype)
+    whole[32:-32] = array.ravel()
+    return whole[32:-32]
+
+
+def parts(count):
+    """Ranges of a few members that together own `count` rows or blocks."""
+    ends = sorted({0, count // 3, count // 3 + 1, count - count // 4, count})
+    return list(itertools.pairwise(ends))
+
+
+# --- grammar ----------------------------------------------------------------------------------------------------------
+
+
+def passes(module):
+    """Functions that a module defines."""
+    functions = {name: getattr(value, "py_func", value) for name, value in vars(module).items()}
+    return {n: f for n, f in functions.items() if inspect.isfunction(f) and f.__module__ == module.__name__}
+
+
+@pytest.mark.parametrize("name", passes(reference))
+def test_both_have_the_same_pass(name):
+    mine, theirs = (inspect.signature(passes(module)[name]) for module in (kernels, reference))
+    assert list(mine.parameters) == list(theirs.parameters)
+
+
+def test_the_reference_has_all_passes_of_a_step():
+    steps = {"gather", "affine_forward", "output_delta", "affine_backward", "affine_gradient", "affine_update"}
+    assert set(passes(reference)) == steps
+
+
+# --- phase 1: rows ----------------------------------------------------------------------------------------------------
+
+
+@over_dtypes
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("features", [1, 2, 3, 7, 15, 16, 17, 31, 64, 101])
+def test_gather(features, ordered, dtype):
+    step = Step((11, 3, 2), dtype, features)
+    X = step.random.normal(size=(30, features)).astype(dtype)
+    order = step.random.permutation(30)
+    step.data = step.data._replace(ordered=int(ordered), inputs=between(X, np.nan), order=order)
+    for first, stop in parts(11):
+        before = step.buffers.outputs.copy()
+        step.run(GATHER, step.span(first, stop, at=5))
+        step.only_rows("outputs", before, 0, first, stop)
+    reference.gather(None, step.arrays(), slice(5, 16), step.truth)
+    rows = step.level(step.buffers.outputs, 0)
+    np.testing.assert_array_equal(rows[:, : features + 1], step.truth.outputs[0])
+    assert np.isfinite(rows[:, : round_up(features, lanes_of_dtype(step.dtype))]).all()
+
+
+def check_affine_forward(shape, dtype, activation="tanh"):
+    step = Step(shape, dtype)
+    step.set_outputs(1, scale=shape[1] ** -0.5)
+    for first, stop in parts(step.rows):
+        before = step.buffers.outputs.copy(), step.buffers.deltas.copy()
+        step.run(FORWARD, step.span(first, stop), word=ACTIVATIONS[activation].code)
+        step.only_rows("outputs", before[0], 2, first, stop)
+        step.only_rows("deltas", before[1], 2, first, stop)
+    reference.affine_forward(None, LAYER, activation, None, step.truth)
+    units = step.units[2]
+    A, D = (step.level(buffer, 2) for buffer in (step.buffers.outputs, step.buffers.deltas))
+    step.close(A[:, :units], step.truth.outputs[2][:, :-1])
+    step.close(D[:, :units], step.truth.deltas[2])
+    np.testing.assert_array_equal(A[:, units], 1)
+    width = round_up(units, lanes_of_dtype(step.dtype))
+    assert np.isfinite([A[:, :width], D[:, :width]]).all()
+    together = A[:, :units].copy()
+    step.run(FORWARD, word=ACTIVATIONS[activation].code)
+    np.testing.assert_array_equal(A[:, :units], together)
+
+
+@over_dtypes
+@over_shapes
+def test_affine_forward(shape, dtype):
+    check_affine_forward(shape, dtype)
+
+
+@over_dtypes
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_affine_forward_of_every_activation(activation, dtype):
+    check_affine_forward((9, 20, 35), dtype, activation)
+
+
+@settings
+@over_any_shape
+def test_affine_forward_of_any_shape(shape, dtype):
+    check_affine_forward(shape, dtype)
+
+
+def targets_of(step, loss, rows):
+    """Targets in the domain of every loss: codes, or numbers that are 0 or 1."""
+    if LOSSES[loss].codes:
+        return {"codes": step.random.integers(0, step.units[-1], rows)}
+    return {"targets": between(step.random.integers(0, 2, (rows, step.units[-1])).astype(step.dtype), np.nan)}
+
+
+@over_dtypes
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("outputs", [1, 2, 7, 8, 9, 15, 16, 17, 33, 100])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_output_delta(loss, outputs, weighted, dtype):
+    step = Step((19, 3, outputs), dtype)
+    weights = between(step.random.uniform(0.5, 2, 40).astype(dtype), np.nan)
+    order = step.random.permutation(40)
+    step.data = step.data._replace(ordered=1, weighted=int(weighted), sample_weight=weights, order=order)
+    step.data = step.data._replace(**targets_of(step, loss, 40))
+    step.set_outputs(2, scale=2)
+    for first, stop in parts(19):
+        before, losses = step.buffers.deltas.copy(), step.buffers.losses.copy()
+        step.run(DELTA, step.span(first, stop, at=21), word=LOSSES[loss].code)
+        step.only_rows("deltas", before, 2, first, stop)
+        losses[first:stop] = step.buffers.losses[first:stop]
+        np.testing.assert_array_equal(step.buffers.losses, losses)
+    reference.output_delta(step.layout, step.arrays(), loss, slice(21, 40), step.truth)
+    D = step.level(step.buffers.deltas, 2)
+    step.close(D[:, :outputs], step.truth.deltas[2])
+    step.close(step.buffers.losses, step.truth.losses)
+    np.testing.assert_array_equal(D[:, outputs : round_up(outputs, lanes_of_dtype(step.dtype))], 0)
+
+
+@over_dtypes
+@pytest.mark.parametrize("outputs", [1, 2, 16, 17, 50])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_predict(loss, outputs, dtype):
+    step = Step((19, 3, outputs), dtype)
+    step.set_outputs(2, scale=2)
+    predictions = step.guarded("predictions", 25 * outputs)
+    step.data = step.data._replace(predictions=predictions)
+    for first, stop in parts(19):
+        step.run(PREDICT, step.span(first, stop, at=3), word=LOSSES[loss].code)
+        assert np.isfinite(predictions).sum() == stop * outputs
+    rows = predictions.reshape(25, outputs)
+    step.close(rows[3:22], LOSSES[loss].prediction(step.truth.outputs[2][:, :-1]))
+
+
+@over_dtypes
+@pytest.mark.parametrize("shift", [-1e4, 1e4])
+def test_softmax_of_large_numbers(shift, dtype):
+    step = Step((19, 3, 21), dtype)
+    step.set_outputs(2, step.random.normal(size=(19, 21)).astype(np.float16) * 8 + shift)
+    step.data = step.data._replace(order=np.arange(19), codes=step.random.integers(0, 21, 19))
+    step.run(DELTA, word=LOSSES["softmax_log_loss"].code)
+    reference.output_delta(step.layout, step.arrays(), "softmax_log_loss", slice(0, 19), step.truth)
+    step.close(step.level(step.buffers.deltas, 2)[:, :21], step.truth.deltas[2])
+    assert np.isfinite(step.buffers.losses).all()
+
+
+@over_dtypes
+def test_softmax_of_nan_is_nan(dtype):
+    step = Step((3, 3, 21), dtype)
+    step.set_outputs(2)
+    step.level(step.buffers.outputs, 2)[[0, 1, 2], [0, 5, 20]] = np.nan
+    step.data = step.data._replace(order=np.arange(3), codes=np.zeros(3, np.int64))
+    step.run(DELTA, word=LOSSES["softmax_log_loss"].code)
+    assert np.isnan(step.buffers.losses).all()
+    assert np.isnan(step.level(step.buffers.deltas, 2)[:, :21]).any(axis=1).all()
+
+
+def check_affine_backward(shape, dtype):
+    step = Step(shape, dtype)
+    step.set_deltas(2)
+    step.set_deltas(1, padding=7)  # the slopes
+    slopes = step.buffers.deltas.copy()
+    for first, stop in parts(step.rows):
+        before = step.buffers.deltas.copy()
+        step.run(BACKWARD, step.span(first, stop))
+        step.only_rows("deltas", before, 1, first, stop)
+    reference.affine_backward(None, LAYER, None, step.truth)
+    units = step.units[1]
+    D = step.level(step.buffers.deltas, 1)
+    step.close(D[:, :units], step.truth.deltas[1])
+    np.testing.assert_array_equal(D[:, units : round_up(units, lanes_of_dtype(step.dtype))], 0)
+    together = D.copy()
+    step.buffers.deltas[:] = slopes
+    step.run(BACKWARD)
+    np.testing.assert_array_equal(D, together)
+
+
+@over_dtypes
+@over_shapes
+def test_affine_backward(shape, dtype):
+    check_affine_backward(shape, dtype)
+
+
+@settings
+@over_any_shape
+def test_affine_backward_of_any_shape(shape, dtype):
+    check_affine_backward(shape, dtype)
+
+
+# --- phase 2: blocks of weights ---------------------------------------------------------------------------------------
+
+
+def owned(step, first, stop):
+    """Rows of the parameters, bias included, that the blocks first ... stop - 1 cover."""
+    height = lanes_of_dtype(step.dtype) if step.layout.narrow[LAYER] else TILE_ROWS
+    last = stop == step.layout.blocks_at[LAYER + 1] - step.layout.blocks_at[LAYER]
+    return slice(first * height, step.units[1] + 1 if last else stop * height)
+
+
+def block_parts(step):
+    return parts(step.layout.blocks_at[LAYER + 1] - step.layout.blocks_at[LAYER])
+
+
+def check_affine_gradient(shape, dtype, begun):
+    step = Step(shape, dtype)
+    step.set_outputs(1)
+    step.set_deltas(2)
+    G = step.buffers.gradient
+    if begun:
+        step.set_parameters("gradient", step.random.normal(size=(shape[1] + 1, shape[2])))
+    for first, stop in block_parts(step):
+        before = step.read(G)
+        step.run(GRADIENT, blocks=Blocks(first, stop, step.rows, begun, -1))
+        before[owned(step, first, stop)] = step.read(G)[owned(step, first, stop)]
+        np.testing.assert_array_equal(step.read(G), before)
+    reference.affine_gradient(None, LAYER, None, step.truth)
+    step.close(step.read(G), step.truth.gradient[LAYER])
+    before, after = (np.isnan(G[: step.layout.weights_at[LAYER]]), np.isnan(G[step.layout.weights_at[LAYER + 1] :]))
+    assert before.all()
+    assert after.all()
+
+
+@over_dtypes
+@over_shapes
+@pytest.mark.parametrize("begun", [False, True], ids=["from zero", "from a sum"])
+def test_affine_gradient(shape, begun, dtype):
+    check_affine_gradient(shape, dtype, begun)
+
+
+def updated(step, optimizer, begun, whole, ranges):
+    """Run the update over ranges of blocks, checking that each stays within its own."""
+    W, M, V, G = (getattr(step.buffers, name) for name in ("weights", "first", "second", "gradient"))
+    penalties = step.buffers.penalties
+    at = step.layout.blocks_at[LAYER]
+    for first, stop in ranges:
+        matrices, squares = [step.read(buffer) for buffer in (W, M, V)], penalties.copy()
+        buffers = [buffer.copy() for buffer in (W, M, V)]
+        if not whole:
+            G[:] = np.nan
+        tile = -1 if whole else step.tile
+        blocks = Blocks(first, stop, step.rows, begun, tile)
+        step.run(UPDATE, blocks=blocks, word=OPTIMIZERS[optimizer].code)
+        for now, before, matrix in zip((W, M, V), buffers, matrices):
+            matrix[owned(step, first, stop)] = step.read(now)[owned(step, first, stop)]
+            step.write(before, matrix)  # with zeros as padding
+            np.testing.assert_array_equal(now, before)
+        squares[at + first : at + stop] = penalties[at + first : at + stop]
+        np.testing.assert_array_equal(penalties, squares)
+        if not whole:
+            assert np.isnan(G[: step.tile]).all()
+            assert np.isnan(G[2 * step.tile :]).all()
+
+
+def check_affine_update(shape, dtype, optimizer="adam", begun=False, whole=False):
+    steps = [Step(shape, dtype) for _ in range(2)]
+    for step in steps:
+        if not whole:
+            step.buffers = step.buffers._replace(gradient=step.guarded("gradient", 3 * step.tile))
+        if begun:
+            step.set_parameters("gradient", step.random.normal(size=(shape[1] + 1, shape[2])))
+        step.set_outputs(1)
+        step.set_deltas(2)
+    step, alone = steps
+    updated(step, optimizer, begun, whole, block_parts(step))
+    reference.affine_update(None, LAYER, optimizer, RATES, None, step.truth)
+    for name in ("weights", "first", "second"):
+        step.close(step.read(getattr(step.buffers, name)), getattr(step.truth, name)[LAYER])
+    first, stop = step.layout.blocks_at[LAYER : LAYER + 2]
+    penalty = step.buffers.penalties[first:stop].sum()
+    assert penalty == pytest.approx(step.truth.penalties[LAYER], rel=TOLERANCE[dtype])
+    updated(alone, optimizer, begun, whole, [(0, stop - first)])
+    for name in ("weights", "first", "second", "penalties"):
+        np.testing.assert_array_equal(getattr(alone.buffers, name), getattr(step.buffers, name))
+
+
+@over_dtypes
+@over_shapes
+def test_affine_update(shape, dtype):
+    check_affine_update(shape, dtype)
+
+
+@over_dtypes
+@over_shapes
+def test_affine_update_of_a_sum(shape, dtype):
+    check_affine_update(shape, dtype, "nesterov", begun=True, whole=True)
+
+
+@over_dtypes
+@pytest.mark.parametrize("above", [3, 50])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_affine_update_by_every_optimizer(optimizer, above, dtype):
+    check_affine_update((9, 20, above), dtype, optimizer)
+
+
+@settings
+@over_any_shape
+def test_affine_update_of_any_shape(shape, dtype):
+    check_affine_update(shape, dtype)

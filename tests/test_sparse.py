@@ -1,0 +1,289 @@
+"""Sparse input: products against the reference and the dense network, fits against dense fits and scikit-learn's."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.neural_network import MLPRegressor as TheirRegressor
+
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.network import Network
+from fastmlp.reference import Reference
+
+pytestmark = [
+    pytest.mark.width,
+    pytest.mark.threads,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
+TOLERANCE = {np.float32: 3e-3, np.float64: 1e-11}  # Adam divides small gradients by themselves
+WORDS = {"activation": "tanh", "loss": "softmax_log_loss", "optimizer": "adam"}
+SETTINGS = {"learning_rate": 0.01, "alpha": 0.1, "momentum": 0.8}
+
+
+def make(rows, features, density=0.15, dtype=np.float64, seed=0):
+    """CSR rows with an empty row, an empty column and an explicit zero, wherever there is room for them."""
+    generator = np.random.default_rng(seed)
+    X = generator.normal(size=(rows, features)) * (generator.random((rows, features)) < density)
+    X[rows // 2] = 0
+    if features > 1:
+        X[:, features // 2] = 0
+    X = sparse.csr_array(X.astype(dtype))
+    if X.nnz:
+        X.data[X.nnz // 2] = 0
+    return X
+
+
+# --- network ----------------------------------------------------------------------------------------------------------
+
+
+def make_network(units, dtype, **words):
+    """A network of sparse inputs, and a reference with its weights."""
+    generator = np.random.default_rng(1)
+    coefs = [generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in zip(units, units[1:])]
+    intercepts = [generator.normal(size=n).astype(dtype) for n in units[1:]]
+    words = {**WORDS, **words}
+    network = Network(units, dtype=dtype, sparse=True, **words)
+    network.set_weights(coefs, intercepts)
+    return network, Reference(coefs, intercepts, **words)
+
+
+def train(units, rows, batch_size, dtype, *, n_threads=1, weighted=False, **words):
+    """Two epochs of both; (network's results, reference's results)."""
+    network, reference = make_network(units, dtype, **words)
+    X = make(rows, units[0], dtype=dtype)
+    generator = np.random.default_rng(2)
+    y = generator.integers(0, units[-1], rows)
+    sample_weight = generator.uniform(0.2, 2, rows).astype(dtype) if weighted else None
+    steps = -(-rows // batch_size)
+    results, expected = [], []
+    with network.session(X, y, sample_weight, batch_size=batch_size, n_threads=n_threads) as session:
+        for epoch in range(2):
+            order = generator.permutation(rows)
+            settings = {"step": epoch * steps, **SETTINGS}
+            results.append(session.epoch(order, **settings))
+            expected.append(reference.epoch(X, y, order, batch_size, sample_weight=sample_weight, **settings))
+        results.append(session.predict())
+    expected.append(reference.predict(X))
+    for into, weights in ((results, network.weights()), (expected, reference.weights())):
+        into += [*weights[0], *weights[1]]
+    return results, expected
+
+
+SHAPES = {
+    "linear": ((30, 2), 17, 4),
+    "one of everything": ((1, 1, 2), 5, 1),
+    "one feature": ((1, 9, 3), 30, 7),
+    "one row": ((7, 5, 2), 1, 1),
+    "batch of one row": ((7, 33, 2), 20, 1),
+    "whole data set": ((17, 33, 2), 40, 40),
+    "several chunks": ((17, 33, 2), 1300, 1300),
+    "chunks in batches": ((17, 33, 5, 2), 1300, 600),
+    "tile": ((8, 48, 16), 64, 8),
+    "tile and one": ((9, 49, 17), 65, 9),
+    "primes": ((101, 53, 11), 97, 31),
+    "wide": ((1100, 100, 3), 60, 20),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", SHAPES)
+def test_network_against_the_reference(name, dtype):
+    results, expected = train(*SHAPES[name], dtype, weighted=True)
+    for result, truth in zip(results, expected, strict=True):
+        scale = np.abs(truth).max() + 1e-12
+        np.testing.assert_allclose(result / scale, truth / scale, rtol=0, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "gradient"])
+def test_optimizers(optimizer):
+    for result, truth in zip(*train((40, 19, 3), 50, 16, np.float64, optimizer=optimizer), strict=True):
+        np.testing.assert_allclose(result, truth, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["wide", "chunks in batches", "several chunks", "linear", "one feature"])
+def test_same_bits_for_any_team(name, dtype):
+    alone, _ = train(*SHAPES[name], dtype)
+    for n_threads in (2, 3, 5):
+        together, _ = train(*SHAPES[name], dtype, n_threads=n_threads)
+        for one, other in zip(alone, together, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_no_buffer_has_the_size_of_dense_rows():
+    network, _ = make_network((3000, 4, 2), np.float64)
+    with network.session(make(600, 3000, 0.01), np.zeros(600, np.int64), batch_size=500, n_threads=2) as session:
+        buffers = session._alive[1]
+        assert max(field.size for field in buffers) < 50 * 3001
+
+
+def test_an_interrupted_batch_leaves_nothing_behind():
+    """An interrupt between the chunks of a batch: the next epoch begins from a gradient of zeros."""
+    units, rows = (30, 9, 3), 1500
+    X, y, order = make(rows, units[0]), np.arange(rows) % 3, np.arange(rows)
+    weights = []
+    for interrupted in (False, True):
+        network, _ = make_network(units, np.float64)
+        start = network.weights()
+        with network.session(X, y, batch_size=rows, n_threads=1) as session:
+            if interrupted:
+
+                def interrupt(rows):
+                    raise KeyboardInterrupt
+
+                session._row_operations = 1e12  # a return to Python after each chunk
+                with pytest.raises(KeyboardInterrupt):
+                    session.epoch(order, progress=interrupt, **SETTINGS)
+                network.set_weights(*start)
+            session.epoch(order, **SETTINGS)
+        weights.append(network.weights()[0][0])
+    np.testing.assert_array_equal(*weights)
+
+
+# --- estimators -------------------------------------------------------------------------------------------------------
+
+X = make(300, 40)
+DENSE = X.toarray()
+LABELS = {
+    "binary": (DENSE[:, 0] + DENSE[:, 1] > 0).astype(int),
+    "multiclass": np.digitize(DENSE[:, :5].sum(axis=1), [-0.4, 0.4]),
+    "multilabel": (DENSE[:, :3] > 0).astype(int),
+}
+TARGETS = {"one": DENSE[:, :5].sum(axis=1), "two": np.column_stack([DENSE[:, :5].sum(axis=1), DENSE[:, 7]])}
+SOLVERS = {
+    "adam": {},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.1},
+    "lbfgs": {"solver": "lbfgs"},
+    "early_stopping": {"early_stopping": True},
+    "chunks": {"batch_size": 280},
+}
+COMMON = {"hidden_layer_sizes": (17,), "random_state": 0, "max_iter": 8}
+CASES = [
+    *((MLPClassifier, TheirClassifier, LABELS[name]) for name in LABELS),
+    *((MLPRegressor, TheirRegressor, TARGETS[name]) for name in TARGETS),
+]
+
+
+def coefficients(estimator):
+    return [*estimator.coefs_, *estimator.intercepts_]
+
+
+def assert_close(arrays, others, tolerance):
+    for array, other in zip(arrays, others, strict=True):
+        assert np.abs(array - other).max() <= tolerance * np.abs(other).max()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(("ours", "theirs", "y"), CASES, ids=[*LABELS, *TARGETS])
+def test_trajectory_is_scikit_learns_and_that_of_dense_rows(ours, theirs, y, solver):
+    parameters = {**COMMON, **SOLVERS[solver]}
+    fitted, dense = (ours(**parameters).fit(rows, y) for rows in (X, DENSE))
+    expected = theirs(**parameters).fit(X, y)
+    assert fitted.n_iter_ == expected.n_iter_
+    assert_close(coefficients(fitted), coefficients(dense), 1e-9)
+    assert_close(coefficients(fitted), coefficients(expected), 1e-6)
+    np.testing.assert_allclose(fitted.predict(X), expected.predict(X), atol=1e-6)
+    assert fitted.score(X, y) == pytest.approx(expected.score(X, y), abs=1e-6)
+
+
+def long_indices(X):
+    X = X.copy()
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
+
+
+def unsorted(X):
+    """The entries of each row in reverse."""
+    rows = [slice(*bounds) for bounds in zip(X.indptr[:-1], X.indptr[1:])]
+    data, indices = (np.concatenate([a[row][::-1] for row in rows]) for a in (X.data, X.indices))
+    return sparse.csr_array((data, indices, X.indptr), X.shape)
+
+
+def duplicated(X):
+    """Each entry as two halves."""
+    return sparse.csr_array((np.repeat(X.data / 2, 2), np.repeat(X.indices, 2), 2 * X.indptr), X.shape)
+
+
+def read_only(X):
+    X = X.copy()
+    for array in (X.data, X.indices, X.indptr):
+        array.flags.writeable = False
+    return X
+
+
+FORMS = {
+    "csr matrix": sparse.csr_matrix,
+    "csc array": sparse.csc_array,
+    "csc matrix": sparse.csc_matrix,
+    "coo": sparse.coo_array,
+    "dense": sparse.csr_array.toarray,
+    "int64 indices": long_indices,
+    "unsorted": unsorted,
+    "duplicates": duplicated,
+    "unsorted csc": lambda X: unsorted(X.T.tocsr()).T,
+    "read-only": read_only,
+    "without explicit zeros": lambda X: sparse.csr_array(X.toarray()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_are_equal_and_stay_as_they_are(form):
+    y = LABELS["multiclass"]
+    expected = MLPClassifier(**COMMON).fit(X, y)
+    rows = FORMS[form](X)
+    before = rows.copy()
+    fitted = MLPClassifier(**COMMON).fit(rows, y)
+    assert_close(coefficients(fitted), coefficients(expected), 1e-12)
+    np.testing.assert_allclose(fitted.predict_proba(rows), expected.predict_proba(X), atol=1e-12)
+    if sparse.issparse(rows):
+        names = {"coo": ("data", "row", "col")}.get(rows.format, ("data", "indices", "indptr"))
+        for name in names:
+            np.testing.assert_array_equal(getattr(rows, name), getattr(before, name))
+
+
+def test_partial_fit_goes_on_as_with_dense_rows():
+    y = LABELS["multiclass"]
+    sparse_, dense = (MLPClassifier(**COMMON) for _ in range(2))
+    for start in range(0, 300, 100):
+        rows = slice(start, start + 100)
+        sparse_.partial_fit(X[rows], y[rows], classes=[0, 1, 2])
+        dense.partial_fit(DENSE[rows], y[rows], classes=[0, 1, 2])
+    assert_close(coefficients(sparse_), coefficients(dense), 1e-9)
+
+
+@pytest.mark.parametrize("validation", [X[:50], DENSE[:50]], ids=["sparse", "dense"])
+@pytest.mark.parametrize("training", [X, DENSE], ids=["sparse", "dense"])
+def test_validation_data_of_either_kind(training, validation):
+    y = LABELS["binary"]
+    parameters = {**COMMON, "early_stopping": True, "metrics": "roc_auc"}
+    fitted = MLPClassifier(**parameters).fit(training, y, X_val=validation, y_val=y[:50])
+    expected = MLPClassifier(**parameters).fit(DENSE, y, X_val=DENSE[:50], y_val=y[:50])
+    assert fitted.validation_scores_ == expected.validation_scores_
+    np.testing.assert_allclose(fitted.history_["val_roc_auc"], expected.history_["val_roc_auc"], atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_float32_stays_float32(solver):
+    y = LABELS["multiclass"]
+    rows = X.astype(np.float32)
+    fitted = MLPClassifier(**{**COMMON, **SOLVERS[solver]}).fit(rows, y)
+    assert {array.dtype for array in coefficients(fitted)} == {np.dtype(np.float32)}
+    assert fitted.predict_proba(rows).dtype == np.float32
+    assert fitted.predict_proba(X).dtype == np.float64
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_entries_must_be_finite(bad):
+    rows = X.copy()
+    rows.data[3] = bad
+    with pytest.raises(ValueError, match="Input X contains"):
+        MLPClassifier().fit(rows, LABELS["binary"])
+    fitted = MLPClassifier(**COMMON).fit(X, LABELS["binary"])
+    with pytest.raises(ValueError, match="Input X contains"):
+        fitted.predict(rows)
+
+
+def test_the_number_of_features_is_checked():
+    fitted = MLPRegressor(**COMMON).fit(X, TARGETS["one"])
+    with pytest.raises(ValueError, match="X has 39 features, but MLPRegressor is expecting 40"):
+        fitted.predict(X[:, :39])
