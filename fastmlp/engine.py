@@ -91,8 +91,8 @@ def crew_of(table):
 def work(rank, zero, words, layout, buffers, data, crew):
     """The life of member `rank`: task after task until told to leave. The leader, rank 0, returns after each.
 
-    `zero` is a number of the network's dtype. Everything else comes as tables of numbers and addresses, so that an array
-    that is read-only or not aligned is no other type, and a call costs next to nothing.
+    `zero` is a number of the network's dtype. Everything else comes as tables of numbers and addresses, so that an
+    array that is read-only or not aligned is no other type, and a call costs next to nothing.
     """
     serve(
         rank,
@@ -219,7 +219,7 @@ def sum_of(values, count):
 
 @inlined
 def evaluate(rank, words, layout, buffers, data, crew, task):
-    """Predictions for positions `first` to `stop`. No barrier: each member has its own rows, here and in the buffers."""
+    """Predictions for positions `first` to `stop`. No barrier: each member has rows of its own, in the buffers too."""
     room, next_room = crew.capacity * rank // crew.members, crew.capacity * (rank + 1) // crew.members
     rows = task.stop - task.first
     position = task.first + rows * rank // crew.members

@@ -1,8 +1,8 @@
 """The passes of a network in Numba, each on the part that one member of the team owns.
 
-`reference.py` explains the mathematics under the same names; this file tells who owns what and how it is tiled. In phase 1
-a member owns rows of the chunk, `span.first` to `span.stop`; in phase 2 blocks of rows of the weights. Every number has one
-owner and one order of summation, so no result depends on the team.
+`reference.py` explains the mathematics under the same names; this file tells who owns what and how it is tiled. In
+phase 1 a member owns rows of the chunk, `span.first` to `span.stop`; in phase 2 blocks of rows of the weights. Every
+number has one owner and one order of summation, so no result depends on the team.
 """
 
 from . import activations, losses, optimizers
@@ -96,7 +96,7 @@ def affine_forward(layout, layer, activation, span, buffers):
 
 @inlined
 def wide_forward(layout, layer, activation, span, buffers):
-    """The bias starts the accumulators. Long rows of A go in stretches of DEPTH, so that a panel of W stays in the cache."""
+    """The bias starts the accumulators. Long rows of A go in stretches, so that a panel of W stays in the cache."""
     A, D, W = buffers.outputs, buffers.deltas, buffers.weights
     stretch = layout.units[0] if layout.sparse[layer] else DEPTH
     lanes = lanes_of(A)
@@ -116,7 +116,9 @@ def wide_forward(layout, layer, activation, span, buffers):
                 rows = min(tall, span.stop - i)
                 out = above + i * above_stride + j * lanes
                 if layout.sparse[layer]:
-                    sparse_product(i, rows, (W, weights, width), weights + units * width, (A, out, above_stride), buffers)
+                    sparse_product(
+                        i, rows, (W, weights, width), weights + units * width, (A, out, above_stride), buffers
+                    )
                 else:
                     left = (A, below + i * stride + k, stride, 1)
                     start = (A, out, above_stride) if k else (W, weights + units * width, 0)
@@ -192,7 +194,7 @@ def softmax(layout, r, buffers):
 
 @inlined
 def softmax_log_loss(layout, data, span, buffers):
-    """delta = softmax(z) - onehot(t), loss = log sum exp(z - max z) - (z_t - max z); a vector of logarithms at a time."""
+    """delta = softmax(z) - onehot(t), loss = log sum exp(z - max z) - (z_t - max z), a vector of rows at a time."""
     Z, D, totals = buffers.outputs, buffers.deltas, buffers.scratch
     lanes, s = lanes_of(Z), span.scratch
     top_level = layout.layers
@@ -310,9 +312,9 @@ def transpose_stretch(layout, layer, j, k, depth, target, buffers):
 
 @inlined
 def gradient_tile(layout, layer, j, block, blocks, buffers):
-    """A_below^T delta over the rows of the chunk, for one tile of weights (panel at vector j). Where in `gradient` it is.
+    """A_below^T delta over the rows of the chunk, for one tile of weights (panel at vector j); where it now lies.
 
-    Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there already.
+    Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there.
     """
     A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
     lanes = lanes_of(A)
@@ -395,7 +397,7 @@ def wide_update(layout, layer, optimizer, rates, blocks, buffers):
 
 @inlined
 def narrow_shape(units):
-    """(vectors, rows) of the tiles of a narrow layer: the widest that take all units above at once, or the second widest."""
+    """(vectors, rows) of a narrow layer's tiles: the widest if they take all units above, else the second widest."""
     if units <= TALLEST[TILE_VECTORS]:
         return TILE_VECTORS, TALLEST[TILE_VECTORS]
     return TILE_VECTORS - 1, TALLEST[TILE_VECTORS - 1]
@@ -460,7 +462,7 @@ def step(optimizer, rates, alpha, share, g, at, buffers):
 
 @inlined
 def descend(optimizer, rates, alpha, g, at, end, buffers):
-    """The optimizer on weights[at:end], whose gradients lie side by side from `g` on. Returns the sum of their squares."""
+    """The optimizer on weights[at:end], whose gradients lie from `g` on. Returns the sum of the weights' squares."""
     squares = full_like(load(buffers.weights, at), 0)
     for c in range(at, end, lanes_of(buffers.weights)):
         w = step(optimizer, rates, alpha, rates.share, g + c - at, c, buffers)

@@ -4,17 +4,20 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
 
 * Rows of outputs A and of deltas D, one pair per level, are padded to whole cache lines. Column n_l of every output row
   is 1, so that the bias is one more weight in the update.
-* Weights W of a layer, of shape (n_l + 1, n_(l+1)) with the bias as last row, lie in panels: the vectors of a row are cut
-  into runs of three (or two, where that leaves no single one over), and a panel holds its run of all rows, one after the
-  other. Moments and gradients lie as the weights do. A tile is then contiguous, cheap for the TLB and easy to prefetch.
+* Weights W of a layer, of shape (n_l + 1, n_(l+1)) with the bias as last row, lie in panels: the vectors of a row are
+  cut into runs of three (or two, where that leaves no single one over), and a panel holds its run of all rows, one
+  after the other. Moments and gradients lie as the weights do. A tile is then contiguous, cheap for the TLB and easy to
+  prefetch.
 * Where the padding of a row would waste more than a third of it (few outputs, say), the layer is narrow: it lies
   transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column.
-* Where the inputs are sparse, level 0 has no rows (their stored entries are read where they lie) and layer 0 is not narrow.
+* Where the inputs are sparse, level 0 has no rows (their stored entries are read where they lie) and layer 0 is not
+  narrow.
 
 All offsets count numbers, not bytes.
 """
 
 import functools
+import itertools
 import mmap
 from typing import Any, NamedTuple
 
@@ -59,8 +62,8 @@ class Buffers(NamedTuple):
     """What a step reads and writes; every field a pointer to numbers of the network's dtype, aligned to cache lines.
 
     weights, first, second : parameters and the optimizer's state, in panels
-    gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk. Where the inputs are
-        sparse, that of layer 0 comes first, whole, and is zero between steps
+    gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk. Where the inputs
+        are sparse, that of layer 0 comes first, whole, and is zero between steps
     outputs, deltas : rows of every level, for one chunk. `deltas` holds the slopes first, the deltas later
     losses : the loss of each row of the chunk
     penalties : the sum of squares of each block of weights, in float64
@@ -232,11 +235,11 @@ panel_of = inlined(panel)
 def narrow_strides(units, lanes, sparse):
     """Stride of the rows of each narrow layer, 0 for the others.
 
-    A layer is narrow where padding would waste more than a third of its vectors, and less of them lie the other way; but
-    not one above sparse inputs, whose entries each need the weights of one feature, side by side.
+    A layer is narrow where padding would waste more than a third of its vectors, and less of them lie the other way;
+    but not one above sparse inputs, whose entries each need the weights of one feature, side by side.
     """
     strides = []
-    for below, above in zip(units[:-1], units[1:], strict=True):
+    for below, above in itertools.pairwise(units):
         vectors, vectors_below = -(-above // lanes), -(-(below + 1) // lanes)
         wasteful = 3 * above < 2 * vectors * lanes
         strides.append(vectors_below * lanes if wasteful and above * vectors_below < vectors * (below + 1) else 0)

@@ -1,12 +1,13 @@
 """A network's parameters and buffers, and the team that works on them."""
 
 import functools
+import itertools
 
 import numpy as np
 
 from .activations import ACTIVATIONS
 from .engine import LEAVE, PREDICT, TRAIN, Crew, Task, Words, work
-from .layout import CHUNK, DEPTH, LINE, Buffers, Data, aligned, forget, pack, plan, round_up, shares, table_of, unpack
+from .layout import CHUNK, DEPTH, LINE, Buffers, Data, aligned, forget, pack, plan, shares, table_of, unpack
 from .losses import LOSSES
 from .machine.jit import compiled
 from .machine.simd import lanes_of_dtype
@@ -135,7 +136,7 @@ class Session:
         self._chunk = -(-self._batch // -(-self._batch // CHUNK))
         inputs = X.nnz // self._rows + 1 if network.sparse else X.shape[1]
         units = (inputs, *network.units[1:])
-        self._row_operations = sum(6 * a * b for a, b in zip(units, units[1:], strict=False))
+        self._row_operations = sum(6 * a * b for a, b in itertools.pairwise(units))
         self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
         self._unfinished = False
         self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0

@@ -3,8 +3,8 @@
 Start reading here. `kernels.py` holds the same passes under the same names, in Numba, for the part of the work that one
 thread owns. Here a pass takes everything at once.
 
-Notation: a network of units (n_0, ..., n_L) has layers l = 0 ... L - 1, each with a matrix W of shape (n_l + 1, n_(l+1))
-whose last row is the bias. A batch of m rows runs upward as outputs A_0 ... A_L,
+Notation: a network of units (n_0, ..., n_L) has layers l = 0 ... L - 1, each with a matrix W of shape
+(n_l + 1, n_(l+1)) whose last row is the bias. A batch of m rows runs upward as outputs A_0 ... A_L,
 
     Z = A_below W[:-1] + W[-1],    A_above = f(Z),
 
@@ -32,7 +32,7 @@ def gather(layout, data, span, buffers):
 
 
 def affine_forward(layout, layer, activation, span, buffers):
-    """A_above = f([A_below, 1] W). The slope f'(Z) waits where delta will be: it is all the backward pass needs of f."""
+    """A_above = f([A_below, 1] W). The slope f'(Z) waits where delta will be: the backward pass needs no more of f."""
     Z = buffers.outputs[layer] @ buffers.weights[layer]
     A, slope = ACTIVATIONS[activation].formula(Z)
     buffers.outputs[layer + 1] = np.column_stack([A, np.ones(len(A), A.dtype)])
@@ -65,7 +65,7 @@ def affine_gradient(layout, layer, blocks, buffers):
 
 
 def affine_update(layout, layer, optimizer, rates, blocks, buffers):
-    """One optimizer step with g = (G + [A_below, 1]^T delta + alpha W) / sum of the sample weights; biases have no alpha.
+    """One optimizer step with g = (G + [A_below, 1]^T delta + alpha W) / sum of the weights of the rows. Biases: alpha = 0.
 
     Keeps the sum of squares of the weights before the step, for the penalty alpha/2 ||W||^2 in the loss.
     """

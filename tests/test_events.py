@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators import events
 from fastmlp.progress import bar
-from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
@@ -202,36 +201,3 @@ def test_scikit_learn_without_callbacks(monkeypatch):
     assert not hasattr(earlier.CallbackSupportMixin, "set_callbacks")
     assert earlier.with_callbacks(len) is len
     assert earlier.Callbacks(MLPClassifier(), "fit", 3, None, None, None).watchers(None, None, False) == []
-
-
-class NoSession:
-    """Epochs that take no time."""
-
-    def epoch(self, order, **settings):
-        return 1.0
-
-
-class NoNetwork:
-    def weights(self):
-        return [np.zeros((1, 1))], [np.zeros(1)]
-
-    def moments(self):
-        return [], []
-
-
-def test_the_loop_costs_little_per_epoch():
-    """Training's own work, history included, is microseconds; measured on epochs that do nothing."""
-    n_epochs = 20_000
-    descent = Descent(
-        NoNetwork(),
-        NoSession(),
-        np.arange(1),
-        optimizer=OptimizerState("adam", 0.1),
-        record=Record(),
-        settings=TrainingSettings(n_epochs, 1, 0.0, shuffle=False, patience=np.inf, warn_at_limit=False),
-        score=None,
-        warn=print,
-    )
-    start = time.perf_counter()
-    descent.run(np.random.RandomState(0))
-    assert (time.perf_counter() - start) / n_epochs < 10e-6  # some 1.5 on an idle machine

@@ -1,5 +1,7 @@
 """Sparse input: products against the reference and the dense network, fits against dense fits and scikit-learn's."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -39,7 +41,7 @@ def make(rows, features, density=0.15, dtype=np.float64, seed=0):
 def make_network(units, dtype, **words):
     """A network of sparse inputs, and a reference with its weights."""
     generator = np.random.default_rng(1)
-    coefs = [generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in zip(units, units[1:])]
+    coefs = [generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in itertools.pairwise(units)]
     intercepts = [generator.normal(size=n).astype(dtype) for n in units[1:]]
     words = {**WORDS, **words}
     network = Network(units, dtype=dtype, sparse=True, **words)

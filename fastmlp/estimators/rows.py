@@ -1,4 +1,4 @@
-"""Rows as the network wants them: C-contiguous arrays, or sparse CSR in canonical form. The user's data stay as they are."""
+"""Rows as the network wants them: C-contiguous arrays, or sparse CSR in canonical form. The user's data stay."""
 
 from typing import Any
 

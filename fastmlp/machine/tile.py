@@ -18,7 +18,21 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import inlined, part
-from .simd import FLAGS, I32, I64, REGISTERS, VECTORS, address, call, constant, load_vector, pick, spread, store_vector, suffix
+from .simd import (
+    FLAGS,
+    I32,
+    I64,
+    REGISTERS,
+    VECTORS,
+    address,
+    call,
+    constant,
+    load_vector,
+    pick,
+    spread,
+    store_vector,
+    suffix,
+)
 
 TILE_VECTORS = 3
 TILE_ROWS = 8 if REGISTERS.count >= 32 else 4
@@ -72,11 +86,16 @@ def _tile_function(function, rows, vectors, vector):
     remaining = builder.phi(I64)
     columns, row = [builder.phi(pointer) for _ in bases], builder.phi(pointer)
     sums = [builder.phi(vector.llvm) for _ in shape]
-    loaded = [load_vector(builder, builder.gep(row, [I64(j * vector.lanes)]), vector.llvm, bits) for j in range(vectors)]
+    loaded = [
+        load_vector(builder, builder.gep(row, [I64(j * vector.lanes)]), vector.llvm, bits) for j in range(vectors)
+    ]
     numbers = [builder.load(builder.gep(columns[i // 4], [within[i % 4]])) for i in range(rows)]
     spreads = [spread(builder, number, vector.lanes) for number in numbers]
     name = f"llvm.fmuladd.{suffix(vector)}"
-    new = [call(builder, name, vector.llvm, spreads[i], loaded[j], total) for (i, j), total in zip(shape, sums, strict=True)]
+    new = [
+        call(builder, name, vector.llvm, spreads[i], loaded[j], total)
+        for (i, j), total in zip(shape, sums, strict=True)
+    ]
     rest = builder.sub(remaining, I64(1))
     phis = [remaining, *columns, row, *sums]
     before = [depth, *bases, right, *initial]
