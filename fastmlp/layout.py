@@ -215,8 +215,9 @@ def aligned(size, dtype):
 
 def forget(array):
     """Give the memory of an `aligned` array back to the system, where it is large; what it held is lost."""
-    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array.base.madvise(mmap.MADV_DONTNEED)
+    memory = getattr(array.base, "obj", None)
+    if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
 
 
 def panel(vectors, vector):

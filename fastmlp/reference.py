@@ -65,7 +65,7 @@ def affine_gradient(layout, layer, blocks, buffers):
 
 
 def affine_update(layout, layer, optimizer, rates, blocks, buffers):
-    """One optimizer step with g = (G + [A_below, 1]^T delta + alpha W) / sum of the weights of the rows. Biases: alpha = 0.
+    """One optimizer step with g = (G + [A_below, 1]^T delta + alpha W) / sum of the row weights; biases: alpha = 0.
 
     Keeps the sum of squares of the weights before the step, for the penalty alpha/2 ||W||^2 in the loss.
     """
@@ -78,6 +78,11 @@ def affine_update(layout, layer, optimizer, rates, blocks, buffers):
     step = OPTIMIZERS[optimizer].formula(g, W, buffers.first[layer], buffers.second[layer], rates)
     buffers.weights[layer], buffers.first[layer], buffers.second[layer] = step
     buffers.gradient[layer] = np.zeros_like(W)
+
+
+def inverse(weight):
+    """1 / weight; a batch whose weights sum to zero has no loss and no gradient."""
+    return 1 / weight if weight else 0.0
 
 
 class Reference:
@@ -142,14 +147,14 @@ class Reference:
         rates = self.rates(settings, step, weight)
         for layer in range(layers):
             affine_update(self.layout, layer, self.optimizer, rates, None, buffers)
-        return (buffers.losses.sum() + 0.5 * settings.alpha * sum(buffers.penalties)) / weight
+        return (buffers.losses.sum() + 0.5 * settings.alpha * sum(buffers.penalties)) * inverse(weight)
 
     def rates(self, settings, step, weight):
         """The numbers of one step, in the dtype of the weights."""
         rate = effective_learning_rate.py_func(OPTIMIZERS[self.optimizer].code, settings, step)
         beta_1, beta_2 = settings.beta_1, settings.beta_2
         numbers = (rate, settings.momentum, beta_1, beta_2, 1 - beta_1, 1 - beta_2, settings.epsilon)
-        return Rates(*map(self.buffers.weights[0].dtype.type, (*numbers, settings.alpha, 1 / weight)))
+        return Rates(*map(self.buffers.weights[0].dtype.type, (*numbers, settings.alpha, inverse(weight))))
 
     def predict(self, X):
         """Output activations of all rows of X."""

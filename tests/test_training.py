@@ -26,7 +26,7 @@ class PlayedNetwork:
     def set_moments(self, first, second):
         self.lent = first, second
 
-    def moments(self):
+    def take_moments(self):
         return [np.array([[self.value]]), np.array([1.0])], [np.array([[2.0]]), np.array([3.0])]
 
 
@@ -125,7 +125,7 @@ def test_steps_and_settings_reach_the_session():
 
 
 def test_moments_are_lent_and_taken_back():
-    network_moments = PlayedNetwork().moments()
+    network_moments = PlayedNetwork().take_moments()
     optimizer = OptimizerState("adam", 0.1)
     descend([1.0], optimizer=optimizer)
     assert optimizer.first[0] == 1.0

@@ -229,10 +229,15 @@ class Perceptron(CallbackSupportMixin, Storable):
         data, weights, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
         max_epochs = n_epochs or (self.max_iter if stochastic else 0)
         callbacks = Callbacks(self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight)
-        if stochastic:
-            self._fit_stochastic(data, weights, random_state, callbacks, max_epochs, incremental=incremental)
+        optimizer = self._optimizer_to_use(incremental) if stochastic else None
+        network = self._network(weights, data.X, "gradient" if optimizer is None else optimizer.name)
+        del weights  # a copy would be in the way of large networks
+        if optimizer is None:
+            self._fit_lbfgs(data, network)
         else:
-            self._fit_lbfgs(data, weights)
+            self._fit_stochastic(
+                data, network, optimizer, random_state, callbacks, max_epochs, incremental=incremental
+            )
         if not all_finite(self.coefs_ + self.intercepts_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
@@ -285,7 +290,8 @@ class Perceptron(CallbackSupportMixin, Storable):
     def _fit_stochastic(
         self,
         data: TrainingData,
-        weights: Weights,
+        network: Network,
+        optimizer: OptimizerState,
         random_state: np.random.RandomState,
         callbacks: Callbacks,
         max_epochs: int,
@@ -293,8 +299,6 @@ class Perceptron(CallbackSupportMixin, Storable):
         incremental: bool,
     ) -> None:
         """Train by epochs of minibatch steps and set the attributes that result."""
-        stored = getattr(self, "_optimizer", None) if incremental else None
-        optimizer = self._new_optimizer() if stored is None else copy(stored)
         n_rows = len(data.training_rows)
         settings = TrainingSettings(
             max_epochs=max_epochs,
@@ -308,7 +312,6 @@ class Perceptron(CallbackSupportMixin, Storable):
             verbose=bool(self.verbose),
         )
         record = record_of(self)
-        network = self._network(weights, data.X, optimizer.name)
         with (
             self._session(network, data, settings.batch_size) as session,
             validation_session(network, data.given, self.n_threads) as second,
@@ -335,9 +338,8 @@ class Perceptron(CallbackSupportMixin, Storable):
         self._optimizer = optimizer
         set_history(self, record)
 
-    def _fit_lbfgs(self, data: TrainingData, weights: Weights) -> None:
+    def _fit_lbfgs(self, data: TrainingData, network: Network) -> None:
         """Train by L-BFGS over all rows and set the attributes that result."""
-        network = self._network(weights, data.X, "gradient")
         with self._session(network, data, data.X.shape[0]) as session:
             (self.coefs_, self.intercepts_), self.loss_, self.n_iter_ = minimize_lbfgs(
                 network,
@@ -419,6 +421,11 @@ class Perceptron(CallbackSupportMixin, Storable):
             )
 
     # Optimizer state and random stream.
+
+    def _optimizer_to_use(self, incremental: bool) -> OptimizerState:
+        """The one that partial_fit goes on with, as a copy, or a new one."""
+        stored = getattr(self, "_optimizer", None) if incremental else None
+        return self._new_optimizer() if stored is None else copy(stored)
 
     def _new_optimizer(self) -> OptimizerState:
         common = {"learning_rate_init": self.learning_rate_init, "momentum": float(self.momentum)}
