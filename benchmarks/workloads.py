@@ -61,6 +61,24 @@ def make_data(workload, dtype="float32", seed=0):
     return X.astype(dtype), y
 
 
+SPARSE = Workload("sparse", 20_000, 50_000, (64,), 10, 200, "relu", 1)
+STORED = 50  # entries in a row: density 0.001
+
+
+def make_sparse_data(workload, dtype="float64", seed=0):
+    """X in CSR, STORED entries in each row, standard normal; y, the largest of `classes` random projections."""
+    from scipy import sparse
+
+    random = np.random.default_rng(seed)
+    every = workload.features // STORED
+    indices = random.integers(0, every, (workload.rows, STORED)) + every * np.arange(STORED)
+    indptr = np.arange(0, indices.size + 1, STORED, dtype=np.int32)
+    values = random.standard_normal(indices.size).astype(dtype)
+    shape = (workload.rows, workload.features)
+    X = sparse.csr_array((values, indices.ravel().astype(np.int32), indptr), shape)
+    return X, (X @ random.standard_normal((workload.features, workload.classes))).argmax(axis=1)
+
+
 class Start(NamedTuple):
     """Initial weights and biases of each layer, and the order of rows of each epoch."""
 

@@ -6,7 +6,7 @@ number has one owner and one order of summation, so no result depends on the tea
 """
 
 from . import activations, losses, optimizers
-from .layout import DEPTH, block_rows, blocks_of, panel_of
+from .layout import DEPTH, FAR, NEAR, block_rows, blocks_of, panel_of
 from .machine.elementary import exp, log
 from .machine.jit import inlined
 from .machine.simd import (
@@ -280,6 +280,10 @@ def affine_backward(layout, layer, span, buffers):
                 s = products + (i - span.first if above_units > DEPTH else 0) * width
                 left = (D, above + i * above_stride + k, above_stride, 1)
                 start = (scratch, s, width) if k else (buffers.zeros, 0, 0)
+                if units > FAR:
+                    for r in range(rows):
+                        for c in range(0, width, lanes):
+                            prefetch(D, below + (i + r) * stride + j * lanes + c)
                 multiply((rows, count, depth), left, right, start, (scratch, s, width))
                 if k + depth == above_units:
                     for r in range(rows):
@@ -308,6 +312,8 @@ def transpose_stretch(layout, layer, j, k, depth, target, buffers):
         for below in range(j * lanes, min(j * lanes + width, units), side):
             out = target + (v * lanes - k) * width + below - j * lanes
             transpose((W, source + below * row, row), (WT, out, width))
+            for ahead in range(below + width, below + width + side):  # the next panel of W^T
+                prefetch(W, source + ahead * row)
 
 
 @inlined
@@ -367,32 +373,36 @@ def affine_update(layout, layer, optimizer, rates, blocks, buffers):
 
 @inlined
 def wide_update(layout, layer, optimizer, rates, blocks, buffers):
-    """Panel by panel, down its rows: weights and moments stream through the cache in the order they lie in."""
-    lanes = lanes_of(buffers.weights)
-    units = layout.units[layer]
+    """Panel by panel, down its rows: weights and moments stream through the cache in the order they lie in.
+
+    Blocks are taken in groups whose columns of A stay in the cache from panel to panel.
+    """
+    lanes, units = lanes_of(buffers.weights), layout.units[layer]
     vectors = (layout.units[layer + 1] + lanes - 1) // lanes
-    j = 0
-    while j < vectors:
-        count = panel_of(vectors, j)[1]
-        width = count * lanes
-        weights = layout.weights_at[layer] + j * lanes * (units + 1)
-        for block in range(blocks.first, blocks.stop):
-            at = weights + block * TILE_ROWS * width
-            end = at + min(TILE_ROWS, units - block * TILE_ROWS) * width
-            for c in range(at, end, lanes):  # to be there when the product is
-                prefetch(buffers.weights, c)
-                prefetch(buffers.first, c)
-                prefetch(buffers.second, c)
-            g = gradient_tile(layout, layer, j, block, blocks, buffers)
-            squares = descend(optimizer, rates, rates.alpha, g, at, end, buffers)
-            if block == blocks_of(units) - 1:
-                descend(optimizer, rates, rates.alpha * 0, g + end - at, end, end + width, buffers)
-            p = layout.blocks_at[layer] + block
-            buffers.penalties[p] = squares + (buffers.penalties[p] if j else 0)
-            if layout.sparse[layer]:
-                for c in range(g, g + block_rows(units, block) * width, lanes):
-                    store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
-        j += count
+    group = max(1, NEAR * lanes // (blocks.rows * TILE_ROWS))
+    for group_first in range(blocks.first, blocks.stop, group):
+        j = 0
+        while j < vectors:
+            count = panel_of(vectors, j)[1]
+            width = count * lanes
+            weights = layout.weights_at[layer] + j * lanes * (units + 1)
+            for block in range(group_first, min(group_first + group, blocks.stop)):
+                at = weights + block * TILE_ROWS * width
+                end = at + min(TILE_ROWS, units - block * TILE_ROWS) * width
+                for c in range(at, end, lanes):  # to be there when the product is
+                    prefetch(buffers.weights, c)
+                    prefetch(buffers.first, c)
+                    prefetch(buffers.second, c)
+                g = gradient_tile(layout, layer, j, block, blocks, buffers)
+                squares = descend(optimizer, rates, rates.alpha, g, at, end, buffers)
+                if block == blocks_of(units) - 1:
+                    descend(optimizer, rates, rates.alpha * 0, g + end - at, end, end + width, buffers)
+                p = layout.blocks_at[layer] + block
+                buffers.penalties[p] = squares + (buffers.penalties[p] if j else 0)
+                if layout.sparse[layer]:
+                    for c in range(g, g + block_rows(units, block) * width, lanes):
+                        store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
+            j += count
 
 
 @inlined

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .machine.jit import inlined
-from .machine.simd import lanes_of_dtype, pointer
+from .machine.simd import REGISTERS, lanes_of_dtype, pointer
 from .machine.tile import TILE_ROWS, TILE_VECTORS, tallest
 
 LINE = 64  # bytes of a cache line
@@ -33,6 +33,10 @@ PAGE = 4096
 CHUNK = 512
 # A stretch of k in one tile: a panel of the right side, three vectors wide, then fits the second-level cache.
 DEPTH = 1024
+# Vectors of A that an update goes through for each panel of weights: they fit the second-level cache beside the rest.
+NEAR = 2**19 // (REGISTERS.bits // 8)
+# Units from which on rows are so far apart that the processor does not foresee the next one.
+FAR = 4096
 # Blocks per member from which on a layer is shared out by itself.
 MANY_BLOCKS = 8
 # The last block of an update holds the bias; it may be one row taller than a tile where the registers allow.

@@ -54,6 +54,7 @@ class Network:
         self.words = Words(ACTIVATIONS[activation].code, self.loss.code, OPTIMIZERS[optimizer].code)
         self.layout, sizes = plan(self.units, self.dtype, 0, self.sparse)
         self._weights, self._first, self._second = (aligned(sizes["weights"], self.dtype) for _ in range(3))
+        self._gradient = aligned(0, self.dtype)
 
     def set_weights(self, coefs, intercepts):
         """Copy in parameters: matrices (n_below, n_above) and vectors (n_above,)."""
@@ -75,12 +76,19 @@ class Network:
         return self._read(self._first), self._read(self._second)
 
     def take_moments(self):
-        """The same at the end of a training: each moment's memory is given back as soon as it is copied."""
+        """The same at the end of a training: memory that it needed is given back before as much is taken for copies."""
+        forget(self._gradient)
         moments = []
         for buffer in (self._first, self._second):
             moments.append(self._read(buffer))
             forget(buffer)
         return tuple(moments)
+
+    def _room_for_gradient(self, size):
+        """`size` numbers, which all sessions share, since no two train at a time: zeros, or what the last one left."""
+        if self._gradient.size < size:
+            self._gradient = aligned(size, self.dtype)
+        return self._gradient[:size]
 
     def _write(self, buffer, arrays):
         for layer in range(len(self.units) - 1):
@@ -179,7 +187,7 @@ class Session:
             weights=network._weights,
             first=network._first,
             second=network._second,
-            gradient=aligned(sizes["weights"] if self._tiles < 0 else before_tiles + members * tile, dtype),
+            gradient=network._room_for_gradient(sizes["weights"] if self._tiles < 0 else before_tiles + members * tile),
             outputs=aligned(sizes["outputs"], dtype),
             deltas=aligned(sizes["outputs"], dtype),
             losses=aligned(self._capacity, dtype),

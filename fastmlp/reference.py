@@ -80,11 +80,6 @@ def affine_update(layout, layer, optimizer, rates, blocks, buffers):
     buffers.gradient[layer] = np.zeros_like(W)
 
 
-def inverse(weight):
-    """1 / weight; a batch whose weights sum to zero has no loss and no gradient."""
-    return 1 / weight if weight else 0.0
-
-
 class Reference:
     """A perceptron that trains by the passes above; the same parameters and batches as `Network`.
 
@@ -147,14 +142,16 @@ class Reference:
         rates = self.rates(settings, step, weight)
         for layer in range(layers):
             affine_update(self.layout, layer, self.optimizer, rates, None, buffers)
-        return (buffers.losses.sum() + 0.5 * settings.alpha * sum(buffers.penalties)) * inverse(weight)
+        return (buffers.losses.sum() + 0.5 * settings.alpha * sum(buffers.penalties)) * rates.share
 
     def rates(self, settings, step, weight):
-        """The numbers of one step, in the dtype of the weights."""
+        """The numbers of one step, in the dtype of the weights. A batch of no weight has no loss and no gradient."""
         rate = effective_learning_rate.py_func(OPTIMIZERS[self.optimizer].code, settings, step)
         beta_1, beta_2 = settings.beta_1, settings.beta_2
         numbers = (rate, settings.momentum, beta_1, beta_2, 1 - beta_1, 1 - beta_2, settings.epsilon)
-        return Rates(*map(self.buffers.weights[0].dtype.type, (*numbers, settings.alpha, inverse(weight))))
+        return Rates(
+            *map(self.buffers.weights[0].dtype.type, (*numbers, settings.alpha, 1 / weight if weight else 0.0))
+        )
 
     def predict(self, X):
         """Output activations of all rows of X."""

@@ -235,9 +235,7 @@ class Perceptron(CallbackSupportMixin, Storable):
         if optimizer is None:
             self._fit_lbfgs(data, network)
         else:
-            self._fit_stochastic(
-                data, network, optimizer, random_state, callbacks, max_epochs, incremental=incremental
-            )
+            self._fit_stochastic(data, network, optimizer, random_state, callbacks, max_epochs, incremental=incremental)
         if not all_finite(self.coefs_ + self.intercepts_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
