@@ -146,7 +146,6 @@ class Session:
         units = (inputs, *network.units[1:])
         self._row_operations = sum(6 * a * b for a, b in itertools.pairwise(units))
         self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
-        self._unfinished = False
         self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0
         self._data = self._bind(X, y, sample_weight)
         self._indices = np.asarray(X.indices if network.sparse else (), np.int64)
@@ -275,11 +274,11 @@ class Session:
         self._data.order[:rows] = order
         self._settings[:] = Settings(**settings)
         self._total[0] = 0.0
-        if self._unfinished:  # an interrupt may have left a part of a batch in it
-            self._alive[1].gradient[:] = 0
-        self._unfinished = True
-        self._run(TRAIN, rows, self._row_operations + self._step_operations // self._batch, step, progress)
-        self._unfinished = False
+        try:
+            self._run(TRAIN, rows, self._row_operations + self._step_operations // self._batch, step, progress)
+        except BaseException:
+            self._alive[1].gradient[:] = 0  # an interrupt may have left a part of a batch in it
+            raise
         return self._total[0] / rows
 
     def gradient(self, *, alpha):
