@@ -1,7 +1,7 @@
 """Rates of the register tiles, one core: which shapes reach the peak, and which no longer fit the registers.
 
 TILE_ROWS x TILE_VECTORS of `fastmlp/machine/tile.py` follow from this table: of the tiles that reach the peak, the
-largest whose rows cut into squares for the transposed copy. One row more than `tallest` spills.
+largest whose rows cut into the squares that are transposed. One row more than `tallest` spills.
 """
 
 import functools

@@ -60,23 +60,27 @@ ACTIVATIONS = {
 
 @inlined
 def identity(z):
+    """See identity_formula."""
     return z, full_like(z, 1)
 
 
 @inlined
 def logistic(z):
+    """See logistic_formula."""
     y = elementary.logistic(z)
     return y, y * (1 - y)
 
 
 @inlined
 def tanh(z):
+    """See tanh_formula."""
     y = elementary.tanh(z)
     return y, 1 - y * y
 
 
 @inlined
 def relu(z):
+    """See relu_formula."""
     return maximum(z, 0), where(z > 0, full_like(z, 1), 0)
 
 

@@ -98,6 +98,7 @@ def clipped_log(logarithm):
 
 @inlined
 def logistic_log_loss(z, t):
+    """See logistic_log_loss_formula."""
     rest = elementary.log1p(elementary.exp(-absolute(z)))
     log_p, log_q = clipped_log(minimum(z, 0) - rest), clipped_log(minimum(-z, 0) - rest)
     return (t - 1) * log_q - t * log_p, elementary.logistic(z) - t
@@ -105,12 +106,14 @@ def logistic_log_loss(z, t):
 
 @inlined
 def squared_error(z, t):
+    """See squared_error_formula."""
     delta = z - t
     return delta * delta * 0.5, delta
 
 
 @inlined
 def poisson(z, t):
+    """See poisson_formula."""
     y = elementary.exp(z)
     return where(t > 0, t * (elementary.log(t) - z - 1), 0) + y, y - t
 

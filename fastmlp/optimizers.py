@@ -101,18 +101,21 @@ def effective_learning_rate(code, settings, step):
 
 @inlined
 def sgd(g, w, first, second, rates):
+    """See sgd_formula."""
     velocity = first * rates.momentum - g * rates.learning_rate
     return w + velocity, velocity, second
 
 
 @inlined
 def nesterov(g, w, first, second, rates):
+    """See nesterov_formula."""
     velocity = first * rates.momentum - g * rates.learning_rate
     return w + velocity * rates.momentum - g * rates.learning_rate, velocity, second
 
 
 @inlined
 def adam(g, w, first, second, rates):
+    """See adam_formula."""
     first = first * rates.beta_1 + g * rates.rest_1
     second = second * rates.beta_2 + g * g * rates.rest_2
     return w - first * rates.learning_rate / (sqrt(second) + rates.epsilon), first, second

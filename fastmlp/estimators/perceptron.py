@@ -102,6 +102,7 @@ def checked_epochs(n_epochs: Any) -> int:
 
 
 def warn_convergence(message: str) -> None:
+    """What training calls with its warnings."""
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
 
 

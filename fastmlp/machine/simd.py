@@ -146,6 +146,7 @@ def call(builder, name, result, *values):
 
 
 def suffix(vector):
+    """How LLVM's intrinsics name the type of a real vector."""
     return f"v{vector.lanes}f{vector.dtype.bitwidth}"
 
 
@@ -156,12 +157,14 @@ def address(context, builder, kind, value, offset):
 
 
 def load_vector(builder, pointer, llvm, bits):
+    """Read a vector of numbers of `bits` bits, at any of their addresses."""
     value = builder.load(builder.bitcast(pointer, llvm.as_pointer()))
     value.align = bits // 8
     return value
 
 
 def store_vector(builder, value, pointer, bits):
+    """Write a vector of numbers of `bits` bits, at any of their addresses."""
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = bits // 8
 
 
