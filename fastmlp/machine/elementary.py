@@ -1,6 +1,6 @@
 """exp, expm1, log, log1p, tanh, logistic and erf of a `Vector`: no tables, no branches, at most one division.
 
-float32 and float64 go the same way with other constants, which `by_dtype` and `polynomial` choose while Numba compiles.
+float32 and float64 go the same way with other constants, which `by_dtype` and `polynomial` choose for each.
 NaN in gives NaN out. The errors below are the largest ones found, in units in the last place (ulp) of the true value,
 denormal numbers included; where two are given, the second is that of a processor without fused multiply-add.
 
@@ -10,13 +10,11 @@ Sanathanan and Koerner's linearization. What surrounds them is published; each d
 
 import math
 
-from numba.extending import intrinsic
-
-from .jit import inlined
 from .simd import (
     FLAGS,
     absolute,
     bits_of,
+    by_dtype,
     call,
     constant,
     copysign,
@@ -24,21 +22,12 @@ from .simd import (
     full_like,
     maximum,
     minimum,
+    operation,
     real_of_bits,
     suffix,
+    traced,
     where,
 )
-
-
-def by_dtype(single, double):
-    """A constant: called with a vector, `single` in every lane of 32 bits or `double` in every lane of 64."""
-
-    @intrinsic
-    def number(typing_context, x):
-        value = single if x.dtype.bitwidth == 32 else double
-        return x(x), lambda context, builder, sig, values: constant(x, value)
-
-    return number
 
 
 def polynomial(single, double):
@@ -47,29 +36,25 @@ def polynomial(single, double):
     Horner's rule; a long polynomial is E(x²) + x O(x²), two chains half as long, which run side by side.
     """
 
-    @intrinsic
-    def evaluate(typing_context, x):
-        coefficients = single if x.dtype.bitwidth == 32 else double
+    def emit(builder, vector, x):
+        coefficients = single if vector.dtype.bitwidth == 32 else double
 
-        def emit(context, builder, sig, values):
-            def multiply_add(*factors_and_term):
-                return call(builder, f"llvm.fmuladd.{suffix(x)}", x.llvm, *factors_and_term)
+        def multiply_add(*factors_and_term):
+            return call(builder, f"llvm.fmuladd.{suffix(vector)}", vector.llvm, *factors_and_term)
 
-            def horner(variable, coefficients):
-                *lower, value = (constant(x, c) for c in coefficients)
-                for c in reversed(lower):
-                    value = multiply_add(value, variable, c)
-                return value
+        def horner(variable, coefficients):
+            *lower, value = (constant(vector, c) for c in coefficients)
+            for c in reversed(lower):
+                value = multiply_add(value, variable, c)
+            return value
 
-            if len(coefficients) < 6:
-                return horner(values[0], coefficients)
-            square = builder.fmul(values[0], values[0], flags=FLAGS)
-            odd = horner(square, coefficients[1::2])
-            return multiply_add(odd, values[0], horner(square, coefficients[::2]))
+        if len(coefficients) < 6:
+            return horner(x, coefficients)
+        square = builder.fmul(x, x, flags=FLAGS)
+        odd = horner(square, coefficients[1::2])
+        return multiply_add(odd, x, horner(square, coefficients[::2]))
 
-        return x(x), emit
-
-    return evaluate
+    return operation(emit)(lambda x: None)
 
 
 _MANTISSA_BITS = by_dtype(23, 52)
@@ -105,7 +90,6 @@ _EXP_TAIL = polynomial(
 )
 
 
-@inlined
 def _reduced(x):
     """eʳ - 1, and n + 2 bias in the low bits of integers: x = n ln 2 + r, |r| <= ln(2) / 2 (Cody and Waite)."""
     rounded = fma(x, 1.4426950408889634, _ROUNDER(x))
@@ -114,7 +98,7 @@ def _reduced(x):
     return fma(r * r, _EXP_TAIL(r), r), bits_of(rounded)
 
 
-@inlined
+@traced
 def exp(x):
     """eˣ = 2ⁿ eʳ, where x = n ln 2 + r.
 
@@ -129,7 +113,7 @@ def exp(x):
     return fma(q, scale, scale) * real_of_bits((n - half) << _MANTISSA_BITS(n))
 
 
-@inlined
+@traced
 def expm1(x):
     """eˣ - 1 = 2 (2ⁿ⁻¹ (eʳ - 1) + (2ⁿ⁻¹ - 1/2)), where x = n ln 2 + r.
 
@@ -144,7 +128,7 @@ def expm1(x):
     return where(absolute(x) < 1e-30, x, half + half)
 
 
-@inlined
+@traced
 def logistic(x):
     """1 / (1 + e⁻ˣ), for x < 0 as eˣ / (1 + eˣ).
 
@@ -177,7 +161,6 @@ _LOG_TAIL = polynomial(
 )
 
 
-@inlined
 def _split(x):
     """m and n of x = 2ⁿ m with √½ <= m < √2, for normal x > 0."""
     root_half = bits_of(full_like(x, math.sqrt(0.5)))
@@ -186,7 +169,6 @@ def _split(x):
     return real_of_bits((bits & _MANTISSA(bits)) + root_half), n
 
 
-@inlined
 def _log(f, n):
     """ln(2ⁿ (1 + f)) = n ln 2 + f - s (f - R(s²)), where s = f / (2 + f)."""
     s = f / (f + 2)
@@ -195,14 +177,13 @@ def _log(f, n):
     return fma(n, _LN2_HIGH(f), f - fma(n, -_LN2_LOW(f), correction))
 
 
-@inlined
 def _at_the_edges(x, y):
     """`y` = ln x, corrected where x is 0, negative, infinite or NaN."""
     y = where(x > 0, y, where(x == 0, -math.inf, full_like(x, math.nan)))
     return where(x == math.inf, x, y)
 
 
-@inlined
+@traced
 def log(x):
     """ln x = n ln 2 + ln m, where x = 2ⁿ m and m is near 1.
 
@@ -214,7 +195,7 @@ def log(x):
     return _at_the_edges(x, _log(m - 1, where(denormal, n - 60, n)))
 
 
-@inlined
+@traced
 def log1p(x):
     """ln(1 + x) = n ln 2 + ln(m + 2⁻ⁿ c), where 1 + x = 2ⁿ m + c and c is what rounding 1 + x lost.
 
@@ -230,7 +211,6 @@ def log1p(x):
 # --- sigmoids ---------------------------------------------------------------------------------------------------------
 
 
-@inlined
 def _doubled(p, q):
     """2 t / (1 + t²), where t = p / q: for t = tanh(x/2) it is tanh x. Errors of t fade as the result comes near 1."""
     return minimum((p + p) * q / fma(q, q, p * p), 1.0)
@@ -266,7 +246,7 @@ _TANH_Q = polynomial(
 )
 
 
-@inlined
+@traced
 def tanh(x):
     """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ) = 2 t / (1 + t²), where t = tanh(x/2) = x P(x²) / Q(x²).
 
@@ -316,7 +296,7 @@ _ERF_Q = polynomial(
 )
 
 
-@inlined
+@traced
 def erf(x):
     """2/√π ∫₀ˣ exp(-u²) du = 2 t / (1 + t²), where t = tanh(artanh(erf x) / 2) = x P(x²) / Q(x²).
 

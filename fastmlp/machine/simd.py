@@ -6,9 +6,14 @@ lanes and takes its dtype, so float32 code holds no float64. A comparison gives 
 (`bits_of`, `integer_of`) have the operators `+ - * & | ^ << >>` (shifts are logical) and serve exp, log and random
 bits. A `Pointer` stands for an array inside compiled code.
 
+Numba compiles the loops. A word, which has none, is traced instead: called once with `Lanes`, whose operators write the
+LLVM code down. That takes a millisecond where Numba takes some sixty.
+
 NaN comes through every function here: `maximum` and `minimum` compare and select, since LLVM's `maxnum` drops it.
 """
 
+import functools
+import inspect
 import operator
 from typing import NamedTuple
 
@@ -124,7 +129,7 @@ class _PointerModel(models.PrimitiveModel):
 
 def constant(vector, value):
     """`value` in every lane of `vector`."""
-    return ir.Constant(vector.llvm, [value] * vector.lanes)
+    return ir.Constant(vector.llvm, [float(value) if vector.real else value] * vector.lanes)
 
 
 def spread(builder, value, lanes):
@@ -176,19 +181,66 @@ def _number_to_vector(context, builder, number, vector, value):
     return spread(builder, context.cast(builder, value, number, vector.dtype), vector.lanes)
 
 
-def _lanewise(function, arity, emit, result=lambda vector: vector):
-    """Teach Numba `function` of `arity` vectors; numbers beside a vector become vectors."""
+class Lanes:
+    """A vector or mask of code that is being written: what a word sees in place of numbers.
 
-    @infer_global(function)
+    builder : of the LLVM code; kind : Vector or Mask; value : LLVM's
+    """
+
+    def __init__(self, builder, kind, value):
+        self.builder, self.kind, self.value = builder, kind, value
+
+    def __bool__(self):
+        raise TypeError("a vector has no truth value: choose lane by lane, with `where`")
+
+
+def _trace(emit, result, values):
+    """Write the code of an operation on Lanes; numbers beside them become constants."""
+    like = next(v for v in values if isinstance(v, Lanes) and isinstance(v.kind, Vector))
+    operands = (v.value if isinstance(v, Lanes) else constant(like.kind, v) for v in values)
+    return Lanes(like.builder, result(like.kind), emit(like.builder, like.kind, *operands))
+
+
+def _teach(function, arity, emit, result=lambda vector: vector):
+    """Let compiled code call `function` of `arity` vectors; numbers beside a vector become vectors."""
+
     class _Template(AbstractTemplate):
+        key = function
+
         def generic(self, args, kws):
             vector = next((a for a in args if isinstance(a, Vector)), None)
             if len(args) == arity and vector and all(a == vector or isinstance(a, types.Number) for a in args):
                 return signature(result(vector), *[vector] * arity)
 
+    infer_global(function, types.Function(_Template))
+
     @lower_builtin(function, *[Vector] * arity)
     def _lower(context, builder, sig, values):
         return emit(builder, sig.args[0], *values)
+
+
+def operation(emit, result=lambda vector: vector):
+    """Decorator: a function of vectors from what it emits; its own body is empty."""
+
+    def define(stub):
+        @functools.wraps(stub)
+        def function(*values):
+            return _trace(emit, result, values)
+
+        _teach(function, len(inspect.signature(stub).parameters), emit, result)
+        return function
+
+    return define
+
+
+def traced(function):
+    """Let compiled code call a function of vectors: its code is what the function does to `Lanes`."""
+
+    def emit(builder, vector, *values):
+        return function(*(Lanes(builder, vector, value) for value in values)).value
+
+    _teach(function, len(inspect.signature(function).parameters), emit)
+    return function
 
 
 def _arithmetic(real, integer=None):
@@ -200,6 +252,10 @@ def _arithmetic(real, integer=None):
     return emit
 
 
+def _bitwise(name):
+    return lambda builder, vector, x, y: getattr(builder, name)(x, y)
+
+
 def _comparison(symbol):
     def emit(builder, vector, x, y):
         if not vector.real:
@@ -209,31 +265,31 @@ def _comparison(symbol):
     return emit
 
 
-for _operator, _real, _integer in (
-    (operator.add, "fadd", "add"),
-    (operator.sub, "fsub", "sub"),
-    (operator.mul, "fmul", "mul"),
-    (operator.truediv, "fdiv", None),
+def _mask_like(vector):
+    return Mask(vector.dtype)
+
+
+def _define_operator(name, arity, emit, result=lambda vector: vector):
+    """An operator of vectors, in compiled code and on Lanes."""
+    _teach(getattr(operator, name), arity, emit, result)
+    method = name.strip("_")
+    setattr(Lanes, f"__{method}__", lambda *values: _trace(emit, result, values))
+    if arity == 2:
+        setattr(Lanes, f"__r{method}__", lambda x, y: _trace(emit, result, (y, x)))
+
+
+for _name, _real, _integer in (
+    ("add", "fadd", "add"),
+    ("sub", "fsub", "sub"),
+    ("mul", "fmul", "mul"),
+    ("truediv", "fdiv", None),
 ):
-    _lanewise(_operator, 2, _arithmetic(_real, _integer))
-_lanewise(operator.neg, 1, _arithmetic("fneg", "neg"))
-for _operator, _name in (
-    (operator.and_, "and_"),
-    (operator.or_, "or_"),
-    (operator.xor, "xor"),
-    (operator.lshift, "shl"),
-    (operator.rshift, "lshr"),
-):
-    _lanewise(_operator, 2, lambda builder, vector, x, y, name=_name: getattr(builder, name)(x, y))
-for _operator, _symbol in (
-    (operator.lt, "<"),
-    (operator.le, "<="),
-    (operator.gt, ">"),
-    (operator.ge, ">="),
-    (operator.eq, "=="),
-    (operator.ne, "!="),
-):
-    _lanewise(_operator, 2, _comparison(_symbol), lambda vector: Mask(vector.dtype))
+    _define_operator(_name, 2, _arithmetic(_real, _integer))
+_define_operator("neg", 1, _arithmetic("fneg", "neg"))
+for _name, _llvm in (("and_", "and_"), ("or_", "or_"), ("xor", "xor"), ("lshift", "shl"), ("rshift", "lshr")):
+    _define_operator(_name, 2, _bitwise(_llvm))
+for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!=")):
+    _define_operator(_name, 2, _comparison(_symbol), _mask_like)
 
 
 # --- functions --------------------------------------------------------------------------------------------------------
@@ -253,48 +309,89 @@ def _intrinsic(name):
     return emit
 
 
+@operation(_select("<"))
 def maximum(x, y):
     """The larger of `x` and `y`; a NaN in `x` stays."""
 
 
+@operation(_select(">"))
 def minimum(x, y):
     """The smaller of `x` and `y`; a NaN in `x` stays."""
 
 
+@operation(_intrinsic("sqrt"))
 def sqrt(x):
     """Square root, correctly rounded."""
 
 
+@operation(_intrinsic("fabs"))
 def absolute(x):
     """|x|."""
 
 
+@operation(_intrinsic("rint"))
 def rint(x):
     """The nearest whole number, halves to even."""
 
 
+@operation(_intrinsic("fmuladd"))
 def fma(x, y, z):
     """x y + z, rounded once where the processor can (LLVM's `fmuladd`)."""
 
 
+@operation(_intrinsic("copysign"))
 def copysign(x, y):
     """|x| with the sign of `y`."""
 
 
-for _word, _arity, _emit in (
-    (maximum, 2, _select("<")),
-    (minimum, 2, _select(">")),
-    (sqrt, 1, _intrinsic("sqrt")),
-    (absolute, 1, _intrinsic("fabs")),
-    (rint, 1, _intrinsic("rint")),
-    (fma, 3, _intrinsic("fmuladd")),
-    (copysign, 2, _intrinsic("copysign")),
-):
-    _lanewise(_word, _arity, _emit)
+@operation(lambda builder, vector, x, number: number)
+def full_like(x, number):
+    """A vector like `x`, full of `number`."""
+
+
+def _integer_like(vector):
+    return VECTORS[INTEGER[vector.dtype]]
+
+
+def _real_like(vector):
+    return VECTORS[REAL[vector.dtype]]
+
+
+@operation(lambda builder, vector, x: builder.bitcast(x, _integer_like(vector).llvm), _integer_like)
+def bits_of(x):
+    """The bits of a real vector, as integers."""
+
+
+@operation(lambda builder, vector, n: builder.bitcast(n, _real_like(vector).llvm), _real_like)
+def real_of_bits(n):
+    """The real vector with these bits."""
+
+
+@operation(lambda builder, vector, x: builder.fptosi(x, _integer_like(vector).llvm), _integer_like)
+def integer_of(x):
+    """A real vector of whole numbers (below 2^31, or 2^63), as integers."""
+
+
+@operation(lambda builder, vector, n: builder.sitofp(n, _real_like(vector).llvm), _real_like)
+def real_of(n):
+    """An integer vector, as real numbers."""
+
+
+def by_dtype(single, double):
+    """A constant: called with a vector, `single` in every lane of 32 bits or `double` in every lane of 64."""
+
+    def emit(builder, vector, x):
+        return constant(vector, single if vector.dtype.bitwidth == 32 else double)
+
+    return operation(emit)(lambda x: None)
+
+
+epsilon_like = by_dtype(2.0**-23, 2.0**-52)
 
 
 def where(mask, x, y):
     """`x` where the mask is set, else `y`; one of the two may be a number."""
+    return _trace(lambda builder, vector, *values: builder.select(mask.value, *values), lambda vector: vector, (x, y))
 
 
 @infer_global(where)
@@ -309,44 +406,6 @@ class _WhereTemplate(AbstractTemplate):
 @lower_builtin(where, Mask, Vector, Vector)
 def _lower_where(context, builder, sig, values):
     return builder.select(*values)
-
-
-@intrinsic
-def full_like(typing_context, vector, number):
-    """A vector like `vector`, full of `number`."""
-
-    def emit(context, builder, sig, values):
-        return spread(builder, context.cast(builder, values[1], number, vector.dtype), vector.lanes)
-
-    return vector(vector, number), emit
-
-
-@intrinsic
-def bits_of(typing_context, x):
-    """The bits of a real vector, as integers."""
-    integer = VECTORS[INTEGER[x.dtype]]
-    return integer(x), lambda context, builder, sig, values: builder.bitcast(values[0], integer.llvm)
-
-
-@intrinsic
-def real_of_bits(typing_context, n):
-    """The real vector with these bits."""
-    real = VECTORS[REAL[n.dtype]]
-    return real(n), lambda context, builder, sig, values: builder.bitcast(values[0], real.llvm)
-
-
-@intrinsic
-def integer_of(typing_context, x):
-    """A real vector of whole numbers (below 2^31, or 2^63), as integers."""
-    integer = VECTORS[INTEGER[x.dtype]]
-    return integer(x), lambda context, builder, sig, values: builder.fptosi(values[0], integer.llvm)
-
-
-@intrinsic
-def real_of(typing_context, n):
-    """An integer vector, as real numbers."""
-    real = VECTORS[REAL[n.dtype]]
-    return real(n), lambda context, builder, sig, values: builder.sitofp(values[0], real.llvm)
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
@@ -512,10 +571,3 @@ def store_first(typing_context, array, offset, vector, count):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), emit
-
-
-@intrinsic
-def epsilon_like(typing_context, vector):
-    """A vector like `vector`, full of the dtype's machine epsilon."""
-    value = 2.0 ** (-23 if vector.dtype == types.float32 else -52)
-    return vector(vector), lambda context, builder, sig, values: constant(vector, value)

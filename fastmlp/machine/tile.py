@@ -13,11 +13,13 @@ with 4 x 3 (benchmarks/test_tiles.py). Each shape is one LLVM function, called t
 and its compile time stay out of it.
 """
 
+from functools import partial
+
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .jit import inlined, part
+from .jit import inlined
 from .simd import (
     FLAGS,
     I32,
@@ -33,6 +35,7 @@ from .simd import (
     store_vector,
     suffix,
 )
+from .table import declare_table, operand
 
 TILE_VECTORS = 3
 TILE_ROWS = 8 if REGISTERS.count >= 32 else 4
@@ -62,7 +65,7 @@ def _tile_type(vector):
     return ir.FunctionType(ir.VoidType(), [pointer, I64, I64, pointer, I64, I64, pointer, I64, pointer, I64])
 
 
-def _tile_function(function, rows, vectors, vector):
+def _tile_function(rows, vectors, function, vector):
     """The body of one shape."""
     bits = vector.dtype.bitwidth
     pointer = vector.llvm.element.as_pointer()
@@ -111,41 +114,7 @@ def _tile_function(function, rows, vectors, vector):
     builder.ret_void()
 
 
-_LIBRARIES = {}
-
-
-def _declare_table(context, module, vector, family, type_, make, shapes):
-    """Constant table of one LLVM function for each shape (None leaves a gap); made once, linked into what calls it."""
-    name = f"fastmlp_{family}s_{suffix(vector)}"
-    kind = ir.ArrayType(type_(vector).as_pointer(), len(shapes))
-    if name not in _LIBRARIES:
-        _LIBRARIES[name] = part(context.codegen(), name)
-        library = _LIBRARIES[name].create_ir_module(name)
-        table = ir.GlobalVariable(library, kind, name)
-        table.linkage = "weak_odr"
-        table.global_constant = True
-        functions = []
-        for shape in shapes:
-            if shape is None:
-                functions.append(kind.element(None))
-                continue
-            function = ir.Function(library, type_(vector), f"fastmlp_{family}_{shape[0]}x{shape[1]}_{suffix(vector)}")
-            function.linkage = "linkonce_odr"
-            for attribute in ("noinline", "nounwind", "optsize"):  # optsize: no unrolling, which gains nothing
-                function.attributes.add(attribute)
-            make(function, *shape, vector)
-            functions.append(function)
-        table.initializer = ir.Constant(kind, functions)
-        _LIBRARIES[name].add_ir_module(library)
-    context.active_code_library.add_linking_library(_LIBRARIES[name])
-    return module.globals.get(name) or ir.GlobalVariable(module, kind, name)
-
-
-def _operand(context, builder, sig, values, position):
-    """(address, stride, ...) of an argument (array, offset, stride, ...)."""
-    kinds, value = sig.args[position], values[position]
-    array, offset, *strides = (builder.extract_value(value, n) for n in range(len(kinds)))
-    return [address(context, builder, kinds[0], array, offset), *strides]
+TILES = [shape and partial(_tile_function, *shape) for shape in TILE_TABLE]
 
 
 @intrinsic
@@ -162,8 +131,8 @@ def multiply(typing_context, shape, left, right, start, out):
     def emit(context, builder, sig, values):
         rows, vectors, depth = (builder.extract_value(values[0], n) for n in range(3))
         index = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(TALLEST_POSSIBLE)), builder.sub(rows, I64(1)))
-        table = _declare_table(context, builder.module, vector, "tile", _tile_type, _tile_function, TILE_TABLE)
-        left, right, start, out = (_operand(context, builder, sig, values, position) for position in range(1, 5))
+        table = declare_table(context, builder.module, "tile", vector, _tile_type(vector), TILES)
+        left, right, start, out = map(operand, [context] * 4, [builder] * 4, sig.args[1:], values[1:])
         builder.call(builder.load(builder.gep(table, [I64(0), index])), [*left, *right, depth, *start, *out])
         return context.get_dummy_value()
 
@@ -176,7 +145,7 @@ def _dot_type(vector):
     return ir.FunctionType(ir.VoidType(), [pointer, I64, pointer, I64, I64, pointer, I64])
 
 
-def _dot_function(function, rows, outputs, vector):
+def _dot_function(rows, outputs, function, vector):
     """The body of one shape."""
     bits, lanes = vector.dtype.bitwidth, vector.lanes
     left, left_row, right, right_row, depth, out, out_row = function.args
@@ -232,6 +201,9 @@ def _totals(builder, vectors, lanes):
     return pick(builder, total, total, [n * (lanes // count) for n in range(count)])
 
 
+DOTS = [partial(_dot_function, *shape) for shape in DOT_TABLE]
+
+
 @intrinsic
 def dots(typing_context, shape, left, right, out):
     """Scalar products of rows: out[i, j] = sum over k of left[i, k] right[j, k].
@@ -246,8 +218,8 @@ def dots(typing_context, shape, left, right, out):
     def emit(context, builder, sig, values):
         rows, outputs, depth = (builder.extract_value(values[0], n) for n in range(3))
         index = builder.add(builder.mul(builder.sub(outputs, I64(1)), I64(DOT_ROWS)), builder.sub(rows, I64(1)))
-        table = _declare_table(context, builder.module, vector, "dot", _dot_type, _dot_function, DOT_TABLE)
-        left, right, out = (_operand(context, builder, sig, values, position) for position in range(1, 4))
+        table = declare_table(context, builder.module, "dot", vector, _dot_type(vector), DOTS)
+        left, right, out = map(operand, [context] * 3, [builder] * 3, sig.args[1:], values[1:])
         builder.call(builder.load(builder.gep(table, [I64(0), index])), [*left, *right, depth, *out])
         return context.get_dummy_value()
 

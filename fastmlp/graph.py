@@ -1,0 +1,199 @@
+"""A computation graph in NumPy: back-propagation by the chain rule, one small node at a time.
+
+    dL/dx = sum over every y made from x of  dL/dy dy/dx
+
+Forward, each operation of an expression makes a node, which keeps its value, its inputs and its own derivative dy/dx.
+Backward, from the last node L, a number, down to the leaves, each node turns dL/dy into its share of dL/dx for each of
+its inputs, and needs to know of nothing else. One walk gives the derivative of L by every node, at a small multiple of
+the cost of L itself (S. Linnainmaa, "Taylor expansion of the accumulated rounding error", BIT 16, 1976).
+
+Nothing trains with it. It is here to be read, and as a second opinion on the passes of `reference.py`, where the same
+rule stands written out for whole layers.
+
+>>> price, number = Node(100.0), Node(2.0)
+>>> total = price * number + 30.0
+>>> total.backward()
+>>> print(total.value, price.gradient, number.gradient)
+230.0 2.0 100.0
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Node:
+    """A value in the graph; after `backward` of a node above it, also that node's derivative by this value.
+
+    Parameters
+    ----------
+    value : number or ndarray
+        Integers become float64; float32 stays float32.
+    operation : str
+        The sign of the operation that made the value.
+    inputs : tuple of Node
+        What it was made from; empty for a leaf: data, a parameter, a constant.
+    rule : function
+        dL/d(value) -> a tuple of dL/d(input), one for each input.
+    """
+
+    __array_ufunc__ = None  # lets `array + node` reach node.__radd__
+
+    def __init__(self, value, operation="leaf", inputs=(), rule=None):
+        value = np.asarray(value)
+        self.value = value if value.dtype.kind == "f" else value.astype(np.float64)
+        self.operation, self.inputs, self.rule = operation, inputs, rule
+        self.depth = 1 + max((node.depth for node in inputs), default=-1)
+        self.gradient: np.ndarray | None = None
+
+    def __repr__(self):
+        def text(array):
+            return f"{array:.6g}" if array.ndim == 0 else f"{array.dtype} of shape {array.shape}"
+
+        gradient = "none before backward()" if self.gradient is None else text(self.gradient)
+        return f"<Node {self.operation}: value {text(self.value)}, gradient {gradient}>"
+
+    # --- backward -----------------------------------------------------------------------------------------------------
+
+    def history(self):
+        """This node and all that went into it, each once, in topological order: inputs first, as they are less deep."""
+        found, waiting = dict[Node, None](), [self]
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found[node] = None
+                waiting.extend(reversed(node.inputs))
+        return sorted(found, key=lambda node: node.depth)
+
+    def backward(self):
+        """Set `gradient` in every node of the history to dL/d(value), where L is this node; earlier ones are forgotten.
+
+        It starts from dL/dL = 1. A node's turn comes when all nodes made from it have added their shares to it.
+        """
+        if self.value.ndim:
+            shape = self.value.shape
+            raise ValueError(f"backward() starts from a number; got shape {shape}. Sum first: node.sum().backward().")
+        nodes = self.history()
+        for node in nodes:
+            node.gradient = np.zeros_like(node.value)
+        self.gradient = np.ones_like(self.value)
+        for node in reversed(nodes):
+            if node.inputs:
+                for below, gradient in zip(node.inputs, node.rule(node.gradient)):
+                    below.gradient = below.gradient + summed_to(below.value.shape, gradient)
+
+    # --- operations ---------------------------------------------------------------------------------------------------
+
+    def constant(self, other):
+        """`other`, unless it is a node, as a leaf of this node's dtype."""
+        return other if isinstance(other, Node) else Node(np.asarray(other, self.value.dtype))
+
+    def __add__(self, other):
+        """y = a + b: the gradient passes on, dL/da = dL/db = dL/dy."""
+        other = self.constant(other)
+        return Node(self.value + other.value, "+", (self, other), lambda gradient: (gradient, gradient))
+
+    def __mul__(self, other):
+        """y = a b, elementwise: the inputs swap, dL/da = dL/dy b, dL/db = dL/dy a."""
+        a, b = self, self.constant(other)
+        return Node(a.value * b.value, "×", (a, b), lambda gradient: (gradient * b.value, gradient * a.value))
+
+    def __matmul__(self, other):
+        """Y = A B, for matrices: dL/dA = dL/dY B^T, dL/dB = A^T dL/dY."""
+        A, B = self, self.constant(other)
+        if A.value.ndim != 2 or B.value.ndim != 2 or A.value.shape[1] != B.value.shape[0]:
+            raise ValueError(f"@ multiplies matrices (m, k) @ (k, n); got shapes {A.value.shape} and {B.value.shape}.")
+        return Node(A.value @ B.value, "@", (A, B), lambda gradient: (gradient @ B.value.T, A.value.T @ gradient))
+
+    def sum(self, axis=None, keepdims=False):
+        """y = sum of x over an axis, or over all: each number in it gets the whole of dL/dy."""
+        kept, ones = self.value.sum(axis=axis, keepdims=True), np.ones_like(self.value)
+        y = kept if keepdims else kept.squeeze(axis)
+        return Node(y, "sum", (self,), lambda gradient: (gradient.reshape(kept.shape) * ones,))
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -self.constant(other)
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __rmatmul__(self, other):
+        return self.constant(other) @ self
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def exp(x):
+    """y = exp(x): dL/dx = dL/dy y."""
+    y = np.exp(x.value)
+    return Node(y, "exp", (x,), lambda gradient: (gradient * y,))
+
+
+def log(x):
+    """y = log(x): dL/dx = dL/dy / x."""
+    return Node(np.log(x.value), "log", (x,), lambda gradient: (gradient / x.value,))
+
+
+def maximum(a, b):
+    """y = max(a, b), elementwise, of a node and a node or constant: the gradient goes to the larger; to b if equal."""
+    b = a.constant(b)
+    first = a.value > b.value
+    return Node(np.maximum(a.value, b.value), "max", (a, b), lambda gradient: (gradient * first, gradient * ~first))
+
+
+def summed_to(shape, gradient):
+    """The gradient of an input of this shape that broadcasting repeated: a number used n times gets n gradients."""
+    padded = (1,) * (gradient.ndim - len(shape)) + shape
+    repeated = tuple(axis for axis, length in enumerate(padded) if length == 1)
+    return gradient.sum(axis=repeated).reshape(shape)
+
+
+# --- layers: compositions, so that none needs a backward pass of its own ----------------------------------------------
+
+
+class Affine:
+    """Z = X W + b, for X of shape (m, n_below), W of (n_below, n_above), b of (n_above,).
+
+    The nodes' rules come to dL/dX = dL/dZ W^T, dL/dW = X^T dL/dZ, dL/db = the sum of dL/dZ over its rows.
+    """
+
+    def __init__(self, W, b):
+        self.W, self.b = Node(W), Node(b)
+
+    def __call__(self, X):
+        return X @ self.W + self.b
+
+
+class ReLU:
+    """max(z, 0), with slope 0 at z = 0."""
+
+    def __call__(self, z):
+        return maximum(z, 0)
+
+
+class Sigmoid:
+    """1 / (1 + exp(-z)) = exp(z) / (exp(z) + exp(0)): the softmax of z and 0, and computed like it."""
+
+    def __call__(self, z):
+        top = np.maximum(z.value, 0)
+        shifted = z - top
+        return exp(shifted - log(exp(shifted) + np.exp(-top)))
+
+
+class SoftmaxWithLoss:
+    """L = -1/m sum t log p, p = exp(z) / sum over k of exp(z_k), for z of shape (m, n); dL/dz comes to (p - t) / m.
+
+    p does not change when a number is subtracted from a whole row. With the row's largest, taken as a constant, no
+    exponential overflows. `t` is an array of the shape of z, one-hot or probabilities, each row with the sum 1.
+    """
+
+    def __call__(self, z, t):
+        if z.value.ndim != 2 or np.shape(t) != z.value.shape:
+            shapes = f"{np.shape(t)} and {z.value.shape}"
+            raise ValueError(f"t and z must be matrices of one shape; got {shapes}. Of class codes: np.eye(n)[codes].")
+        shifted = z - z.value.max(axis=1, keepdims=True)
+        log_p = shifted - log(exp(shifted).sum(axis=1, keepdims=True))
+        return (log_p * t).sum() * (-1 / len(t))

@@ -1,0 +1,100 @@
+"""Words: what a user names by a string or, with numbers of its own, by a small frozen object.
+
+A kind of word has one file and in it one `Vocabulary`, its table. A word is a class: a docstring with its formula and
+source, numbers with their defaults, the mathematics in NumPy, and the same as a function of SIMD vectors.
+
+>>> from fastmlp.activations import ACTIVATIONS, LeakyReLU
+>>> ACTIVATIONS.resolve("leaky_relu") == LeakyReLU(slope=0.01)
+True
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+W = TypeVar("W", bound=type)
+
+
+class Vocabulary(Mapping[str, type]):
+    """The words of one kind by name, in the order of their codes.
+
+    Parameters
+    ----------
+    parameter : str
+        What error messages call the kind: the estimators' parameter.
+    """
+
+    def __init__(self, parameter: str) -> None:
+        self.parameter = parameter
+        self.classes: list[type] = []
+        self._by_name: dict[str, type] = {}
+
+    def add(self, name: str, *aliases: str) -> Callable[[W], W]:
+        """Class decorator: a frozen dataclass, equal by value, whose position in the table is its ``code``."""
+
+        def register(cls: W) -> W:
+            word = dataclass(frozen=True)(cls)
+            word.name, word.code = name, len(self.classes)
+            self.classes.append(word)
+            self._by_name |= dict.fromkeys((name, *aliases), word)
+            return word
+
+        return register
+
+    def resolve(self, value: Any) -> Any:
+        """The word that a user means: an instance as it is, a name with its default numbers.
+
+        Raises
+        ------
+        ValueError
+            If it is no word of this kind.
+        """
+        if type(value) in self.classes:
+            return value
+        if isinstance(value, str) and value in self._by_name:
+            return self._by_name[value]()
+        raise ValueError(f"{self.parameter} must be {self.choices()}; got {value!r}.")
+
+    def choices(self) -> str:
+        """What is allowed, as a part of a sentence."""
+        names = ", ".join(map(repr, self))
+        example = next((cls for cls in self.classes if cls.__dataclass_fields__), None)  # type: ignore[attr-defined]
+        with_numbers = "" if example is None else f" or a word with its own numbers such as {example.__name__}(...)"
+        return f"one of {names}{with_numbers}"
+
+    def __getitem__(self, name: str) -> type:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def check_number(
+    word: Any,
+    field: str,
+    *,
+    above: float = -math.inf,
+    below: float = math.inf,
+    at_least: float = -math.inf,
+    at_most: float = math.inf,
+) -> None:
+    """Check one number of a word: finite and within its bounds.
+
+    Raises
+    ------
+    ValueError
+        With the word, the field, its bounds and what it is.
+    """
+    value = getattr(word, field)
+    try:
+        good = math.isfinite(value) and above < value < below and at_least <= value <= at_most
+    except TypeError:
+        good = False
+    if not good:
+        low = f"({above:g}" if above > at_least else f"[{at_least:g}" if at_least > -math.inf else "(-inf"
+        high = f"{below:g})" if below < at_most else f"{at_most:g}]" if at_most < math.inf else "inf)"
+        raise ValueError(f"{field} of {type(word).__name__} must be a number in {low}, {high}; got {value!r}.")
