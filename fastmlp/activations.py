@@ -1,96 +1,373 @@
 """Activations: the words f(z) between the layers, each with its slope f'(z).
 
-A word stands here twice: as a NumPy formula and as a function of a SIMD vector, written independently, so that one can
-check the other. To add one: a formula, a vector function, a line in `apply`, a row in the table.
+A word stands here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so that one can
+check the other. To add one: a class in the table; nothing else knows its name.
+
+Formulas are right at every finite z. Vectors are besides right at infinite z: where f fades away towards -∞, the factor
+z stops at a number beyond which nothing is left, so that no infinity meets a zero.
 """
 
-from typing import NamedTuple
+import math
+from dataclasses import fields
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from .machine import elementary
-from .machine.jit import inlined
-from .machine.simd import full_like, maximum, where
+from .machine.elementary import erf, exp, expm1, log1p
+from .machine.simd import absolute, full_like, maximum, minimum, where
+from .machine.words import Strip, strips
+from .vocabulary import Vocabulary, check_number
+
+ACTIVATIONS = Vocabulary("activation")
 
 
-class Activation(NamedTuple):
-    """A row of the table: the integer that kernels switch on, and the formula z -> (f(z), f'(z))."""
+class Activation:
+    """A word of the table.
 
-    code: int
-    formula: object
+    Attributes
+    ----------
+    learned : bool
+        Whether the word's number is a parameter of the network, one for each unit, and `number` where it starts.
+    """
 
+    learned = False
 
-# --- in NumPy ---------------------------------------------------------------------------------------------------------
+    @property
+    def number(self):
+        """The word's number, 0 where it has none."""
+        return next((getattr(self, field.name) for field in fields(self)), 0.0)
 
+    def formula(self, z):
+        """(f(z), f'(z)) of an array, in its dtype."""
+        raise NotImplementedError
 
-def identity_formula(z):
-    """f(z) = z, f'(z) = 1."""
-    return z, np.ones_like(z)
-
-
-def logistic_formula(z):
-    """f(z) = 1 / (1 + exp(-z)), f'(z) = f(z) (1 - f(z))."""
-    y = expit(z)
-    return y, y * (1 - y)
-
-
-def tanh_formula(z):
-    """f(z) = tanh(z), f'(z) = 1 - f(z)^2."""
-    y = np.tanh(z)
-    return y, 1 - y * y
-
-
-def relu_formula(z):
-    """f(z) = max(z, 0), f'(z) = 1 where z > 0, else 0 (also at z = 0)."""
-    return np.maximum(z, 0), (z > 0).astype(z.dtype)
+    @staticmethod
+    def vector(z, number):
+        """(f(z), f'(z)) of a vector; `number` is the vector of the units' numbers."""
+        raise NotImplementedError
 
 
-IDENTITY, LOGISTIC, TANH, RELU = range(4)
-ACTIVATIONS = {
-    "identity": Activation(IDENTITY, identity_formula),
-    "logistic": Activation(LOGISTIC, logistic_formula),
-    "tanh": Activation(TANH, tanh_formula),
-    "relu": Activation(RELU, relu_formula),
-}
+# --- the classics -----------------------------------------------------------------------------------------------------
 
 
-# --- on vectors -------------------------------------------------------------------------------------------------------
+@ACTIVATIONS.add("identity")
+class Identity(Activation):
+    """f(z) = z, f'(z) = 1. A network of nothing else is linear however deep it is."""
+
+    def formula(self, z):
+        return z, np.ones_like(z)
+
+    @staticmethod
+    def vector(z, number):
+        return z, full_like(z, 1)
 
 
-@inlined
-def identity(z):
-    """See identity_formula."""
-    return z, full_like(z, 1)
+@ACTIVATIONS.add("logistic", "sigmoid")
+class Logistic(Activation):
+    """f(z) = 1 / (1 + exp(-z)), f'(z) = f(z) (1 - f(z)).
+
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323 (1986),
+    equation 2.
+    """
+
+    def formula(self, z):
+        y = expit(z)
+        return y, y * (1 - y)
+
+    @staticmethod
+    def vector(z, number):
+        y = elementary.logistic(z)
+        return y, y * (1 - y)
 
 
-@inlined
-def logistic(z):
-    """See logistic_formula."""
-    y = elementary.logistic(z)
-    return y, y * (1 - y)
+@ACTIVATIONS.add("tanh")
+class Tanh(Activation):
+    """f(z) = tanh(z), f'(z) = 1 - f(z)².
+
+    Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp" (1998), section 4.4: why outputs centred on zero learn
+    faster.
+    """
+
+    def formula(self, z):
+        y = np.tanh(z)
+        return y, 1 - y * y
+
+    @staticmethod
+    def vector(z, number):
+        y = elementary.tanh(z)
+        return y, 1 - y * y
 
 
-@inlined
-def tanh(z):
-    """See tanh_formula."""
-    y = elementary.tanh(z)
-    return y, 1 - y * y
+@ACTIVATIONS.add("relu")
+class ReLU(Activation):
+    """f(z) = max(z, 0), f'(z) = 1 where z > 0, else 0 (also at z = 0).
+
+    Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", ICML 2010; Glorot, Bordes
+    and Bengio, "Deep sparse rectifier neural networks", AISTATS 2011.
+    """
+
+    def formula(self, z):
+        return np.maximum(z, 0), (z > 0).astype(z.dtype)
+
+    @staticmethod
+    def vector(z, number):
+        return maximum(z, 0), where(z > 0, full_like(z, 1), 0)
 
 
-@inlined
-def relu(z):
-    """See relu_formula."""
-    return maximum(z, 0), where(z > 0, full_like(z, 1), 0)
+# --- rectifiers that let something through below zero -----------------------------------------------------------------
 
 
-@inlined
-def apply(code, z):
-    """(f(z), f'(z)) of the activation `code`."""
-    if code == LOGISTIC:
-        return logistic(z)
-    if code == TANH:
-        return tanh(z)
-    if code == RELU:
-        return relu(z)
-    return identity(z)
+@ACTIVATIONS.add("leaky_relu")
+class LeakyReLU(Activation):
+    """f(z) = z where z > 0, else slope z; f'(z) = 1 where z > 0, else slope.
+
+    Parameters
+    ----------
+    slope : float, default=0.01
+        Any finite number.
+
+    Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013,
+    section 2.
+    """
+
+    slope: float = 0.01
+
+    def __post_init__(self):
+        check_number(self, "slope")
+
+    def formula(self, z):
+        return np.where(z > 0, z, self.slope * z), np.where(z > 0, np.ones_like(z), self.slope)
+
+    @staticmethod
+    def vector(z, slope):
+        return where(z > 0, z, slope * z), where(z > 0, 1, slope)
+
+
+@ACTIVATIONS.add("prelu")
+class PReLU(LeakyReLU):
+    """The leaky relu whose slope is learned, one for each unit: df/dslope = z where z <= 0, else 0.
+
+    Parameters
+    ----------
+    slope : float, default=0.25
+        Where the slopes start; any finite number.
+
+    Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015, equations 1 and 3.
+    """
+
+    slope: float = 0.25
+    learned = True
+
+
+@ACTIVATIONS.add("elu")
+class ELU(Activation):
+    """f(z) = z where z > 0, else alpha (exp(z) - 1); f'(z) = 1 where z > 0, else alpha exp(z).
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        In [0, inf): -alpha is what f tends to as z falls.
+
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear units
+    (ELUs)", ICLR 2016, section 3.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self):
+        check_number(self, "alpha", at_least=0)
+
+    def formula(self, z):
+        below = np.minimum(z, 0)
+        return (
+            np.where(z > 0, z, self.alpha * np.expm1(below)),
+            np.where(z > 0, np.ones_like(z), self.alpha * np.exp(below)),
+        )
+
+    @staticmethod
+    def vector(z, alpha):
+        y = alpha * expm1(minimum(z, 0))
+        return where(z > 0, z, y), where(z > 0, 1, y + alpha)
+
+
+# With these two the mean 0 and the variance 1 of the inputs are a stable fixed point of the outputs.
+_SELU_ALPHA = 1.6732632423543772848170429916717
+_SELU_SCALE = 1.0507009873554804934193349852946
+
+
+@ACTIVATIONS.add("selu")
+class SELU(Activation):
+    """f(z) = 1.0507 elu(z), f'(z) = 1.0507 elu'(z), with alpha = 1.6733.
+
+    Source: Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks", NeurIPS 2017, equation 2.
+    """
+
+    def formula(self, z):
+        y, slope = ELU(_SELU_ALPHA).formula(z)
+        return _SELU_SCALE * y, _SELU_SCALE * slope
+
+    @staticmethod
+    def vector(z, number):
+        y = _SELU_SCALE * _SELU_ALPHA * expm1(minimum(z, 0))
+        return where(z > 0, _SELU_SCALE * z, y), where(z > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA)
+
+
+# --- smooth rectifiers ------------------------------------------------------------------------------------------------
+
+
+@ACTIVATIONS.add("softplus")
+class Softplus(Activation):
+    """f(z) = log(1 + exp(z)), f'(z) = 1 / (1 + exp(-z)).
+
+    Source: Dugas, Bengio, Bélisle, Nadeau and Garcia, "Incorporating second-order functional knowledge for better
+    option pricing", NeurIPS 2000.
+    """
+
+    def formula(self, z):
+        return np.logaddexp(0, z), expit(z)
+
+    @staticmethod
+    def vector(z, number):
+        e = exp(-absolute(z))
+        return maximum(z, 0) + log1p(e), where(z < 0, e, 1) / (e + 1)
+
+
+@ACTIVATIONS.add("gelu")
+class GELU(Activation):
+    """f(z) = z Φ(z), f'(z) = Φ(z) + z φ(z), with the normal distribution Φ(z) = (1 + erf(z/√2)) / 2 and its density φ.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016), section 2.
+    """
+
+    def formula(self, z):
+        probability, density = ndtr(z), np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+        return z * probability, probability + z * density
+
+    @staticmethod
+    def vector(z, number):
+        above = maximum(z, -40)
+        near = minimum(above, 40)
+        probability = 0.5 * erf(near * math.sqrt(0.5)) + 0.5
+        density = exp(near * near * -0.5) * (1 / math.sqrt(2 * math.pi))
+        return above * probability, probability + near * density
+
+
+@ACTIVATIONS.add("gelu_tanh")
+class GELUTanh(Activation):
+    """f(z) = z (1 + tanh(u)) / 2 = z s(2u), where u = √(2/π) (z + 0.044715 z³) and s is the logistic function.
+
+    f'(z) = s(2u) + z s(2u) s(-2u) 2u'. Nearer to gelu than 5e-4.
+
+    Source: Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016), section 2.
+    """
+
+    def formula(self, z):
+        near = np.clip(z, -16, 16)
+        u = math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
+        slope_of_u = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near**2)
+        return z * expit(2 * u), expit(2 * u) + near * expit(2 * u) * expit(-2 * u) * 2 * slope_of_u
+
+    @staticmethod
+    def vector(z, number):
+        above = maximum(z, -9)
+        near = minimum(above, 9)
+        c = 2 * math.sqrt(2 / math.pi)
+        cubic = near * near * (c * 0.044715)
+        e = exp(near * -(cubic + c))
+        share = 1 / (e + 1)
+        return above * share, share + near * share * (e * share) * (cubic * 3 + c)
+
+
+@ACTIVATIONS.add("silu", "swish")
+class SiLU(Activation):
+    """f(z) = z s(z), f'(z) = s(z) (1 + z s(-z)), where s is the logistic function.
+
+    Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function approximation in
+    reinforcement learning" (2017), section 2; Ramachandran, Zoph and Le, "Searching for activation functions"
+    (2017), as swish.
+    """
+
+    def formula(self, z):
+        return z * expit(z), expit(z) * (1 + z * expit(-z))
+
+    @staticmethod
+    def vector(z, number):
+        above = maximum(z, -80)
+        near = minimum(above, 80)
+        e = exp(-near)
+        share = 1 / (e + 1)
+        return above * share, share + near * share * (e * share)
+
+
+@ACTIVATIONS.add("mish")
+class Mish(Activation):
+    """f(z) = z tanh(softplus(z)), f'(z) = tanh(softplus(z)) + z (1 - tanh²(softplus(z))) / (1 + exp(-z)).
+
+    Source: Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020, equation 1.
+    """
+
+    def formula(self, z):
+        share = np.tanh(np.logaddexp(0, z))
+        return z * share, share + z * (1 - share**2) * expit(z)
+
+    @staticmethod
+    def vector(z, number):
+        """With e = exp(z): tanh(log(1 + e)) = ((1 + e)² - 1) / ((1 + e)² + 1), and its slope 4 e (e + 1) / (...)²."""
+        above = maximum(z, -80)
+        near = minimum(above, 20)
+        e = exp(near)
+        n = e * (e + 2)
+        r = 1 / (n + 2)
+        share = n * r
+        return above * share, share + near * (4 * e * r) * ((e + 1) * r)
+
+
+# --- of straight pieces -----------------------------------------------------------------------------------------------
+
+
+@ACTIVATIONS.add("hard_sigmoid")
+class HardSigmoid(Activation):
+    """f(z) = min(max(z/6 + 1/2, 0), 1), f'(z) = 1/6 where -3 < z < 3, else 0.
+
+    Source: Courbariaux, Bengio and David, "BinaryConnect", NeurIPS 2015, equation 3, there of slope 1/2; of slope 1/6
+    in Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+    """
+
+    def formula(self, z):
+        return np.clip(z / 6 + 0.5, 0, 1), (abs(z) < 3).astype(z.dtype) / 6
+
+    @staticmethod
+    def vector(z, number):
+        return minimum(maximum(z * (1 / 6) + 0.5, 0), 1), where(absolute(z) < 3, full_like(z, 1 / 6), 0)
+
+
+@ACTIVATIONS.add("hard_swish")
+class HardSwish(Activation):
+    """f(z) = z min(max(z/6 + 1/2, 0), 1), f'(z) = z/3 + 1/2 where -3 < z < 3, 0 below and 1 above.
+
+    Source: Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+    """
+
+    def formula(self, z):
+        below, above = z <= -3, z >= 3
+        return (
+            np.select([below, above], [np.zeros_like(z), z], z * (z / 6 + 0.5)),
+            np.select([below, above], [np.zeros_like(z), np.ones_like(z)], z / 3 + 0.5),
+        )
+
+    @staticmethod
+    def vector(z, number):
+        share = minimum(maximum(z * (1 / 6) + 0.5, 0), 1)
+        return maximum(z, -3) * share, where(absolute(z) < 3, z * (1 / 3) + 0.5, share)
+
+
+# --- for compiled code ------------------------------------------------------------------------------------------------
+
+
+def _strip(word):
+    """Streams: z, which becomes f(z); f'(z); the unit's number."""
+    return Strip(lambda numbers, z, number: word.vector(z, number), 0, (0, 2), (0, 1))
+
+
+apply = strips("activation", [_strip(word) for word in ACTIVATIONS.classes])

@@ -1,6 +1,16 @@
 """Other forms of a fitted estimator: scikit-learn's own classes, both ways, and ONNX.
 
->>> from fastmlp.conversion import from_sklearn, register_onnx, to_sklearn
+They are functions, not methods: an estimator knows nothing of its other forms, and loads nothing for them.
+
+>>> from fastmlp import MLPRegressor
+>>> from fastmlp.conversion import from_sklearn, to_sklearn
+>>> model = MLPRegressor(solver="lbfgs", random_state=0).fit([[0.0], [1.0]], [0.0, 1.0])
+>>> type(to_sklearn(model))
+<class 'sklearn.neural_network._multilayer_perceptron.MLPRegressor'>
+>>> from_sklearn(to_sklearn(model), n_threads=1)
+MLPRegressor(n_threads=1, random_state=0, solver='lbfgs')
+
+With ``register_onnx()``, called once, ``skl2onnx.to_onnx(model, X[:1])`` takes the estimators, alone or in pipelines.
 """
 
 from copy import deepcopy

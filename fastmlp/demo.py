@@ -7,6 +7,7 @@ extends epoch by epoch, and draws the progress; it wakes ten times a second and 
 import argparse
 import contextlib
 import gzip
+import importlib.util
 import math
 import pathlib
 import sys
@@ -15,10 +16,12 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .progress import Bar, bar
 
 LOOK = 0.1  # seconds between two looks at the loss curve
 IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -108,66 +111,57 @@ def load_mnist(folder: pathlib.Path) -> Data:
 # --- progress ---------------------------------------------------------------------------------------------------------
 
 
-class Display(Protocol):
-    """Where progress goes."""
+class Lines:
+    """One line a second, at most; what `fastmlp.progress.Bar` is where no bar can be drawn."""
 
-    def show(self, losses: Sequence[float], *, last: bool) -> None:
-        """Show the loss of each epoch so far; `last` once, when the fit has ended."""
-
-
-class PlainDisplay:
-    """One line a second, at most."""
-
-    def __init__(self, side: str, max_epochs: int) -> None:
-        self.side, self.max_epochs = side, max_epochs
-        self.shown = 0
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.latest: tuple[int, float | None] = (0, None)
+        self.drawn = 0
         self.due = time.monotonic() + 1
 
-    def show(self, losses: Sequence[float], *, last: bool) -> None:
-        if len(losses) > self.shown and (last or time.monotonic() >= self.due):
-            print(f"{self.side:<14} epoch {len(losses):>4}   loss {losses[-1]:.4f}", flush=True)
-            self.shown, self.due = len(losses), time.monotonic() + 1
+    def update(self, epochs: int, rows: int, loss: float | None) -> None:
+        """Note epochs done and the latest loss; print, if it was long ago."""
+        self.latest = epochs, loss
+        if time.monotonic() >= self.due:
+            self.draw()
 
-
-class RichDisplay:
-    """A bar of rich's."""
-
-    def __init__(self, side: str, max_epochs: int, progress: Any) -> None:
-        self.max_epochs, self.progress = max_epochs, progress
-        self.task = progress.add_task(side, total=max_epochs, loss="")
-
-    def show(self, losses: Sequence[float], *, last: bool) -> None:
-        done = len(losses)
-        loss = f"loss {losses[-1]:.4f}" if done else ""
-        self.progress.update(
-            self.task, completed=done, total=done if last else self.max_epochs, loss=loss, refresh=True
-        )
+    def draw(self) -> None:
+        """Print what was noted last, once."""
+        epochs, loss = self.latest
+        if epochs > self.drawn:
+            print(f"{self.title}epoch {epochs:>4}   loss {loss:.4f}", flush=True)
+            self.drawn, self.due = epochs, time.monotonic() + 1
 
 
 @contextlib.contextmanager
-def display(side: str, max_epochs: int) -> Iterator[Display]:
-    """A bar on a terminal where rich is installed, else plain lines."""
-    try:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    except ImportError:
-        Progress = None  # type: ignore[assignment, misc]
-    if Progress is None or not sys.stdout.isatty():
-        yield PlainDisplay(side, max_epochs)
-        return
-    columns = (TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
-    with Progress(*columns, TextColumn("{task.fields[loss]}"), TimeElapsedColumn(), auto_refresh=False) as progress:
-        yield RichDisplay(side, max_epochs, progress)
+def display(title: str, max_epochs: int, n_rows: int) -> Iterator[Bar | Lines]:
+    """A bar on a terminal where rich is installed, else lines."""
+    if sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
+        with bar(max_epochs, n_rows, title=title) as shown:
+            yield shown
+    else:
+        lines = Lines(title)
+        yield lines
+        lines.draw()
 
 
 def fit_watched(estimator: Any, data: Data, side: str) -> Result:
     """Fit `estimator`, show its loss curve while it grows, and measure it on the test rows."""
     ended = threading.Event()
 
+    def look() -> None:
+        losses = list(getattr(estimator, "loss_curve_", ()))
+        screen.update(len(losses), 0, losses[-1] if losses else None)
+
     def watch() -> None:
         while not ended.wait(LOOK):
-            screen.show(list(getattr(estimator, "loss_curve_", ())), last=False)
+            look()
 
-    with display(side, estimator.max_iter) as screen, warnings.catch_warnings(record=True) as caught:
+    with (
+        display(f"{side:<14} ", estimator.max_iter, len(data.X_train)) as screen,
+        warnings.catch_warnings(record=True) as caught,
+    ):
         warnings.simplefilter("always")
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
@@ -178,7 +172,7 @@ def fit_watched(estimator: Any, data: Data, side: str) -> Result:
         finally:
             ended.set()
             watcher.join()
-        screen.show(list(estimator.loss_curve_), last=True)
+        look()
     if any("interrupted by user" in str(warning.message) for warning in caught):
         raise Interrupted
     return Result(side, seconds, estimator.n_iter_, float(estimator.score(data.X_test, data.y_test)))

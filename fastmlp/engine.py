@@ -1,10 +1,11 @@
 """One page: the order of phases and barriers in the life of one member of the team."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .activations import IDENTITY
+from .activations import ACTIVATIONS
 from .kernels import (
     affine_backward,
     affine_forward,
@@ -15,28 +16,63 @@ from .kernels import (
     predict,
     row_of,
 )
-from .layout import Blocks, Span, buffers_of, data_of, layout_of
+from .layout import (
+    ALL,
+    GAINS,
+    GRADIENT,
+    NUMBERS,
+    SHIFTS,
+    STEP,
+    Blocks,
+    Span,
+    buffers_of,
+    data_of,
+    layout_of,
+)
+from .losses import LossCodes
 from .machine.jit import entry, inlined
 from .machine.simd import number_like, pointer
 from .machine.team import meet
-from .optimizers import Rates, Settings, effective_learning_rate
+from .units import (
+    activate_rows,
+    batch_backward,
+    batch_normalize,
+    batch_statistics,
+    batch_sums,
+    drop,
+    layer_backward,
+    layer_normalize,
+    limit_norms,
+    running_statistics,
+    trait_gradient,
+    trait_squares,
+    trait_terms,
+    trait_update,
+)
 
 LEAVE, TRAIN, PREDICT = range(3)
+IDENTITY = ACTIVATIONS["identity"].code
+NO_NORMALIZATION, BATCH, LAYER = range(3)
+NUMBERS_OF_STEP = 8  # room for the numbers of an optimizer step
 
 
 class Words(NamedTuple):
-    """The codes of a network's words."""
+    """The codes of a network's words; `activation` and `learned` (of its slope) are pointers, one number per layer."""
 
-    activation: int
-    loss: int
+    loss: LossCodes
     optimizer: int
+    normalization: int
+    dropped: int
+    activation: Any
+    learned: Any
 
 
 class Task(NamedTuple):
     """What the leader asks for; published in an int64 array before a barrier and read by all after it.
 
     first, stop : positions of the order to work through; rows : length of the order
-    batch, chunk : rows of a batch, and of a part of it; step : optimizer steps taken before position 0
+    batch, chunk : rows of a batch, and of a part of it; step : the row of `numbers` for position 0, may be negative
+    seed : of this epoch's random bits
     """
 
     kind: int
@@ -46,6 +82,41 @@ class Task(NamedTuple):
     batch: int
     chunk: int
     step: int
+    seed: int
+
+
+class Settings(NamedTuple):
+    """What a user chooses, as float64.
+
+    alpha, l1 : penalties; clip_value, clip_norm : of the gradient; max_norm : of the weights into a unit; inf: none
+    momentum, epsilon : of the normalization
+    """
+
+    alpha: float = 0.0
+    l1: float = 0.0
+    clip_value: float = math.inf
+    clip_norm: float = math.inf
+    max_norm: float = math.inf
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+
+class Terms(NamedTuple):
+    """The numbers of one step beside the optimizer's, in the dtype of the weights.
+
+    share : 1 / sum of the batch's sample weights; clip : largest component of the gradient; scale : what clipping by
+    the norm leaves of it; numbers : where the optimizer's numbers are
+    """
+
+    alpha: float
+    l1: float
+    clip: float
+    max_norm: float
+    momentum: float
+    epsilon: float
+    share: float
+    scale: float
+    numbers: int
 
 
 class Crew(NamedTuple):
@@ -54,7 +125,7 @@ class Crew(NamedTuple):
     capacity : rows that the buffers hold; tiles : where in `gradient` the members' tiles begin, -1 where it is whole
     scratch, tile : each member's share of `scratch` and of these tiles
     meeting : the barrier; task, settings : fields of Task and Settings; shares : (members + 1) * layers blocks
-    total : the loss so far
+    keep : share of outputs that dropout leaves, for each level; total : the loss so far
     """
 
     members: int
@@ -66,24 +137,24 @@ class Crew(NamedTuple):
     task: Any
     shares: Any
     settings: Any
+    keep: Any
     total: Any
 
 
 @inlined
-def crew_of(table):
-    """Crew from a table of its numbers and addresses."""
+def words_of(t):
+    """Words from a table of codes and addresses."""
     i = np.int64(0)
+    loss = LossCodes(t[0], t[1], t[2], t[3], t[4], t[5])
+    return Words(loss, t[6], t[7], t[8], pointer(t[9], i), pointer(t[10], i))
+
+
+@inlined
+def crew_of(t):
+    """Crew from a table of its numbers and addresses."""
+    p, i = pointer, np.int64(0)
     return Crew(
-        table[0],
-        table[1],
-        table[2],
-        table[3],
-        table[4],
-        pointer(table[5], i),
-        pointer(table[6], i),
-        pointer(table[7], i),
-        pointer(table[8], 0.0),
-        pointer(table[9], 0.0),
+        t[0], t[1], t[2], t[3], t[4], p(t[5], i), p(t[6], i), p(t[7], i), p(t[8], 0.0), p(t[9], 0.0), p(t[10], 0.0)
     )
 
 
@@ -96,7 +167,7 @@ def work(rank, zero, words, layout, buffers, data, crew):
     """
     serve(
         rank,
-        Words(words[0], words[1], words[2]),
+        words_of(words),
         layout_of(layout),
         buffers_of(buffers, zero),
         data_of(data, zero),
@@ -110,7 +181,7 @@ def serve(rank, words, layout, buffers, data, crew):
     while True:
         meet(crew.meeting, crew.members)
         t = crew.task
-        task = Task(t[0], t[1], t[2], t[3], t[4], t[5], t[6])
+        task = Task(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
         if task.kind == LEAVE:
             return
         if task.kind == TRAIN:
@@ -123,71 +194,145 @@ def serve(rank, words, layout, buffers, data, crew):
 
 
 @inlined
-def forward(words, layout, data, span, buffers):
-    """Rows through all layers; the last one keeps its z."""
+def forward(rank, words, layout, data, terms, seed, training, span, buffers, crew):
+    """Rows through all layers; the last one keeps its z. Batch normalization in training has two barriers a layer."""
     layers = layout.layers
     gather(layout, data, span, buffers)
+    if training and words.dropped:
+        drop(layout, 0, crew.keep[0], seed, span, buffers)
     for layer in range(layers):
-        activation = words.activation if layer < layers - 1 else IDENTITY
-        affine_forward(layout, layer, activation, span, buffers)
+        level, learned = layer + 1, words.learned[layer]
+        hidden = level < layers
+        by_rows = hidden and (learned or words.normalization != NO_NORMALIZATION)
+        affine_forward(layout, layer, IDENTITY if by_rows else words.activation[layer], span, buffers)
+        if hidden and words.normalization == LAYER:
+            layer_normalize(layout, level, terms.epsilon, span, buffers)
+        if hidden and words.normalization == BATCH:
+            if training:
+                meet(crew.meeting, crew.members)  # all rows are there
+                batch_statistics(layout, level, terms, span.rows, rank, crew.members, buffers)
+                meet(crew.meeting, crew.members)  # so are their means
+            else:
+                running_statistics(layout, level, terms.epsilon, buffers)
+            batch_normalize(layout, level, span, buffers)
+        if by_rows:
+            activate_rows(layout, level, words.activation[layer], learned, span, buffers)
+        if hidden and training and words.dropped:
+            drop(layout, level, crew.keep[level], seed, span, buffers)
+
+
+@inlined
+def backward(rank, words, layout, span, buffers, crew):
+    """Deltas of all levels, from the top down."""
+    for layer in range(layout.layers - 1, 0, -1):
+        affine_backward(layout, layer, words.learned[layer - 1], span, buffers)
+        if words.normalization == LAYER:
+            layer_backward(layout, layer, span, buffers)
+        if words.normalization == BATCH:
+            meet(crew.meeting, crew.members)  # all rows are there
+            batch_sums(layout, layer, span.rows, rank, crew.members, buffers)
+            meet(crew.meeting, crew.members)  # so are their sums
+            batch_backward(layout, layer, span, buffers)
 
 
 @inlined
 def train(rank, words, layout, buffers, data, crew, task):
     """Chunks of batches from position `first` to `stop`: two phases and two barriers each."""
-    layers = layout.layers
     position = task.first
     while position < task.stop:
         batch_first = position // task.batch * task.batch
         batch_stop = min(batch_first + task.batch, task.rows)
         rows = min(task.chunk, batch_stop - position)
+        begun, final = position > batch_first, position + rows == batch_stop
+        weight = batch_weight(data, batch_first, batch_stop)
+        terms = terms_of(crew, task.step + position // task.batch, weight, buffers)
         mine, next_mine = rows * rank // crew.members, rows * (rank + 1) // crew.members
-        span = Span(position, mine, next_mine, rows, task.rows, crew.scratch * rank)
-        forward(words, layout, data, span, buffers)
+        span = Span(position, mine, next_mine, rows, task.rows, crew.scratch * rank, crew.capacity)
+        forward(rank, words, layout, data, terms, task.seed, True, span, buffers, crew)
         output_delta(layout, data, words.loss, span, buffers)
-        for layer in range(layers - 1, 0, -1):
-            affine_backward(layout, layer, span, buffers)
+        backward(rank, words, layout, span, buffers, crew)
         meet(crew.meeting, crew.members)  # all deltas are ready
 
-        begun, final = position > batch_first, position + rows == batch_stop
-        tile = -1 if crew.tiles < 0 else crew.tiles + crew.tile * rank
-        weight = batch_weight(data, batch_first, batch_stop)
-        rates = rates_of(words, crew, task.step + position // task.batch + 1, weight, buffers)
-        here = rank * layers
-        for layer in range(layers):
-            blocks = Blocks(crew.shares[here + layer], crew.shares[here + layers + layer], rows, begun, tile)
-            if layout.sparse[layer] or not final:
-                affine_gradient(layout, layer, blocks, buffers)
-            if final:
-                affine_update(layout, layer, words.optimizer, rates, blocks, buffers)
         share = (batch_stop - batch_first) / weight if weight else 0.0
+        clipped = final and crew.settings[CLIP_NORM] < np.inf
+        if clipped:
+            update(rank, words, layout, terms, rows, begun, final, GRADIENT, buffers, crew)
+            meet(crew.meeting, crew.members)  # the gradient is whole
+            terms = clipped_terms(layout, terms, crew, buffers)
+            meet(crew.meeting, crew.members)  # all know its norm
+        update(rank, words, layout, terms, rows, begun, final, STEP if clipped else ALL, buffers, crew)
         if rank == 0:
             crew.total[0] += sum_of(buffers.losses, rows) * share
         meet(crew.meeting, crew.members)  # all weights are new
         if rank == 0 and final:
-            penalty = 0.5 * crew.settings[ALPHA] * sum_of(buffers.penalties, layout.blocks)
-            crew.total[0] += penalty * share
+            crew.total[0] += sum_of(buffers.penalties, layout.blocks) * share
+        if final and crew.settings[MAX_NORM] < np.inf:
+            limit_norms(layout, terms.max_norm, rank, crew.members, buffers)
+            meet(crew.meeting, crew.members)  # none is too long
         position += rows
 
 
-ALPHA = Settings._fields.index("alpha")
+@inlined
+def update(rank, words, layout, terms, rows, begun, final, sweep, buffers, crew):
+    """Gradients of the member's blocks and units, or their sum so far where the batch goes on; and the step."""
+    layers, here = layout.layers, rank * layout.layers
+    tile = -1 if crew.tiles < 0 else crew.tiles + crew.tile * rank
+    for layer in range(layers):
+        blocks = Blocks(crew.shares[here + layer], crew.shares[here + layers + layer], rows, begun, tile, sweep)
+        if sweep != STEP and (layout.sparse[layer] or not final):
+            affine_gradient(layout, layer, blocks, buffers)
+        if final:
+            affine_update(layout, layer, words.optimizer, terms, blocks, buffers)
+    for level in range(1, layers):
+        for trait in (NUMBERS, GAINS, SHIFTS):
+            normalized = words.normalization != NO_NORMALIZATION
+            if words.learned[level - 1] if trait == NUMBERS else normalized:
+                if sweep != STEP and (trait == NUMBERS or words.normalization == LAYER):
+                    trait_gradient(layout, level, trait, rows, begun, rank, crew.members, buffers)
+                if sweep != STEP and final:
+                    trait_terms(layout, level, trait, terms, rank, crew.members, buffers)
+                if sweep != GRADIENT and final:
+                    trait_update(layout, level, trait, words.optimizer, terms, rank, crew.members, buffers)
+
+
+ALPHA, CLIP_NORM, MAX_NORM = map(Settings._fields.index, ("alpha", "clip_norm", "max_norm"))
 
 
 @inlined
-def rates_of(words, crew, step, weight, buffers):
-    """The numbers of one optimizer step."""
+def terms_of(crew, step, weight, buffers):
+    """The numbers of one step."""
     s, w = crew.settings, buffers.weights
-    settings = Settings(s[0], s[1], s[2], s[3], s[4], s[5])
-    return Rates(
-        number_like(w, effective_learning_rate(words.optimizer, settings, step)),
-        number_like(w, settings.momentum),
-        number_like(w, settings.beta_1),
-        number_like(w, settings.beta_2),
-        number_like(w, 1 - settings.beta_1),
-        number_like(w, 1 - settings.beta_2),
-        number_like(w, settings.epsilon),
+    settings = Settings(s[0], s[1], s[2], s[3], s[4], s[5], s[6])
+    return Terms(
         number_like(w, settings.alpha),
+        number_like(w, settings.l1),
+        number_like(w, settings.clip_value),
+        number_like(w, settings.max_norm),
+        number_like(w, settings.momentum),
+        number_like(w, settings.epsilon),
         number_like(w, 1 / weight if weight else 0.0),
+        number_like(w, 1.0),
+        step * NUMBERS_OF_STEP,
+    )
+
+
+@inlined
+def clipped_terms(layout, terms, crew, buffers):
+    """Clipping by the norm of the whole gradient (Pascanu et al. 2013, algorithm 1): g min(1, clip_norm / |g|)."""
+    blocks = layout.blocks
+    norm = math.sqrt(sum_of(buffers.norms, blocks) + trait_squares(layout, buffers))
+    limit = crew.settings[CLIP_NORM]
+    scale = limit / norm if norm > limit else 1.0
+    return Terms(
+        terms.alpha,
+        terms.l1,
+        terms.clip,
+        terms.max_norm,
+        terms.momentum,
+        terms.epsilon,
+        terms.share,
+        number_like(buffers.weights, scale),
+        terms.numbers,
     )
 
 
@@ -224,9 +369,10 @@ def evaluate(rank, words, layout, buffers, data, crew, task):
     rows = task.stop - task.first
     position = task.first + rows * rank // crew.members
     stop = task.first + rows * (rank + 1) // crew.members
+    terms = terms_of(crew, 0, 1.0, buffers)
     while position < stop:
         count = min(next_room - room, stop - position)
-        span = Span(position - room, room, room + count, 0, 0, 0)
-        forward(words, layout, data, span, buffers)
+        span = Span(position - room, room, room + count, 0, 0, 0, crew.capacity)
+        forward(rank, words, layout, data, terms, 0, False, span, buffers, crew)
         predict(layout, data, words.loss, span, buffers)
         position += count

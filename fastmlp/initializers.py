@@ -1,63 +1,254 @@
 """Initial weights: how the coefficients and intercepts of a layer are drawn.
 
-An initializer is a function of a NumPy RandomState, the layer's fan-in and fan-out, and the name of its activation; it
-draws first the coefficients, then the intercepts. A new initializer is one more entry of `INITIALIZERS`.
+What matters is the variance: each unit sums over fan_in inputs, so that coefficients of variance c / fan_in keep the
+size of the signal from layer to layer, and c / fan_out that of the error on its way back. With larger ones units
+saturate, with smaller ones they all say the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
-Initializer = Callable[[np.random.RandomState, int, int, str], tuple[np.ndarray, np.ndarray]]
+from .vocabulary import Vocabulary, check_number
+
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
+INITIALIZERS = Vocabulary("initializer")
 
-def glorot_uniform(
-    random_state: np.random.RandomState, fan_in: int, fan_out: int, activation: str
-) -> tuple[np.ndarray, np.ndarray]:
+
+class Initializer:
+    """A word of this file. Intercepts start at zero, unless ``draw`` says otherwise."""
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        """A float64 ndarray of shape (fan_in, fan_out)."""
+        raise NotImplementedError
+
+    def draw(self, random_state, fan_in, fan_out, activation):
+        """The weights of one layer.
+
+        Parameters
+        ----------
+        random_state : numpy RandomState
+        fan_in, fan_out : units below and above
+        activation : name of the activation of the hidden layers
+
+        Returns
+        -------
+        coefficients : float64 ndarray of shape (fan_in, fan_out)
+        intercepts : float64 ndarray of shape (fan_out,)
+        """
+        return self.coefficients(random_state, fan_in, fan_out), np.zeros(fan_out)
+
+
+@INITIALIZERS.add("auto")
+class Auto(Initializer):
     """W, b ~ U(-r, r), r = √(6 / (fan_in + fan_out)), with 2 in place of 6 for the logistic activation.
 
     Every layer of a network uses the activation of the hidden layers, the last one too, and intercepts are drawn like
     coefficients: this is scikit-learn's stream, number by number.
 
-    Returns
-    -------
-    coefficients : float64 ndarray of shape (fan_in, fan_out)
-    intercepts : float64 ndarray of shape (fan_out,)
-
-    Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
-    AISTATS 2010, equation 16; scikit-learn, ``BaseMultilayerPerceptron._init_coef``.
+    Source: X. Glorot and Y. Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
+    equation 16; scikit-learn, ``BaseMultilayerPerceptron._init_coef``.
     """
-    bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
-    coefficients = random_state.uniform(-bound, bound, (fan_in, fan_out))
-    intercepts = random_state.uniform(-bound, bound, fan_out)
-    return coefficients, intercepts
+
+    def draw(self, random_state, fan_in, fan_out, activation):
+        bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
+        coefficients = random_state.uniform(-bound, bound, (fan_in, fan_out))
+        return coefficients, random_state.uniform(-bound, bound, fan_out)
 
 
-INITIALIZERS: dict[str, Initializer] = {"auto": glorot_uniform}
+@INITIALIZERS.add("zeros")
+class Zeros(Initializer):
+    """W = 0: all units of a layer get the same gradient and stay alike for ever, which is why weights are drawn."""
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        return np.zeros((fan_in, fan_out))
+
+
+@INITIALIZERS.add("normal")
+class Normal(Initializer):
+    """W ~ N(0, std^2). ``std`` is above 0, by default 0.01; 1 and 0.01 are the textbook's too large and too small."""
+
+    std: float = 0.01
+
+    def __post_init__(self):
+        check_number(self, "std", above=0)
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        return random_state.normal(0, self.std, (fan_in, fan_out))
+
+
+@INITIALIZERS.add("uniform")
+class Uniform(Initializer):
+    """W ~ U(low, high), by default from -0.05 to 0.05; ``low`` is below ``high``."""
+
+    low: float = -0.05
+    high: float = 0.05
+
+    def __post_init__(self):
+        check_number(self, "low")
+        check_number(self, "high", above=self.low)
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        return random_state.uniform(self.low, self.high, (fan_in, fan_out))
+
+
+class Scaled(Initializer):
+    """Coefficients whose variance depends on the layer's size."""
+
+    def variance(self, fan_in, fan_out):
+        """What the words below differ in."""
+        raise NotImplementedError
+
+
+class ScaledUniform(Scaled):
+    """W ~ U(-√(3 variance), √(3 variance))."""
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        bound = np.sqrt(3 * self.variance(fan_in, fan_out))
+        return random_state.uniform(-bound, bound, (fan_in, fan_out))
+
+
+class ScaledNormal(Scaled):
+    """W ~ N(0, variance)."""
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        return random_state.normal(0, np.sqrt(self.variance(fan_in, fan_out)), (fan_in, fan_out))
+
+
+@INITIALIZERS.add("glorot_uniform", "xavier_uniform")
+class GlorotUniform(ScaledUniform):
+    """W ~ U(-r, r), r = √(6 / (fan_in + fan_out)): variance 2 / (fan_in + fan_out), between upward and backward.
+
+    Source: X. Glorot and Y. Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
+    equation 16.
+    """
+
+    def variance(self, fan_in, fan_out):
+        return 2 / (fan_in + fan_out)
+
+
+@INITIALIZERS.add("glorot_normal", "xavier_normal")
+class GlorotNormal(ScaledNormal):
+    """W ~ N(0, 2 / (fan_in + fan_out)). Source: X. Glorot and Y. Bengio 2010, equation 12."""
+
+    def variance(self, fan_in, fan_out):
+        return 2 / (fan_in + fan_out)
+
+
+@INITIALIZERS.add("he_uniform")
+class HeUniform(ScaledUniform):
+    """W ~ U(-r, r), r = √(6 / fan_in): variance 2 / fan_in. Source: as `HeNormal`."""
+
+    def variance(self, fan_in, fan_out):
+        return 2 / fan_in
+
+
+@INITIALIZERS.add("he_normal")
+class HeNormal(ScaledNormal):
+    """W ~ N(0, 2 / fan_in): the 2 makes up for the half of the signal that relu cuts off.
+
+    Source: K. He et al. 2015, "Delving deep into rectifiers", equation 10.
+    """
+
+    def variance(self, fan_in, fan_out):
+        return 2 / fan_in
+
+
+@INITIALIZERS.add("lecun_uniform")
+class LeCunUniform(ScaledUniform):
+    """W ~ U(-r, r), r = √(3 / fan_in): variance 1 / fan_in. Source: as `LeCunNormal`."""
+
+    def variance(self, fan_in, fan_out):
+        return 1 / fan_in
+
+
+@INITIALIZERS.add("lecun_normal", "lecun")
+class LeCunNormal(ScaledNormal):
+    """W ~ N(0, 1 / fan_in): sums of standardized inputs are standardized; selu relies on it.
+
+    Source: Y. LeCun et al. 1998, "Efficient backprop", section 4.6, equation 16.
+    """
+
+    def variance(self, fan_in, fan_out):
+        return 1 / fan_in
+
+
+@INITIALIZERS.add("orthogonal")
+class Orthogonal(Initializer):
+    """W = gain Q, Q drawn evenly from the matrices with orthonormal columns, or rows where there are more columns.
+
+    Q is that of the QR decomposition of a normal matrix, its columns signed so that R has a positive diagonal. ``gain``
+    is above 0, by default 1.
+
+    Source: A. Saxe, J. McClelland and S. Ganguli 2014, "Exact solutions to the nonlinear dynamics of learning in deep
+    linear neural networks"; F. Mezzadri 2007, "How to generate random matrices from the classical compact
+    groups", section 5.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self):
+        check_number(self, "gain", above=0)
+
+    def coefficients(self, random_state, fan_in, fan_out):
+        q, r = np.linalg.qr(random_state.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out))))
+        q *= self.gain * np.copysign(1, np.diag(r))
+        return q if fan_in >= fan_out else q.T
 
 
 def initial_weights(
-    units: Sequence[int], random_state: np.random.RandomState, *, dtype: np.dtype, activation: str, initializer: str
+    units: Sequence[int],
+    random_state: np.random.RandomState,
+    *,
+    dtype: np.dtype,
+    activation: str,
+    initializer: Initializer | Weights,
 ) -> Weights:
-    """Draw all layers of a network, from the first to the last.
+    """The weights of all layers of a network, from the first to the last.
 
     Parameters
     ----------
     units : sequence of int, (n_features, \\*hidden, n_outputs)
     dtype : numpy dtype of the result; the numbers are drawn in float64 and rounded
     activation : name of the activation of the hidden layers
-    initializer : name in `INITIALIZERS`
+    initializer : a word of `INITIALIZERS`, or arrays (coefs, intercepts) of one's own, which are copied
 
     Returns
     -------
     coefs, intercepts : lists of ndarrays of shapes (fan_in, fan_out) and (fan_out,), one per layer
+
+    Raises
+    ------
+    ValueError
+        If arrays of one's own do not fit the network or are not finite.
     """
-    draw = INITIALIZERS[initializer]
-    coefs, intercepts = [], []
-    for fan_in, fan_out in pairwise(units):
-        coefficients, intercept = draw(random_state, fan_in, fan_out, activation)
-        coefs.append(coefficients.astype(dtype, copy=False))
-        intercepts.append(intercept.astype(dtype, copy=False))
-    return coefs, intercepts
+    if not isinstance(initializer, Initializer):
+        return _checked(initializer, units, dtype)
+    layers = [initializer.draw(random_state, *fans, activation) for fans in pairwise(units)]
+    return tuple([array.astype(dtype, copy=False) for array in arrays] for arrays in zip(*layers))
+
+
+def _checked(weights: Weights, units: Sequence[int], dtype: np.dtype) -> Weights:
+    """Copies of one's own arrays, which fit the network and are finite."""
+    layers = len(units) - 1
+    if len(weights) != 2 or {*map(len, weights)} != {layers}:
+        raise ValueError(
+            f"initializer must be a word or (coefs, intercepts), two lists of {layers} arrays, one for each layer; "
+            f"got {len(weights)} of lengths {[*map(len, weights)]}."
+        )
+    shapes = {"coefs": [*pairwise(units)], "intercepts": [(fan_out,) for fan_out in units[1:]]}
+    result = []
+    for name, arrays in zip(shapes, weights):
+        result.append([])
+        for layer, (array, shape) in enumerate(zip(arrays, shapes[name])):
+            with np.errstate(over="ignore"):  # too large for float32 is infinite, and told below
+                array = np.array(array, dtype)
+            if array.shape != shape:
+                raise ValueError(f"{name}[{layer}] of initializer must have shape {shape}; got {array.shape}.")
+            if not np.isfinite(array).all():
+                bad = array[~np.isfinite(array)][0]
+                raise ValueError(f"{name}[{layer}] of initializer must be finite in {np.dtype(dtype)}; got {bad}.")
+            result[-1].append(array)
+    return tuple(result)

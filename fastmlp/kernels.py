@@ -6,10 +6,12 @@ number has one owner and one order of summation, so no result depends on the tea
 """
 
 from . import activations, losses, optimizers
-from .layout import DEPTH, FAR, NEAR, block_rows, blocks_of, panel_of
+from .layout import DEPTH, FAR, GRADIENT, NEAR, NUMBERS, STEP, block_rows, panel_of, trait_at
 from .machine.elementary import exp, log
 from .machine.jit import inlined
 from .machine.simd import (
+    absolute,
+    copysign,
     first,
     full_like,
     lanes_of,
@@ -17,6 +19,8 @@ from .machine.simd import (
     load,
     load_first,
     maximum,
+    minimum,
+    number_like,
     prefetch,
     store,
     store_first,
@@ -97,7 +101,7 @@ def affine_forward(layout, layer, activation, span, buffers):
 @inlined
 def wide_forward(layout, layer, activation, span, buffers):
     """The bias starts the accumulators. Long rows of A go in stretches, so that a panel of W stays in the cache."""
-    A, D, W = buffers.outputs, buffers.deltas, buffers.weights
+    A, W = buffers.outputs, buffers.weights
     stretch = layout.units[0] if layout.sparse[layer] else DEPTH
     lanes = lanes_of(A)
     units = layout.units[layer]
@@ -124,8 +128,7 @@ def wide_forward(layout, layer, activation, span, buffers):
                     start = (A, out, above_stride) if k else (W, weights + units * width, 0)
                     multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
                 if k + depth == units:
-                    for r in range(rows):
-                        activate(activation, out + r * above_stride, width, A, D)
+                    activate(layout, layer + 1, activation, rows, j * lanes, width, out, buffers)
         j += count
 
 
@@ -146,24 +149,25 @@ def narrow_forward(layout, layer, activation, span, buffers):
             right = (W, layout.weights_at[layer] + n * wide, wide)
             out = above + i * above_stride + n
             dots((rows, outputs, wide), (A, below + i * stride, stride), right, (A, out, above_stride))
-        for r in range(i, i + rows):
-            activate(activation, above + r * above_stride, units, A, buffers.deltas)
+        activate(layout, layer + 1, activation, rows, 0, units, above + i * above_stride, buffers)
 
 
 @inlined
-def activate(activation, at, width, A, D):
-    """z -> f(z) in A, f'(z) in D."""
-    for c in range(at, at + width, lanes_of(A)):
-        y, slope = activations.apply(activation, load(A, c))
-        store(A, c, y)
-        store(D, c, slope)
+def activate(layout, level, activation, rows, column, width, at, buffers):
+    """z -> f(z) in A, f'(z) in D, for rows whose first numbers, of unit `column`, are at `at`."""
+    stride = layout.stride[level]
+    traits = (buffers.weights, trait_at(layout, NUMBERS, level) + column, 0)
+    streams = ((buffers.outputs, at, stride), (buffers.deltas, at, stride), traits)
+    activations.apply(activation, (rows, width), (buffers.weights, 0), streams)
 
 
 @inlined
 def output_delta(layout, data, loss, span, buffers):
-    """The loss of each row, and delta = (prediction - target) times the row's weight."""
-    if loss == losses.SOFTMAX_LOG_LOSS:
-        softmax_log_loss(layout, data, span, buffers)
+    """The loss of each row, and delta: its derivative by z, times the row's weight."""
+    if loss.kind == losses.SOFTMAX_OF_CODES:
+        softmax_of_codes(layout, data, loss, span, buffers)
+    elif loss.kind == losses.SOFTMAX_OF_ROWS:
+        softmax_of_rows(layout, data, span, buffers)
     else:
         elementwise_loss(layout, data, loss, span, buffers)
     if data.weighted:
@@ -193,24 +197,82 @@ def softmax(layout, r, buffers):
 
 
 @inlined
-def softmax_log_loss(layout, data, span, buffers):
-    """delta = softmax(z) - onehot(t), loss = log sum exp(z - max z) - (z_t - max z), a vector of rows at a time."""
+def softmax_of_codes(layout, data, loss, span, buffers):
+    """delta = c (softmax(z) - onehot(t)); loss and c from log p_t = z_t - max z - log sum exp(z - max z).
+
+    A vector of rows at a time. Smoothed labels q = (1 - s) onehot(t) + s / K have delta = softmax(z) - q.
+    """
     Z, D, totals = buffers.outputs, buffers.deltas, buffers.scratch
     lanes, s = lanes_of(Z), span.scratch
     top_level = layout.layers
+    classes = layout.units[top_level]
     for group in range(span.first, span.stop, lanes):
         count = min(lanes, span.stop - group)
         for r in range(group, group + count):
             at = layout.rows_at[top_level] + r * layout.stride[top_level]
             largest, total = softmax(layout, r, buffers)
-            for c in range(at, at + layout.units[top_level], lanes):
+            for c in range(at, at + classes, lanes):
                 store(D, c, load(D, c) * (1 / total))
             target = at + data.codes[row_of(data, span.at + r)]
             D[target] -= 1
             totals[s + r - group] = total
             buffers.losses[r] = Z[target] - largest
-        logarithm = load_first(buffers.losses, group, count) - log(load_first(totals, s, count))
-        store_first(buffers.losses, group, -losses.clipped_log(logarithm), count)
+        log_total = log(load_first(totals, s, count))
+        logarithm = load_first(buffers.losses, group, count) - log_total
+        value, factor = losses.row(loss.word, logarithm, full_like(logarithm, buffers.loss_numbers[0]))
+        store_first(buffers.losses, group, value, count)
+        if loss.factored:
+            store_first(totals, s, factor, count)
+            for r in range(group, group + count):
+                at = layout.rows_at[top_level] + r * layout.stride[top_level]
+                for c in range(at, at + classes, lanes):
+                    store(D, c, load(D, c) * totals[s + r - group])
+        if loss.smoothed:
+            for r in range(group, group + count):
+                smooth(layout, data, r, span, buffers)
+
+
+@inlined
+def smooth(layout, data, r, span, buffers):
+    """Label smoothing s (Szegedy et al. 2016, section 7) of one row: q = (1 - s) onehot(t) + s / K.
+
+    The loss s / K sum_k (log p_t - log p_k) and delta s (onehot(t) - 1 / K) are added to those of plain cross-entropy.
+    """
+    Z, D = buffers.outputs, buffers.deltas
+    lanes, top_level = lanes_of(Z), layout.layers
+    at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
+    target = at + data.codes[row_of(data, span.at + r)]
+    s = buffers.loss_numbers[0]
+    share = s * (1 / number_like(Z, classes))
+    total = full_like(load(Z, at), 0)
+    for c in range(0, classes, lanes):
+        mask = first(total, classes - c)
+        total = total + where(mask, full_like(total, Z[target]) - load(Z, at + c), 0)
+        store(D, at + c, load(D, at + c) - where(mask, full_like(total, share), 0))
+    D[target] += s
+    buffers.losses[r] += share * total_of(total)
+
+
+@inlined
+def softmax_of_rows(layout, data, span, buffers):
+    """Targets t are rows of probabilities: loss = sum_k t_k (log t_k - log p_k), delta = p sum_k t_k - t."""
+    Z, D = buffers.outputs, buffers.deltas
+    lanes, top_level = lanes_of(Z), layout.layers
+    classes = layout.units[top_level]
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        targets = row_of(data, span.at + r) * classes
+        largest, total = softmax(layout, r, buffers)
+        log_total = log(full_like(load(Z, at), total)) + largest
+        mass, value = full_like(log_total, 0), full_like(log_total, 0)
+        for c in range(0, classes, lanes):
+            t = load_first(data.targets, targets + c, classes - c)
+            mass = mass + t
+            value = value + where(t == 0, 0, t * (log(t) - load(Z, at + c) + log_total))
+        scale = total_of(mass) / total
+        for c in range(0, classes, lanes):
+            store(D, at + c, load(D, at + c) * scale - load_first(data.targets, targets + c, classes - c))
+        buffers.losses[r] = total_of(value)
 
 
 @inlined
@@ -227,10 +289,11 @@ def elementwise_loss(layout, data, loss, span, buffers):
         for c in range(0, outputs, lanes):
             count = min(lanes, outputs - c)
             mask = first(total, count)
-            value, delta = losses.apply(loss, load(Z, at + c), load_first(data.targets, targets + c, count))
+            t = load_first(data.targets, targets + c, count)
+            value, delta = losses.apply(loss.word, load(Z, at + c), t, load(buffers.loss_numbers, c))
             store(D, at + c, where(mask, delta, 0))
             total = total + where(mask, value, 0)
-        buffers.losses[r] = total_of(total) * losses.scale(loss, outputs)
+        buffers.losses[r] = total_of(total) * (1 / outputs if loss.averaged else 1.0)
 
 
 @inlined
@@ -248,8 +311,10 @@ def weigh(layout, data, span, buffers):
 
 
 @inlined
-def affine_backward(layout, layer, span, buffers):
+def affine_backward(layout, layer, learned, span, buffers):
     """delta_below = (delta W^T) * slope, in place of the slope. 2 n_below n_above operations a row.
+
+    Where units below learn the slope of their activation, what its derivative needs of the product is kept.
 
     W^T is the right side of a tile: a narrow layer's own rows, or a stretch of a panel that each member transposes into
     its scratch. For some ten rows that costs less than a second copy of the weights, which every step would have to
@@ -289,7 +354,10 @@ def affine_backward(layout, layer, span, buffers):
                     for r in range(rows):
                         at = below + (i + r) * stride + j * lanes
                         for c in range(0, width, lanes):
-                            delta = load(D, at + c) * load(scratch, s + r * width + c)
+                            product = load(scratch, s + r * width + c)
+                            if learned:
+                                store(buffers.kept, at + c, load(buffers.kept, at + c) * product)
+                            delta = load(D, at + c) * product
                             store(D, at + c, where(first(delta, units - j * lanes - c), delta, 0))
         j += count
 
@@ -320,7 +388,8 @@ def transpose_stretch(layout, layer, j, k, depth, target, buffers):
 def gradient_tile(layout, layer, j, block, blocks, buffers):
     """A_below^T delta over the rows of the chunk, for one tile of weights (panel at vector j); where it now lies.
 
-    Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there.
+    Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there
+    already, and so it is in the sweep STEP.
     """
     A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
     lanes = lanes_of(A)
@@ -330,7 +399,7 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
     at = blocks.tile
     if at < 0 or layout.sparse[layer]:
         at = layout.weights_at[layer] + j * lanes * (units + 1) + block * TILE_ROWS * width
-    if layout.sparse[layer]:
+    if layout.sparse[layer] or blocks.sweep == STEP:
         return at
     start = (G, at, width) if blocks.begun else (buffers.zeros, 0, 0)
     left = (A, layout.rows_at[layer] + block * TILE_ROWS, 1, stride)
@@ -360,19 +429,21 @@ def affine_gradient(layout, layer, blocks, buffers):
 
 
 @inlined
-def affine_update(layout, layer, optimizer, rates, blocks, buffers):
+def affine_update(layout, layer, optimizer, terms, blocks, buffers):
     """One optimizer step on the tiles of W. 2 n_below n_above operations a row, and the step.
 
-    g = (G + alpha W) / sum of sample weights; the bias has no penalty. Adds up W^2 before the step, block by block.
+    g = (G + alpha W + l1 sign W) / sum of sample weights, clipped; the bias has no penalty. Adds up the penalty of W
+    before the step, block by block. Clipping by the norm takes two sweeps: GRADIENT leaves g where it lies whole and
+    its squares in `norms`, STEP goes on from there.
     """
     if layout.narrow[layer]:
-        narrow_update(layout, layer, optimizer, rates, blocks, buffers)
+        narrow_update(layout, layer, optimizer, terms, blocks, buffers)
     else:
-        wide_update(layout, layer, optimizer, rates, blocks, buffers)
+        wide_update(layout, layer, optimizer, terms, blocks, buffers)
 
 
 @inlined
-def wide_update(layout, layer, optimizer, rates, blocks, buffers):
+def wide_update(layout, layer, optimizer, terms, blocks, buffers):
     """Panel by panel, down its rows: weights and moments stream through the cache in the order they lie in.
 
     Blocks are taken in groups whose columns of A stay in the cache from panel to panel.
@@ -389,19 +460,25 @@ def wide_update(layout, layer, optimizer, rates, blocks, buffers):
             for block in range(group_first, min(group_first + group, blocks.stop)):
                 at = weights + block * TILE_ROWS * width
                 end = at + min(TILE_ROWS, units - block * TILE_ROWS) * width
+                stop = at + block_rows(units, block) * width
+                p = layout.blocks_at[layer] + block
                 for c in range(at, end, lanes):  # to be there when the product is
                     prefetch(buffers.weights, c)
                     prefetch(buffers.first, c)
                     prefetch(buffers.second, c)
                 g = gradient_tile(layout, layer, j, block, blocks, buffers)
-                squares = descend(optimizer, rates, rates.alpha, g, at, end, buffers)
-                if block == blocks_of(units) - 1:
-                    descend(optimizer, rates, rates.alpha * 0, g + end - at, end, end + width, buffers)
-                p = layout.blocks_at[layer] + block
-                buffers.penalties[p] = squares + (buffers.penalties[p] if j else 0)
-                if layout.sparse[layer]:
-                    for c in range(g, g + block_rows(units, block) * width, lanes):
-                        store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
+                if blocks.sweep != STEP:
+                    penalty = penalize(terms, terms.alpha, terms.l1, g, at, end, buffers)
+                    penalize(terms, terms.alpha * 0, terms.l1 * 0, g + end - at, end, stop, buffers)
+                    buffers.penalties[p] = penalty + (buffers.penalties[p] if j else 0)
+                if blocks.sweep == GRADIENT:
+                    squares = squares_of(buffers.gradient, g, g + stop - at)
+                    buffers.norms[p] = squares + (buffers.norms[p] if j else 0)
+                else:
+                    descend(optimizer, terms, (1, stop - at), (g, 0), (at, 0), buffers)
+                    if layout.sparse[layer]:
+                        for c in range(g, g + stop - at, lanes):
+                            store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
             j += count
 
 
@@ -427,57 +504,98 @@ def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
     at, row = blocks.tile, count * lanes
     if at < 0:
         at, row = layout.weights_at[layer] + n * narrow + v * lanes, narrow
-    start = (G, at, row) if blocks.begun else (buffers.zeros, 0, 0)
-    left = (D, layout.rows_at[layer + 1] + n, 1, above_stride)
-    right = (A, layout.rows_at[layer] + v * lanes, stride)
-    multiply((rows, count, blocks.rows), left, right, start, (G, at, row))
+    if blocks.sweep != STEP:
+        start = (G, at, row) if blocks.begun else (buffers.zeros, 0, 0)
+        left = (D, layout.rows_at[layer + 1] + n, 1, above_stride)
+        right = (A, layout.rows_at[layer] + v * lanes, stride)
+        multiply((rows, count, blocks.rows), left, right, start, (G, at, row))
     return at, row, rows, count
 
 
 @inlined
-def narrow_update(layout, layer, optimizer, rates, blocks, buffers):
+def narrow_update(layout, layer, optimizer, terms, blocks, buffers):
     """Vectors of the rows of W^T; the last column, the bias, has no penalty."""
-    W = buffers.weights
-    lanes, units = lanes_of(W), layout.units[layer]
+    W, G = buffers.weights, buffers.gradient
+    lanes, units, narrow = lanes_of(W), layout.units[layer], layout.narrow[layer]
     vectors, tall = narrow_shape(layout.units[layer + 1])
     for v in range(blocks.first, blocks.stop, vectors):
         for n in range(0, layout.units[layer + 1], tall):
             g, row, rows, count = narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
-            weights = layout.weights_at[layer] + n * layout.narrow[layer] + v * lanes
-            for c in range(count):
-                squares = full_like(load(W, weights), 0)
-                penalized = first(squares, units - (v + c) * lanes)
-                alpha = where(penalized, full_like(squares, rates.alpha), 0)
-                share = where(first(squares, units + 1 - (v + c) * lanes), full_like(squares, rates.share), 0)
-                for r in range(rows):
-                    at = weights + r * layout.narrow[layer] + c * lanes
-                    w = step(optimizer, rates, alpha, share, g + r * row + c * lanes, at, buffers)
-                    squares = squares + where(penalized, w * w, 0)
-                p = layout.blocks_at[layer] + v + c
-                buffers.penalties[p] = total_of(squares) + (buffers.penalties[p] if n else 0)
+            weights = layout.weights_at[layer] + n * narrow + v * lanes
+            if blocks.sweep != STEP:
+                for c in range(count):
+                    like = load(W, weights)
+                    penalized = first(like, units - (v + c) * lanes)
+                    alpha = where(penalized, full_like(like, terms.alpha), 0)
+                    l1 = where(penalized, full_like(like, terms.l1), 0)
+                    share = where(first(like, units + 1 - (v + c) * lanes), full_like(like, terms.share), 0)
+                    squares, absolutes, norm = full_like(like, 0), full_like(like, 0), full_like(like, 0)
+                    for r in range(rows):
+                        w, at = load(W, weights + r * narrow + c * lanes), g + r * row + c * lanes
+                        gradient = penalized_gradient(load(G, at), w, alpha, l1, share, terms.clip)
+                        store(G, at, gradient)
+                        squares = squares + where(penalized, w * w, 0)
+                        absolutes = absolutes + where(penalized, absolute(w), 0)
+                        norm = norm + gradient * gradient
+                    p = layout.blocks_at[layer] + v + c
+                    penalty = penalty_of(terms.alpha, terms.l1, squares, absolutes)
+                    buffers.penalties[p] = penalty + (buffers.penalties[p] if n else 0)
+                    if blocks.sweep == GRADIENT:
+                        buffers.norms[p] = total_of(norm) + (buffers.norms[p] if n else 0)
+            if blocks.sweep != GRADIENT:
+                descend(optimizer, terms, (rows, count * lanes), (g, row), (weights, narrow), buffers)
 
 
 @inlined
-def step(optimizer, rates, alpha, share, g, at, buffers):
-    """The optimizer on one vector of weights, whose gradient is at `g`. Returns the vector before the step."""
-    W, M, V = buffers.weights, buffers.first, buffers.second
-    w = load(W, at)
-    gradient = (load(buffers.gradient, g) + w * alpha) * share
-    new, m, v = optimizers.apply(optimizer, gradient, w, load(M, at), load(V, at), rates)
-    store(W, at, new)
-    store(M, at, m)
-    store(V, at, v)
-    return w
+def penalized_gradient(g, w, alpha, l1, share, clip):
+    """(g + alpha w + l1 sign w) share, no larger than `clip`."""
+    g = (g + w * alpha + where(w == 0, 0, copysign(full_like(w, l1), w))) * share
+    return minimum(maximum(g, -clip), clip)
 
 
 @inlined
-def descend(optimizer, rates, alpha, g, at, end, buffers):
-    """The optimizer on weights[at:end], whose gradients lie from `g` on. Returns the sum of the weights' squares."""
-    squares = full_like(load(buffers.weights, at), 0)
-    for c in range(at, end, lanes_of(buffers.weights)):
-        w = step(optimizer, rates, alpha, rates.share, g + c - at, c, buffers)
+def penalty_of(alpha, l1, squares, absolutes):
+    """alpha / 2 sum w^2 + l1 sum |w|, from vectors of the sums."""
+    return 0.5 * alpha * total_of(squares) + l1 * total_of(absolutes)
+
+
+@inlined
+def penalize(terms, alpha, l1, g, at, end, buffers):
+    """G -> g for weights[at:end], whose gradients lie from `g` on. Returns their penalty."""
+    W, G = buffers.weights, buffers.gradient
+    squares = full_like(load(W, at), 0)
+    absolutes = squares
+    for c in range(at, end, lanes_of(W)):
+        w = load(W, c)
+        store(G, g + c - at, penalized_gradient(load(G, g + c - at), w, alpha, l1, terms.share, terms.clip))
         squares = squares + w * w
+        absolutes = absolutes + absolute(w)
+    return penalty_of(alpha, l1, squares, absolutes)
+
+
+@inlined
+def squares_of(values, at, end):
+    """Sum of the squares of values[at:end]."""
+    squares = full_like(load(values, at), 0)
+    for c in range(at, end, lanes_of(values)):
+        v = load(values, c)
+        squares = squares + v * v
     return total_of(squares)
+
+
+@inlined
+def descend(optimizer, terms, shape, gradient, weights, buffers):
+    """The optimizer on rows of weights; `gradient` and `weights` are (offset, stride of rows)."""
+    G = buffers.gradient
+    g, row = gradient
+    at, stride = weights
+    if terms.scale != 1:
+        for r in range(shape[0]):
+            for c in range(g + r * row, g + r * row + shape[1], lanes_of(G)):
+                store(G, c, load(G, c) * terms.scale)
+    first, second, third = (buffers.first, at, stride), (buffers.second, at, stride), (buffers.third, at, stride)
+    streams = ((G, g, row), (buffers.weights, at, stride), first, second, third)
+    optimizers.apply(optimizer, shape, (buffers.numbers, terms.numbers), streams)
 
 
 @inlined
@@ -490,10 +608,10 @@ def predict(layout, data, loss, span, buffers):
     for r in range(span.first, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         target = (span.at + r) * outputs
-        if loss == losses.SOFTMAX_LOG_LOSS:
+        if loss.kind != losses.ELEMENTWISE:
             total = softmax(layout, r, buffers)[1]
             for c in range(0, outputs, lanes):
                 store_first(Y, target + c, load(E, at + c) / total, outputs - c)
         else:
             for c in range(0, outputs, lanes):
-                store_first(Y, target + c, losses.predict(loss, load(Z, at + c)), outputs - c)
+                store_first(Y, target + c, losses.predict(loss.output, load(Z, at + c)), outputs - c)

@@ -10,6 +10,8 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
   prefetch.
 * Where the padding of a row would waste more than a third of it (few outputs, say), the layer is narrow: it lies
   transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column.
+* What a unit has for itself stands after the weights, as traits: five rows of numbers, one for each unit of all levels,
+  among them those that units learn (see TRAITS).
 * Where the inputs are sparse, level 0 has no rows (their stored entries are read where they lie) and layer 0 is not
   narrow.
 
@@ -43,16 +45,26 @@ MANY_BLOCKS = 8
 SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
 
 
+# Traits of a unit: the number of its activation; gain and shift of its normalization; running mean and variance.
+NUMBERS, GAINS, SHIFTS, MEANS, VARIANCES = range(5)
+LEARNED, TRAITS = 3, 5
+# Sweeps of an update: all at once; or first the whole gradient, then the step.
+ALL, GRADIENT, STEP = range(3)
+
+
 class Layout(NamedTuple):
     """Numbers of layers and blocks; then pointers to int64, one number per level (L + 1) or layer (L).
 
-    rows_at, weights_at, blocks_at : offsets; stride : of rows of outputs and deltas
+    traits_at : where traits begin; trait_row : numbers of one trait, for all levels
+    rows_at, weights_at, blocks_at, units_at : offsets; stride : of rows of outputs and deltas
     narrow : stride of rows of the weights of a narrow layer, 0 for the others
     sparse : whether the rows below a layer are sparse; only those of layer 0 can be
     """
 
     layers: int
     blocks: int
+    traits_at: int
+    trait_row: int
     units: Any
     rows_at: Any
     stride: Any
@@ -60,17 +72,21 @@ class Layout(NamedTuple):
     blocks_at: Any
     narrow: Any
     sparse: Any
+    units_at: Any
 
 
 class Buffers(NamedTuple):
     """What a step reads and writes; every field a pointer to numbers of the network's dtype, aligned to cache lines.
 
-    weights, first, second : parameters and the optimizer's state, in panels
+    weights, first, second, third : parameters and the optimizer's states, in panels, then traits
+    numbers : those of the optimizer, a row of ROW for each step; loss_numbers : that of the loss, for each output
     gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk. Where the inputs
         are sparse, that of layer 0 comes first, whole, and is zero between steps
     outputs, deltas : rows of every level, for one chunk. `deltas` holds the slopes first, the deltas later
+    kept : three more arrays like `outputs`: what each row gives to the gradient of the three learned traits
+    trait_gradient : of the learned traits; statistics : mean and 1 / deviation of each unit or row, while it is needed
     losses : the loss of each row of the chunk
-    penalties : the sum of squares of each block of weights, in float64
+    penalties, norms : the penalty and the squared gradient of each block of weights, then of each level's traits
     scratch : room for each member's transposed stretch of a panel, and products, in the backward pass
     zeros : where a tile starts that starts from nothing
     values, indices : the stored entries of sparse inputs: numbers, and their features as int64
@@ -80,13 +96,20 @@ class Buffers(NamedTuple):
     weights: Any
     first: Any
     second: Any
+    third: Any
     gradient: Any
     outputs: Any
     deltas: Any
+    kept: Any
+    trait_gradient: Any
+    statistics: Any
+    numbers: Any
+    loss_numbers: Any
     losses: Any
     scratch: Any
     zeros: Any
     penalties: Any
+    norms: Any
     values: Any
     indices: Any
     bounds: Any
@@ -114,56 +137,32 @@ class Data(NamedTuple):
 
 
 @inlined
-def layout_of(table):
+def layout_of(t):
     """Layout from a table of its numbers and addresses."""
-    i = np.int64(0)
+    p, i = pointer, np.int64(0)
     return Layout(
-        table[0],
-        table[1],
-        pointer(table[2], i),
-        pointer(table[3], i),
-        pointer(table[4], i),
-        pointer(table[5], i),
-        pointer(table[6], i),
-        pointer(table[7], i),
-        pointer(table[8], i),
-    )
+        t[0], t[1], t[2], t[3], p(t[4], i), p(t[5], i), p(t[6], i), p(t[7], i), p(t[8], i), p(t[9], i), p(t[10], i),
+        p(t[11], i),
+    )  # fmt: skip
 
 
 @inlined
-def buffers_of(table, zero):
+def buffers_of(t, zero):
     """Buffers from a table of addresses; `zero` has the network's dtype."""
+    p, i = pointer, np.int64(0)
     return Buffers(
-        pointer(table[0], zero),
-        pointer(table[1], zero),
-        pointer(table[2], zero),
-        pointer(table[3], zero),
-        pointer(table[4], zero),
-        pointer(table[5], zero),
-        pointer(table[6], zero),
-        pointer(table[7], zero),
-        pointer(table[8], zero),
-        pointer(table[9], 0.0),
-        pointer(table[10], zero),
-        pointer(table[11], np.int64(0)),
-        pointer(table[12], np.int64(0)),
-    )
+        p(t[0], zero), p(t[1], zero), p(t[2], zero), p(t[3], zero), p(t[4], zero), p(t[5], zero), p(t[6], zero),
+        p(t[7], zero), p(t[8], zero), p(t[9], zero), p(t[10], zero), p(t[11], zero), p(t[12], zero), p(t[13], zero),
+        p(t[14], zero), p(t[15], 0.0), p(t[16], 0.0), p(t[17], zero), p(t[18], i), p(t[19], i),
+    )  # fmt: skip
 
 
 @inlined
-def data_of(table, zero):
+def data_of(t, zero):
     """Data from a table of flags and addresses; `zero` has the network's dtype."""
-    i = np.int64(0)
+    p, i = pointer, np.int64(0)
     return Data(
-        table[0],
-        table[1],
-        pointer(table[2], i),
-        pointer(table[3], i),
-        pointer(table[4], i),
-        pointer(table[5], zero),
-        pointer(table[6], zero),
-        pointer(table[7], zero),
-        pointer(table[8], zero),
+        t[0], t[1], p(t[2], i), p(t[3], i), p(t[4], i), p(t[5], zero), p(t[6], zero), p(t[7], zero), p(t[8], zero)
     )
 
 
@@ -176,6 +175,7 @@ class Span(NamedTuple):
     """What a member owns in phase 1: rows first ... stop - 1 of a chunk whose row 0 is at position `at` of the order.
 
     rows : rows of the chunk; last : positions of the order; scratch : the member's own place in the scratch
+    capacity : rows that the buffers hold
     """
 
     at: int
@@ -184,6 +184,7 @@ class Span(NamedTuple):
     rows: int
     last: int
     scratch: int
+    capacity: int
 
 
 class Blocks(NamedTuple):
@@ -191,6 +192,7 @@ class Blocks(NamedTuple):
 
     rows : rows of the chunk; begun : whether `gradient` holds the sum over earlier chunks
     tile : the member's own place in `gradient`, or -1 where the gradient lies there whole
+    sweep : ALL, GRADIENT or STEP
     """
 
     first: int
@@ -198,6 +200,13 @@ class Blocks(NamedTuple):
     rows: int
     begun: bool
     tile: int
+    sweep: int
+
+
+@inlined
+def trait_at(layout, trait, level):
+    """Where that trait of a level's units begins, in `weights` and the optimizer's states."""
+    return layout.traits_at + trait * layout.trait_row + layout.units_at[level]
 
 
 def round_up(number, multiple):
@@ -303,10 +312,14 @@ def plan(units, dtype, rows, sparse):
     blocks_at = np.concatenate([[0], np.cumsum(block_counts(units, lanes, sparse))])
     layers, blocks = len(units) - 1, int(blocks_at[-1])
     below_sparse = (np.arange(layers) < int(sparse)).astype(np.int64)
-    layout = Layout(layers, blocks, units, rows_at, stride, weights_at, blocks_at, narrow, below_sparse)
+    units_at = offsets(widths)
     margin = (TILE_ROWS + 1) * TILE_VECTORS * lanes  # what a tile or a square may read beyond
-    ends = {"outputs": rows_at, "weights": weights_at}
-    return layout, {name: int(end[-1]) + margin for name, end in ends.items()}
+    traits_at, trait_row = int(round_up(weights_at[-1] + margin, line)), int(units_at[-1])
+    layout = Layout(
+        layers, blocks, traits_at, trait_row,
+        units, rows_at, stride, weights_at, blocks_at, narrow, below_sparse, units_at,
+    )  # fmt: skip
+    return layout, {"outputs": int(rows_at[-1]) + margin, "weights": traits_at + TRAITS * trait_row}
 
 
 @functools.lru_cache

@@ -1,146 +1,507 @@
-"""Losses: what is minimized, as a function of the output layer's z (before its activation) and the target t.
+"""Losses: what is minimized, as a function of the output layer's z (before its output activation) and the target t.
 
-Each loss brings the output activation that makes it canonical, so that the derivative of the loss by z is always
-delta = prediction - target. Elementwise words stand here as a NumPy formula and as a function of SIMD vectors. The
-softmax needs a whole row: it is grammar, and here only has its name.
+A loss may be met by several output activations y = g(z). In general delta = dloss/dz = dloss/dy g'(z). For the
+canonical pairs the two factors cancel and the same delta = y - t is left: softmax and logistic with log_loss, exp with
+poisson, identity with squared_error; softmax with kl_divergence too, where targets sum to 1.
+
+Elementwise words stand here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so that
+one can check the other. The softmax needs a whole row: it is grammar, and here are only the words it needs.
 """
 
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, softmax, xlogy
+from scipy.special import expit, log_softmax, softmax, xlogy
 
 from .machine import elementary
-from .machine.jit import inlined
-from .machine.simd import absolute, epsilon_like, maximum, minimum, where
+from .machine.elementary import exp, expm1, log, log1p
+from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, where
+from .machine.words import choice
+from .vocabulary import Vocabulary, check_number
+
+LOSSES = Vocabulary("loss")
+
+# --- output activations -----------------------------------------------------------------------------------------------
 
 
-class Loss(NamedTuple):
-    """A row of the table.
+class Output(NamedTuple):
+    """An output activation y = g(z).
 
-    code : the integer that kernels switch on
-    codes : whether targets are class codes (n_rows,) rather than a matrix (n_rows, n_outputs)
-    formula : (z, t) -> (loss of each row, delta); shapes (n_rows, n_outputs), and (n_rows,) for class codes
-    prediction : z -> what the network predicts
+    formula : z -> y, of an array; vector : the same of a vector
+    slope : y -> g'(z), of both
     """
 
-    code: int
-    codes: bool
-    formula: object
-    prediction: object
+    formula: Callable
+    vector: Callable | None = None
+    slope: Callable | None = None
 
 
-# --- in NumPy ---------------------------------------------------------------------------------------------------------
+_OUTPUTS = {
+    "identity": Output(lambda z: z, lambda z: z, lambda y: 1),
+    "logistic": Output(expit, elementary.logistic, lambda y: y * (1 - y)),
+    "tanh": Output(np.tanh, elementary.tanh, lambda y: 1 - y * y),
+    "exp": Output(np.exp, elementary.exp, lambda y: y),
+    "softmax": Output(partial(softmax, axis=1)),
+}
+OUTPUTS = tuple(_OUTPUTS)
+
+
+def output_formula(output, z):
+    """y = g(z): z, 1 / (1 + exp(-z)), tanh(z), exp(z), or the softmax exp(z_k) / sum_j exp(z_j)."""
+    return _OUTPUTS[output].formula(z)
+
+
+def output_vector(output, z):
+    """See output_formula; on vectors, all but the softmax."""
+    return _OUTPUTS[output].vector(z)
+
+
+def output_slope(output, y):
+    """g'(z) as a function of y = g(z), of an array or a vector; all but the softmax."""
+    return _OUTPUTS[output].slope(y)
+
+
+# --- what losses have in common ---------------------------------------------------------------------------------------
+
+
+class Loss:
+    """A word of the table.
+
+    Attributes
+    ----------
+    outputs : tuple of str
+        The output activations it allows, its default first.
+    """
+
+    outputs: tuple
+
+    @property
+    def number(self):
+        """The word's number, or a sequence of one for each output in turn; 0 where it has none."""
+        return next((getattr(self, field.name) for field in fields(self)), 0.0)
+
+    @staticmethod
+    def takes_codes(output):
+        """Whether targets are class codes (n_rows,) rather than a matrix (n_rows, n_outputs)."""
+        return False
+
+    @staticmethod
+    def row_scale(n_outputs):
+        """What the sum over a row's outputs is multiplied by."""
+        return 1.0
+
+    def formula(self, output, z, t):
+        """(loss of each row, delta); shapes (n_rows,) and (n_rows, n_outputs), in the dtype of z."""
+        raise NotImplementedError
+
+    @staticmethod
+    def vector(output, z, t, number):
+        """(loss, delta) of every single output on vectors; `number` is the vector of the outputs' numbers."""
+        raise NotImplementedError
+
+
+class ClassLoss(Loss):
+    """A loss of a probability: of one class among several (softmax, class codes), or of each 0/1 output (logistic).
+
+    Probabilities are clipped to [epsilon, 1 - epsilon] of the dtype, as in scikit-learn, so that their log is finite.
+    """
+
+    outputs = ("softmax", "logistic")
+
+    @staticmethod
+    def takes_codes(output):
+        return output == "softmax"
+
+    @staticmethod
+    def row_vector(log_p, number):
+        """(loss, factor): delta = factor (p - onehot), where log_p is the log of the true class's probability."""
+        raise NotImplementedError
+
+
+class ErrorLoss(Loss):
+    """A loss of the errors e = y - t: loss = mean_k rho(e_k), delta_k = rho'(e_k) g'(z_k).
+
+    delta is not divided by the number of outputs: scikit-learn's convention.
+    """
+
+    outputs = ("identity", "logistic", "tanh", "exp")
+
+    @staticmethod
+    def row_scale(n_outputs):
+        return 1 / n_outputs
+
+    def formula(self, output, z, t):
+        y = output_formula(output, z)
+        rho, slope = self.of_error(y - t)
+        return rho.mean(axis=1), slope * output_slope(output, y)
+
+    @classmethod
+    def vector(cls, output, z, t, number):
+        y = output_vector(output, z)
+        rho, slope = cls.of_error_vector(y - t, number)
+        return rho, slope * output_slope(output, y)
+
+    def of_error(self, e):
+        """(rho(e), rho'(e)) of an array."""
+        raise NotImplementedError
+
+    @staticmethod
+    def of_error_vector(e, number):
+        """(rho(e), rho'(e)) of a vector."""
+        raise NotImplementedError
 
 
 def _clipped(probability):
-    """Probabilities no nearer to 0 and 1 than the dtype's epsilon, as in scikit-learn, so that their log is finite."""
+    """Probabilities no nearer to 0 and 1 than the dtype's epsilon."""
     epsilon = np.finfo(probability.dtype).eps
     return np.clip(probability, epsilon, 1 - epsilon)
 
 
-def softmax_prediction(z):
-    """p_k = exp(z_k) / sum_j exp(z_j)."""
-    return softmax(z, axis=1)
-
-
-def softmax_log_loss_formula(z, t):
-    """loss = -log p_t, delta = p - onehot(t)."""
-    p = softmax_prediction(z)
-    rows = np.arange(len(t))
-    delta = p.copy()
-    delta[rows, t] -= 1
-    return -np.log(_clipped(p))[rows, t], delta
-
-
-def logistic_log_loss_formula(z, t):
-    """p = 1 / (1 + exp(-z)); loss = -sum_k [t_k log p_k + (1 - t_k) log(1 - p_k)], delta = p - t."""
-    p = expit(z)
-    clipped = _clipped(p)
-    return -(xlogy(t, clipped) + xlogy(1 - t, 1 - clipped)).sum(axis=1), p - t
-
-
-def identity_prediction(z):
-    """y = z."""
-    return z
-
-
-def squared_error_formula(z, t):
-    """loss = mean_k (z_k - t_k)^2 / 2, delta = z - t (not divided by the number of outputs, as in scikit-learn)."""
-    delta = z - t
-    return 0.5 * (delta**2).mean(axis=1), delta
-
-
-def poisson_formula(z, t):
-    """y = exp(z); half the Poisson deviance: loss = sum_k t_k log(t_k / y_k) - t_k + y_k, delta = y - t."""
-    y = np.exp(z)
-    return (xlogy(t, t) - t * z - t + y).sum(axis=1), y - t
-
-
-SOFTMAX_LOG_LOSS, LOGISTIC_LOG_LOSS, SQUARED_ERROR, POISSON = range(4)
-LOSSES = {
-    "softmax_log_loss": Loss(SOFTMAX_LOG_LOSS, True, softmax_log_loss_formula, softmax_prediction),
-    "logistic_log_loss": Loss(LOGISTIC_LOG_LOSS, False, logistic_log_loss_formula, expit),
-    "squared_error": Loss(SQUARED_ERROR, False, squared_error_formula, identity_prediction),
-    "poisson": Loss(POISSON, False, poisson_formula, np.exp),
-}
-
-
-# --- on vectors -------------------------------------------------------------------------------------------------------
-
-
-@inlined
 def clipped_log(logarithm):
-    """log of a probability that was clipped to [epsilon, 1 - epsilon], from the log of the probability itself."""
+    """log of a probability that was clipped, from the log of the probability itself; on vectors."""
     epsilon = epsilon_like(logarithm)
-    return minimum(maximum(logarithm, elementary.log(epsilon)), -epsilon)
+    return minimum(maximum(logarithm, log(epsilon)), -epsilon)
 
 
-@inlined
-def logistic_log_loss(z, t):
-    """See logistic_log_loss_formula."""
-    rest = elementary.log1p(elementary.exp(-absolute(z)))
-    log_p, log_q = clipped_log(minimum(z, 0) - rest), clipped_log(minimum(-z, 0) - rest)
-    return (t - 1) * log_q - t * log_p, elementary.logistic(z) - t
+# --- for the classifier -----------------------------------------------------------------------------------------------
 
 
-@inlined
-def squared_error(z, t):
-    """See squared_error_formula."""
-    delta = z - t
-    return delta * delta * 0.5, delta
+@LOSSES.add("log_loss", "cross_entropy")
+class LogLoss(ClassLoss):
+    """loss = -sum_k q_k log p_k, delta = p - q: prediction - target.
+
+    Over the classes of a softmax, q = (1 - s) onehot(t) + s / n_classes. Over the two sides of each logistic output,
+    of probability p and 1 - p, q = (1 - s) t + s / 2.
+
+    Parameters
+    ----------
+    label_smoothing : float, default=0.0
+        s in [0, 1): how much of the target is spread over all classes.
+
+    Source: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990), for softmax and
+    log; Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, section 7, for
+    smoothing.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        check_number(self, "label_smoothing", at_least=0, below=1)
+
+    def formula(self, output, z, t):
+        p, s = output_formula(output, z), self.label_smoothing
+        clipped = _clipped(p)
+        if output == "logistic":
+            q = (1 - s) * t + s / 2
+            return -(xlogy(q, clipped) + xlogy(1 - q, 1 - clipped)).sum(axis=1), p - q
+        rows, log_p = np.arange(len(t)), np.log(clipped)
+        delta = p - s / p.shape[1]
+        delta[rows, t] -= 1 - s
+        return -(1 - s) * log_p[rows, t] - s * log_p.mean(axis=1), delta
+
+    @staticmethod
+    def vector(output, z, t, label_smoothing):
+        q = t + label_smoothing * (0.5 - t)
+        rest = log1p(exp(-absolute(z)))
+        log_p, log_not_p = clipped_log(minimum(z, 0) - rest), clipped_log(minimum(-z, 0) - rest)
+        return (q - 1) * log_not_p - q * log_p, elementary.logistic(z) - q
+
+    @staticmethod
+    def row_vector(log_p, label_smoothing):
+        """Without smoothing, which needs all classes: loss = -log p, delta = p - onehot."""
+        return -clipped_log(log_p), full_like(log_p, 1)
 
 
-@inlined
-def poisson(z, t):
-    """See poisson_formula."""
-    y = elementary.exp(z)
-    return where(t > 0, t * (elementary.log(t) - z - 1), 0) + y, y - t
+@LOSSES.add("squared_error")
+class SquaredError(ErrorLoss):
+    """loss = mean_k (y_k - t_k)² / 2, delta = (y - t) g'(z). Of identity: prediction - target.
+
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors", Nature 323 (1986),
+    equation 3, there the sum over the outputs; the mean is scikit-learn's.
+    """
+
+    def of_error(self, e):
+        return 0.5 * e**2, e
+
+    @staticmethod
+    def of_error_vector(e, number):
+        return e * e * 0.5, e
 
 
-@inlined
-def apply(code, z, t):
-    """(loss, delta) of every output, for the elementwise losses."""
-    if code == LOGISTIC_LOG_LOSS:
-        return logistic_log_loss(z, t)
-    if code == POISSON:
-        return poisson(z, t)
-    return squared_error(z, t)
+@LOSSES.add("kl_divergence")
+class KLDivergence(Loss):
+    """loss = sum_k t_k (log t_k - log p_k), 0 where t_k = 0; delta = p sum_k t_k - t.
+
+    Each row of t holds the probabilities of all classes. Where they sum to 1, delta is prediction - target.
+
+    Source: Kullback and Leibler, "On information and sufficiency", Annals of Mathematical Statistics 22 (1951),
+    equation 2.4; soft targets: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
+    """
+
+    outputs = ("softmax",)
+
+    def formula(self, output, z, t):
+        log_p = log_softmax(z, axis=1)
+        terms = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
+        return terms.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
+
+    @staticmethod
+    def term_vector(log_p, t):
+        """What one class adds to the loss of its row."""
+        return where(t == 0, 0, t * (log(t) - log_p))
 
 
-@inlined
-def scale(code, outputs):
-    """What a row's sum over its outputs is multiplied by."""
-    if code == SQUARED_ERROR:
-        return 1 / outputs
-    return 1.0
+@LOSSES.add("focal")
+class Focal(ClassLoss):
+    """loss = -(1 - p)^gamma log p, where p is the probability of the true class, or of each output's true side.
+
+    delta = c (p - onehot(t)), c = (1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p. Of gamma = 0 it is the log loss;
+    the greater gamma, the less an easy row counts.
+
+    Parameters
+    ----------
+    gamma : float, default=2.0
+        In [0, inf).
+
+    Source: Lin, Goyal, Girshick, He and Dollár, "Focal loss for dense object detection", ICCV 2017, equation 4.
+    """
+
+    gamma: float = 2.0
+
+    def __post_init__(self):
+        check_number(self, "gamma", at_least=0)
+
+    def formula(self, output, z, t):
+        y = output_formula(output, z)
+        if output == "softmax":
+            onehot = np.zeros_like(y)
+            onehot[np.arange(len(t)), t] = 1
+            loss, factor = self._of_probability(y[onehot == 1])
+            return loss, factor[:, None] * (y - onehot)
+        loss, factor = self._of_probability(expit(np.where(t == 1, z, -z)))
+        return loss.sum(axis=1), factor * (y - t)
+
+    def _of_probability(self, p):
+        p = _clipped(p)
+        focus = (1 - p) ** self.gamma
+        return -focus * np.log(p), focus - self.gamma * p * (1 - p) ** (self.gamma - 1) * np.log(p)
+
+    @classmethod
+    def vector(cls, output, z, t, gamma):
+        towards = where(t == 1, z, -z)
+        loss, factor = cls.row_vector(minimum(towards, 0) - log1p(exp(-absolute(z))), gamma)
+        return loss, factor * (elementary.logistic(z) - t)
+
+    @staticmethod
+    def row_vector(log_p, gamma):
+        """With q = 1 - p > 0 from log p without cancellation: factor = q^gamma (1 - gamma p log(p) / q)."""
+        log_p = clipped_log(log_p)
+        q = -expm1(log_p)
+        focus = exp(gamma * log(q))
+        return -focus * log_p, focus * (1 - gamma * (1 - q) * log_p / q)
 
 
-@inlined
-def predict(code, z):
-    """The output activation of the elementwise losses."""
-    if code == LOGISTIC_LOG_LOSS:
-        return elementary.logistic(z)
-    if code == POISSON:
-        return elementary.exp(z)
-    return z
+# --- for the regressor ------------------------------------------------------------------------------------------------
+
+
+@LOSSES.add("absolute_error")
+class AbsoluteError(ErrorLoss):
+    """loss = mean_k |y_k - t_k|, delta = sign(y - t) g'(z), 0 at y = t. Least at the median.
+
+    Source: Hastie, Tibshirani and Friedman, "The elements of statistical learning" (2009), section 10.6.
+    """
+
+    def of_error(self, e):
+        return abs(e), np.sign(e)
+
+    @staticmethod
+    def of_error_vector(e, number):
+        return absolute(e), where(absolute(e) > 0, copysign(full_like(e, 1), e), e)
+
+
+@LOSSES.add("huber")
+class Huber(ErrorLoss):
+    """With e = y - t: loss = mean_k e² / 2 where |e| <= delta, else delta (|e| - delta / 2).
+
+    rho'(e) = e, but no farther from 0 than delta.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        In (0, inf): the error from which on the loss is a straight line.
+
+    Source: Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35 (1964).
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self):
+        check_number(self, "delta", above=0)
+
+    def of_error(self, e):
+        line = self.delta * (abs(e) - 0.5 * self.delta)
+        return np.where(abs(e) <= self.delta, 0.5 * e**2, line), np.clip(e, -self.delta, self.delta)
+
+    @staticmethod
+    def of_error_vector(e, delta):
+        near = minimum(absolute(e), delta)
+        return near * (absolute(e) - 0.5 * near), copysign(near, e)
+
+
+@LOSSES.add("log_cosh")
+class LogCosh(ErrorLoss):
+    """loss = mean_k log(cosh(y_k - t_k)), rho'(e) = tanh(e): e² / 2 near 0, |e| - log 2 far away.
+
+    Source: Saleh and Saleh, "Statistical properties of the log-cosh loss function used in machine learning" (2022).
+    """
+
+    def of_error(self, e):
+        return np.logaddexp(e, -e) - math.log(2), np.tanh(e)
+
+    @staticmethod
+    def of_error_vector(e, number):
+        """With m = exp(-2|e|) - 1: log(cosh(e)) = |e| + log(1 + m/2), tanh|e| = -m / (2 + m)."""
+        m = expm1(absolute(e) * -2)
+        return absolute(e) + log1p(m * 0.5), copysign(m / (m + 2), e)
+
+
+@LOSSES.add("quantile")
+class Quantile(ErrorLoss):
+    """The pinball loss of a level q: rho(e) = (1 - q) e where e = y - t > 0, else -q e. Least at the q-quantile.
+
+    rho'(e) = 1 - q where e > 0, -q where e < 0, 0 at e = 0. There is one output for each target and level, in the order
+    target 0 level 0, target 0 level 1, ..., and t holds each target as often.
+
+    Parameters
+    ----------
+    levels : sequence of float, default=(0.5,)
+        Numbers in (0, 1), at least one.
+
+    Source: Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
+    """
+
+    levels: tuple = (0.5,)
+    outputs = ("identity", "exp")
+
+    def __post_init__(self):
+        try:
+            levels = tuple(map(float, self.levels))
+        except (TypeError, ValueError):
+            levels = ()
+        if not (levels and all(0 < level < 1 for level in levels)):
+            raise ValueError(f"levels of Quantile must be numbers in (0, 1), at least one; got {self.levels!r}.")
+        object.__setattr__(self, "levels", levels)
+
+    def of_error(self, e):
+        q = np.resize(np.array(self.levels, e.dtype), e.shape[1])
+        return np.maximum((1 - q) * e, -q * e), np.where(e > 0, 1 - q, np.where(e < 0, -q, e))
+
+    @staticmethod
+    def of_error_vector(e, q):
+        return where(e > 0, (1 - q) * e, -q * e), where(e > 0, 1 - q, where(e < 0, -q, e))
+
+
+@LOSSES.add("poisson")
+class Poisson(Loss):
+    """y = exp(z); half the Poisson deviance: loss = sum_k t_k log(t_k / y_k) - t_k + y_k, delta = y - t.
+
+    Source: McCullagh and Nelder, "Generalized linear models" (1989), section 2.3; scikit-learn.
+    """
+
+    outputs = ("exp",)
+
+    def formula(self, output, z, t):
+        y = np.exp(z)
+        return (xlogy(t, t) - t * z - t + y).sum(axis=1), y - t
+
+    @staticmethod
+    def vector(output, z, t, number):
+        y = exp(z)
+        return where(t > 0, t * (log(t) - z - 1), 0) + y, y - t
+
+
+@LOSSES.add("gamma")
+class Gamma(Loss):
+    """y = exp(z); half the gamma deviance: loss = sum_k t_k / y_k - log(t_k / y_k) - 1, delta = 1 - t / y, for t > 0.
+
+    Source: McCullagh and Nelder, "Generalized linear models" (1989), section 2.3.
+    """
+
+    outputs = ("exp",)
+
+    def formula(self, output, z, t):
+        ratio = t * np.exp(-z)
+        return (ratio - np.log(t) + z - 1).sum(axis=1), 1 - ratio
+
+    @staticmethod
+    def vector(output, z, t, number):
+        """With u = log(t / y): exp(u) - 1 keeps its digits where the prediction is near."""
+        u = log(t) - z
+        m = expm1(u)
+        return m - u, -m
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+PAIRS = [(cls, output) for cls in LOSSES.classes for output in cls.outputs]
+
+
+def pair_code(loss, output):
+    """The integer that kernels switch on: where the loss and its output activation stand in `PAIRS`.
+
+    Raises
+    ------
+    ValueError
+        If the loss does not allow that output activation.
+    """
+    if output not in loss.outputs:
+        allowed = ", ".join(map(repr, loss.outputs))
+        raise ValueError(f"output_activation must be one of {allowed} with loss {loss.name!r}; got {output!r}.")
+    return PAIRS.index((type(loss), output))
+
+
+# --- for compiled code ------------------------------------------------------------------------------------------------
+
+ELEMENTWISE, SOFTMAX_OF_CODES, SOFTMAX_OF_ROWS = range(3)
+_ELEMENTWISE = [(cls, output) for cls, output in PAIRS if output != "softmax"]
+_OF_CODES = [cls for cls in LOSSES.classes if issubclass(cls, ClassLoss)]
+
+
+class LossCodes(NamedTuple):
+    """A loss and its output activation as kernels know them.
+
+    kind : ELEMENTWISE, SOFTMAX_OF_CODES or SOFTMAX_OF_ROWS; word : position among those of its kind
+    output : position in `OUTPUTS`; averaged : whether a row's loss is a mean over outputs
+    factored, smoothed : whether delta of a softmax of codes is more than p - onehot
+    """
+
+    kind: int
+    word: int
+    output: int
+    averaged: int
+    factored: int
+    smoothed: int
+
+
+def codes_of(loss, output):
+    """LossCodes of a word that allows the output activation."""
+    pair_code(loss, output)
+    position, codes = OUTPUTS.index(output), loss.takes_codes(output)
+    if output != "softmax":
+        averaged = loss.row_scale(2) == 0.5
+        return LossCodes(ELEMENTWISE, _ELEMENTWISE.index((type(loss), output)), position, averaged, 0, 0)
+    if not codes:
+        return LossCodes(SOFTMAX_OF_ROWS, 0, position, 0, 0, 0)
+    smoothed = getattr(loss, "label_smoothing", 0) > 0
+    return LossCodes(
+        SOFTMAX_OF_CODES, _OF_CODES.index(type(loss)), position, 0, not isinstance(loss, LogLoss), smoothed
+    )
+
+
+apply = choice([partial(cls.vector, output) for cls, output in _ELEMENTWISE], 3, results=2)
+predict = choice([_OUTPUTS[output].vector for output in OUTPUTS if output != "softmax"], 1)
+row = choice([cls.row_vector for cls in _OF_CODES], 2, results=2)

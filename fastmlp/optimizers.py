@@ -1,133 +1,523 @@
 """Optimizers: how a weight w follows its gradient g.
 
-The state of every optimizer is two numbers beside each weight, `first` and `second`, zero at the start. Each word
-stands here as a NumPy formula and as a function of SIMD vectors.
+An optimizer remembers up to three numbers beside each weight, its states, which are zero at the start. What is the same
+for all weights (the learning rate, corrections for averages that start at zero) is worked out for each step beforehand,
+in float64, by ``numbers``. The step itself stands here twice: as a NumPy formula and as a function of SIMD vectors.
+
+None of the words knows where g comes from: over all rows, over one, or over a batch between them.
 """
 
-import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from .machine.jit import inlined
-from .machine.simd import sqrt
+from .machine.simd import maximum, sqrt, where
+from .machine.words import Strip, strips
+from .vocabulary import Vocabulary, check_number
+
+OPTIMIZERS = Vocabulary("solver")
 
 
-class Optimizer(NamedTuple):
-    """A row of the table: the integer that kernels switch on, and the formula (g, w, first, second, rates) -> new."""
+def rows_of(t, *numbers):
+    """One row for each step of t, one column for each number: a float64 ndarray of shape (len(t), len(numbers))."""
+    rows = np.empty((len(t), len(numbers)))
+    for column, number in enumerate(numbers):
+        rows[:, column] = number
+    return rows
 
-    code: int
-    formula: object
+
+class Optimizer:
+    """A word of this file.
+
+    Attributes
+    ----------
+    states : how many arrays shaped like the weights it keeps, zero at the start
+    """
+
+    states = 0
+
+    def numbers(self, t, rate):
+        """What all weights share in each of some steps.
+
+        Parameters
+        ----------
+        t : float64 ndarray of shape (steps,), their numbers, the first step of a training being 1
+        rate : float64 ndarray of shape (steps,), their learning rates
+
+        Returns
+        -------
+        float64 ndarray of shape (steps, k), k at most 8; its rows are the n of `formula` and `vector`
+        """
+        raise NotImplementedError
+
+    def formula(self, n, g, w, *states):
+        """(w, *states) after a step, in NumPy; n holds k numbers in the dtype of the arrays."""
+        raise NotImplementedError
+
+    @staticmethod
+    def vector(n, g, w, *states):
+        """(w, *states) after a step, of SIMD vectors; n holds k vectors."""
+        raise NotImplementedError
 
 
-class Settings(NamedTuple):
-    """What a user chooses. `momentum` is that of sgd and nesterov; the betas and epsilon are Adam's."""
+@OPTIMIZERS.add("gradient")
+class Gradient(Optimizer):
+    """The state becomes g and w stays: for whoever wants the gradient itself, such as L-BFGS."""
 
-    learning_rate: float
+    states = 1
+
+    def numbers(self, t, rate):
+        return rows_of(t)
+
+    def formula(self, n, g, w, state):
+        return w, g
+
+    @staticmethod
+    def vector(n, g, w, state):
+        return w, g
+
+
+@OPTIMIZERS.add("gradient_descent")
+class GradientDescent(Optimizer):
+    """w = w - rate g.
+
+    With a batch of all rows it is gradient descent, with batches of one row stochastic gradient descent, with batches
+    between them mini-batch gradient descent: the word is the same, the batch size differs.
+
+    Source: A. Cauchy 1847, "Méthode générale pour la résolution des systèmes d'équations simultanées"; H. Robbins and
+    S. Monro 1951, "A stochastic approximation method".
+    """
+
+    def numbers(self, t, rate):
+        return rows_of(t, rate)
+
+    def formula(self, n, g, w):
+        (rate,) = n
+        return (w - rate * g,)
+
+    @staticmethod
+    def vector(n, g, w):
+        (rate,) = n
+        return (w - g * rate,)
+
+
+@dataclass(frozen=True)
+class Inertia(Optimizer):
+    """v = momentum v - rate g: a velocity, the state of the two words below. ``momentum`` is in [0, 1]."""
+
     momentum: float = 0.9
+
+    states = 1
+
+    def __post_init__(self):
+        check_number(self, "momentum", at_least=0, at_most=1)
+
+    def numbers(self, t, rate):
+        return rows_of(t, rate, self.momentum)
+
+
+@OPTIMIZERS.add("momentum")
+class Momentum(Inertia):
+    """v = momentum v - rate g,  w = w + v.
+
+    Source: B. Polyak 1964, "Some methods of speeding up the convergence of iteration methods"; in this form
+    I. Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", equations 1 and 2.
+    """
+
+    def formula(self, n, g, w, v):
+        rate, momentum = n
+        v = momentum * v - rate * g
+        return w + v, v
+
+    @staticmethod
+    def vector(n, g, w, v):
+        rate, momentum = n
+        v = v * momentum - g * rate
+        return w + v, v
+
+
+@OPTIMIZERS.add("nesterov")
+class Nesterov(Inertia):
+    """v = momentum v - rate g,  w = w + momentum v - rate g: the gradient is taken where the velocity leads.
+
+    Source: Y. Nesterov 1983; I. Sutskever et al. 2013, equations 3 and 4, with w the point that is looked ahead to.
+    """
+
+    def formula(self, n, g, w, v):
+        rate, momentum = n
+        v = momentum * v - rate * g
+        return w + momentum * v - rate * g, v
+
+    @staticmethod
+    def vector(n, g, w, v):
+        rate, momentum = n
+        v = v * momentum - g * rate
+        return w + v * momentum - g * rate, v
+
+
+@dataclass(frozen=True)
+class Moments(Optimizer):
+    """m = beta_1 m + (1 - beta_1) g,  v = beta_2 v + (1 - beta_2) g^2: Adam's averages, and those of its relatives.
+
+    Both start at zero, so that after t steps their weights sum to 1 - beta^t instead of 1. ``beta_1`` and ``beta_2``
+    are in [0, 1), ``epsilon`` is above 0.
+    """
+
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-    alpha: float = 0.0
+
+    states = 2
+
+    def __post_init__(self):
+        check_number(self, "beta_1", at_least=0, below=1)
+        check_number(self, "beta_2", at_least=0, below=1)
+        check_number(self, "epsilon", above=0)
+
+    def shares(self, t):
+        """1 - beta_1^t and √(1 - beta_2^t): what m and √v have of their true size after t steps."""
+        return 1 - self.beta_1**t, np.sqrt(1 - self.beta_2**t)
+
+    def weights(self):
+        """beta_1, beta_2, and what remains to 1."""
+        return self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2
 
 
-class Rates(NamedTuple):
-    """The numbers of one step, in the dtype of the weights.
+def averages(betas, g, m, v):
+    """(m, v) of `Moments` after a step, of SIMD vectors."""
+    beta_1, beta_2, rest_1, rest_2 = betas
+    return m * beta_1 + g * rest_1, v * beta_2 + g * g * rest_2
 
-    rest_1 = 1 - beta_1, rest_2 = 1 - beta_2; share = 1 / sum of the batch's sample weights; alpha is the L2 penalty.
+
+@OPTIMIZERS.add("adam")
+class Adam(Moments):
+    """w = w - rate_t m / (√v + epsilon),  rate_t = rate √(1 - beta_2^t) / (1 - beta_1^t); m and v as in `Moments`.
+
+    Scikit-learn's Adam, which adds epsilon before the moments are corrected; PyTorch's adds it after.
+
+    Source: D. Kingma and J. Ba 2015, "Adam: a method for stochastic optimization", section 2, last paragraph.
     """
 
-    learning_rate: float
-    momentum: float
-    beta_1: float
-    beta_2: float
-    rest_1: float
-    rest_2: float
-    epsilon: float
-    alpha: float
-    share: float
+    def numbers(self, t, rate):
+        share_1, share_2 = self.shares(t)
+        return rows_of(t, rate * share_2 / share_1, self.epsilon, *self.weights())
+
+    def formula(self, n, g, w, m, v):
+        rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
+        m = beta_1 * m + rest_1 * g
+        v = beta_2 * v + rest_2 * g**2
+        return w - rate * m / (np.sqrt(v) + epsilon), m, v
+
+    @staticmethod
+    def vector(n, g, w, m, v):
+        rate, epsilon, *betas = n
+        m, v = averages(betas, g, m, v)
+        return w - m * rate / (sqrt(v) + epsilon), m, v
 
 
-# --- in NumPy ---------------------------------------------------------------------------------------------------------
+@OPTIMIZERS.add("adagrad")
+class AdaGrad(Optimizer):
+    """s = s + g^2,  w = w - rate g / (√s + epsilon): weights that moved much move less. ``epsilon`` is above 0.
 
-
-def gradient_formula(g, w, first, second, rates):
-    """first = g; the weight stays."""
-    return w, g, second
-
-
-def sgd_formula(g, w, first, second, rates):
-    """Stochastic gradient descent with momentum (Polyak 1964): v = momentum v - rate g, w = w + v."""
-    velocity = rates.momentum * first - rates.learning_rate * g
-    return w + velocity, velocity, second
-
-
-def nesterov_formula(g, w, first, second, rates):
-    """Nesterov's momentum (Sutskever et al. 2013): v = momentum v - rate g, w = w + momentum v - rate g."""
-    velocity = rates.momentum * first - rates.learning_rate * g
-    return w + rates.momentum * velocity - rates.learning_rate * g, velocity, second
-
-
-def adam_formula(g, w, first, second, rates):
-    """Adam (Kingma and Ba 2014, algorithm 1, in the form of section 2's last paragraph):
-
-    m = beta_1 m + (1 - beta_1) g,  v = beta_2 v + (1 - beta_2) g^2,
-    w = w - rate_t m / (sqrt(v) + epsilon),  rate_t = rate sqrt(1 - beta_2^t) / (1 - beta_1^t).
+    Source: J. Duchi, E. Hazan and Y. Singer 2011, "Adaptive subgradient methods for online learning and stochastic
+    optimization", JMLR 12, section 1.1, of the diagonal.
     """
-    first = rates.beta_1 * first + rates.rest_1 * g
-    second = rates.beta_2 * second + rates.rest_2 * g**2
-    return w - rates.learning_rate * first / (np.sqrt(second) + rates.epsilon), first, second
+
+    epsilon: float = 1e-10
+
+    states = 1
+
+    def __post_init__(self):
+        check_number(self, "epsilon", above=0)
+
+    def numbers(self, t, rate):
+        return rows_of(t, rate, self.epsilon)
+
+    def formula(self, n, g, w, s):
+        rate, epsilon = n
+        s = s + g**2
+        return w - rate * g / (np.sqrt(s) + epsilon), s
+
+    @staticmethod
+    def vector(n, g, w, s):
+        rate, epsilon = n
+        s = s + g * g
+        return w - g * rate / (sqrt(s) + epsilon), s
 
 
-GRADIENT, SGD, NESTEROV, ADAM = range(4)
-OPTIMIZERS = {
-    "gradient": Optimizer(GRADIENT, gradient_formula),
-    "sgd": Optimizer(SGD, sgd_formula),
-    "nesterov": Optimizer(NESTEROV, nesterov_formula),
-    "adam": Optimizer(ADAM, adam_formula),
-}
+@OPTIMIZERS.add("rmsprop")
+class RMSProp(Optimizer):
+    """s = rho s + (1 - rho) g^2,  w = w - rate g / (√s + epsilon): AdaGrad that forgets.
+
+    ``rho`` is in [0, 1), ``epsilon`` above 0. The defaults are PyTorch's, where rho is called alpha.
+
+    Source: T. Tieleman and G. Hinton 2012, "Neural networks for machine learning", Coursera, lecture 6.5.
+    """
+
+    rho: float = 0.99
+    epsilon: float = 1e-8
+
+    states = 1
+
+    def __post_init__(self):
+        check_number(self, "rho", at_least=0, below=1)
+        check_number(self, "epsilon", above=0)
+
+    def numbers(self, t, rate):
+        return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
+
+    def formula(self, n, g, w, s):
+        rate, epsilon, rho, rest = n
+        s = rho * s + rest * g**2
+        return w - rate * g / (np.sqrt(s) + epsilon), s
+
+    @staticmethod
+    def vector(n, g, w, s):
+        rate, epsilon, rho, rest = n
+        s = s * rho + g * g * rest
+        return w - g * rate / (sqrt(s) + epsilon), s
 
 
-# --- on numbers and vectors -------------------------------------------------------------------------------------------
+@OPTIMIZERS.add("adadelta")
+class AdaDelta(Optimizer):
+    """s = rho s + (1 - rho) g^2,  d = g √(u + epsilon) / √(s + epsilon),  u = rho u + (1 - rho) d^2,  w = w - rate d.
+
+    d has the unit of w, so that a rate of 1 suits. ``rho`` is in [0, 1), ``epsilon`` above 0.
+
+    Source: M. Zeiler 2012, "ADADELTA: an adaptive learning rate method", algorithm 1, where the rate is 1.
+    """
+
+    rho: float = 0.9
+    epsilon: float = 1e-6
+
+    states = 2
+
+    def __post_init__(self):
+        check_number(self, "rho", at_least=0, below=1)
+        check_number(self, "epsilon", above=0)
+
+    def numbers(self, t, rate):
+        return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
+
+    def formula(self, n, g, w, s, u):
+        rate, epsilon, rho, rest = n
+        s = rho * s + rest * g**2
+        d = g * np.sqrt(u + epsilon) / np.sqrt(s + epsilon)
+        return w - rate * d, s, rho * u + rest * d**2
+
+    @staticmethod
+    def vector(n, g, w, s, u):
+        rate, epsilon, rho, rest = n
+        s = s * rho + g * g * rest
+        d = g * sqrt((u + epsilon) / (s + epsilon))
+        return w - d * rate, s, u * rho + d * d * rest
 
 
-@inlined
-def effective_learning_rate(code, settings, step):
-    """The learning rate of a step (1, 2, ...), with Adam's correction for moments that start at zero."""
-    if code == ADAM:
-        return settings.learning_rate * math.sqrt(1 - settings.beta_2**step) / (1 - settings.beta_1**step)
-    return settings.learning_rate
+@OPTIMIZERS.add("amsgrad")
+class AMSGrad(Moments):
+    """Adam, but v only ever pushes the divisor up:
+
+    largest = max(largest, v),  w = w - rate / (1 - beta_1^t) m / (√(largest / (1 - beta_2^t)) + epsilon).
+
+    Here and in the words below the fraction is multiplied through by √(1 - beta_2^t), so that a step has one root and
+    one division; epsilon stays where PyTorch has it.
+
+    Source: S. Reddi, S. Kale and S. Kumar 2018, "On the convergence of Adam and beyond", algorithm 2, with Adam's
+    corrections as in PyTorch.
+    """
+
+    states = 3
+
+    def numbers(self, t, rate):
+        share_1, share_2 = self.shares(t)
+        return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, *self.weights())
+
+    def formula(self, n, g, w, m, v, largest):
+        rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
+        m = beta_1 * m + rest_1 * g
+        v = beta_2 * v + rest_2 * g**2
+        largest = np.maximum(largest, v)
+        return w - rate * m / (np.sqrt(largest) + epsilon), m, v, largest
+
+    @staticmethod
+    def vector(n, g, w, m, v, largest):
+        rate, epsilon, *betas = n
+        m, v = averages(betas, g, m, v)
+        largest = maximum(v, largest)
+        return w - m * rate / (sqrt(largest) + epsilon), m, v, largest
 
 
-@inlined
-def sgd(g, w, first, second, rates):
-    """See sgd_formula."""
-    velocity = first * rates.momentum - g * rates.learning_rate
-    return w + velocity, velocity, second
+@OPTIMIZERS.add("adamw")
+class AdamW(Moments):
+    """w = w - rate weight_decay w - rate / (1 - beta_1^t) m / (√(v / (1 - beta_2^t)) + epsilon).
+
+    The decay is decoupled from the gradient and hence from v, which an L2 penalty is not. It draws every parameter
+    towards zero, intercepts too, as in PyTorch. ``weight_decay`` is at least 0.
+
+    Source: I. Loshchilov and F. Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number(self, "weight_decay", at_least=0)
+
+    def numbers(self, t, rate):
+        share_1, share_2 = self.shares(t)
+        decay = rate * self.weight_decay
+        return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, decay, *self.weights())
+
+    def formula(self, n, g, w, m, v):
+        rate, epsilon, decay, beta_1, beta_2, rest_1, rest_2 = n
+        m = beta_1 * m + rest_1 * g
+        v = beta_2 * v + rest_2 * g**2
+        return w - decay * w - rate * m / (np.sqrt(v) + epsilon), m, v
+
+    @staticmethod
+    def vector(n, g, w, m, v):
+        rate, epsilon, decay, *betas = n
+        m, v = averages(betas, g, m, v)
+        return w - w * decay - m * rate / (sqrt(v) + epsilon), m, v
 
 
-@inlined
-def nesterov(g, w, first, second, rates):
-    """See nesterov_formula."""
-    velocity = first * rates.momentum - g * rates.learning_rate
-    return w + velocity * rates.momentum - g * rates.learning_rate, velocity, second
+@OPTIMIZERS.add("nadam")
+class NAdam(Moments):
+    """Adam with Nesterov's momentum, which grows from beta_1 / 2 to beta_1:
+
+    mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2),
+    w = w - rate [(1 - mu_t) g / (1 - mu_1 ... mu_t) + mu_(t+1) m / (1 - mu_1 ... mu_(t+1))]
+            / (√(v / (1 - beta_2^t)) + epsilon).
+
+    ``momentum_decay`` is at least 0.
+
+    Source: T. Dozat 2016, "Incorporating Nesterov momentum into Adam"; PyTorch.
+    """
+
+    momentum_decay: float = 4e-3
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number(self, "momentum_decay", at_least=0)
+
+    def mu(self, t):
+        """The momentum of step t."""
+        return self.beta_1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
+
+    @cached_property
+    def mu_products(self):
+        """mu_1 ... mu_t for t = 0, 1, ... until 1 no longer feels them: after 54 steps by default."""
+        products = [1.0]
+        while products[-1] > 1e-17:
+            products.append(products[-1] * self.mu(len(products)))
+        return np.array(products)
+
+    def numbers(self, t, rate):
+        share_2 = self.shares(t)[1]
+        mu, mu_next = self.mu(t), self.mu(t + 1)
+        product = self.mu_products[np.minimum(t, len(self.mu_products) - 1).astype(np.intp)]
+        of_gradient = rate * share_2 * (1 - mu) / (1 - product)
+        of_average = rate * share_2 * mu_next / (1 - product * mu_next)
+        return rows_of(t, of_gradient, of_average, self.epsilon * share_2, *self.weights())
+
+    def formula(self, n, g, w, m, v):
+        of_gradient, of_average, epsilon, beta_1, beta_2, rest_1, rest_2 = n
+        m = beta_1 * m + rest_1 * g
+        v = beta_2 * v + rest_2 * g**2
+        return w - (of_gradient * g + of_average * m) / (np.sqrt(v) + epsilon), m, v
+
+    @staticmethod
+    def vector(n, g, w, m, v):
+        of_gradient, of_average, epsilon, *betas = n
+        m, v = averages(betas, g, m, v)
+        return w - (g * of_gradient + m * of_average) / (sqrt(v) + epsilon), m, v
 
 
-@inlined
-def adam(g, w, first, second, rates):
-    """See adam_formula."""
-    first = first * rates.beta_1 + g * rates.rest_1
-    second = second * rates.beta_2 + g * g * rates.rest_2
-    return w - first * rates.learning_rate / (sqrt(second) + rates.epsilon), first, second
+@OPTIMIZERS.add("radam")
+class RAdam(Moments):
+    """Adam that waits with the division until v has seen enough gradients to be trusted:
+
+    rho_t = rho - 2 t beta_2^t / (1 - beta_2^t),  rho = 2 / (1 - beta_2) - 1,
+    w = w - rate / (1 - beta_1^t) m                                          while rho_t <= 5, then
+    w = w - rate / (1 - beta_1^t) m r_t √(1 - beta_2^t) / (√v + epsilon),
+    r_t^2 = (rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t).
+
+    Both are one step, with one of its two rates zero.
+
+    Source: L. Liu et al. 2020, "On the variance of the adaptive learning rate and beyond", algorithm 2; epsilon and
+    the bound 5 as in PyTorch.
+    """
+
+    def numbers(self, t, rate):
+        share_1, share_2 = self.shares(t)
+        rho = 2 / (1 - self.beta_2) - 1
+        rho_t = rho - 2 * t * self.beta_2**t / share_2**2
+        trusted = rho_t > 5
+        above, below = (rho_t - 4) * (rho_t - 2) * rho, (rho - 4) * (rho - 2) * rho_t
+        rectification = np.sqrt(np.divide(above, below, out=np.zeros_like(rate), where=trusted))
+        plain, adaptive = rate / share_1 * ~trusted, rate / share_1 * rectification * share_2
+        return rows_of(t, plain, adaptive, self.epsilon, *self.weights())
+
+    def formula(self, n, g, w, m, v):
+        plain, adaptive, epsilon, beta_1, beta_2, rest_1, rest_2 = n
+        m = beta_1 * m + rest_1 * g
+        v = beta_2 * v + rest_2 * g**2
+        return w - plain * m - adaptive * m / (np.sqrt(v) + epsilon), m, v
+
+    @staticmethod
+    def vector(n, g, w, m, v):
+        plain, adaptive, epsilon, *betas = n
+        m, v = averages(betas, g, m, v)
+        return w - m * plain - m * adaptive / (sqrt(v) + epsilon), m, v
 
 
-@inlined
-def apply(code, g, w, first, second, rates):
-    """(w, first, second) after one step of the optimizer `code`."""
-    if code == ADAM:
-        return adam(g, w, first, second, rates)
-    if code == NESTEROV:
-        return nesterov(g, w, first, second, rates)
-    if code == SGD:
-        return sgd(g, w, first, second, rates)
-    return w, g, second
+@OPTIMIZERS.add("lion")
+class Lion(Optimizer):
+    """w = w - rate [sign(beta_1 m + (1 - beta_1) g) + weight_decay w],  m = beta_2 m + (1 - beta_2) g.
+
+    Every weight moves by the rate, so that it wants a smaller one than Adam, a third to a tenth. ``beta_1`` and
+    ``beta_2`` are in [0, 1), ``weight_decay`` is at least 0.
+
+    Source: X. Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2.
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.99
+    weight_decay: float = 0.0
+
+    states = 1
+
+    def __post_init__(self):
+        check_number(self, "beta_1", at_least=0, below=1)
+        check_number(self, "beta_2", at_least=0, below=1)
+        check_number(self, "weight_decay", at_least=0)
+
+    def numbers(self, t, rate):
+        decay = rate * self.weight_decay
+        return rows_of(t, rate, decay, self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2)
+
+    def formula(self, n, g, w, m):
+        rate, decay, beta_1, beta_2, rest_1, rest_2 = n
+        return w - rate * np.sign(beta_1 * m + rest_1 * g) - decay * w, beta_2 * m + rest_2 * g
+
+    @staticmethod
+    def vector(n, g, w, m):
+        rate, decay, beta_1, beta_2, rest_1, rest_2 = n
+        direction = m * beta_1 + g * rest_1
+        sign = where(direction > 0, 1, where(direction < 0, -1, direction))  # 0 and NaN are their own
+        return w - sign * rate - w * decay, m * beta_2 + g * rest_2
+
+
+# --- for compiled code ------------------------------------------------------------------------------------------------
+
+MOST_STATES = max(word.states for word in OPTIMIZERS.classes)
+
+
+def _strip(word):
+    """Streams: g; w and the states, which become new."""
+    kept = tuple(range(1, 2 + word.states))
+    return Strip(word.vector, word().numbers(np.ones(1), np.ones(1)).shape[1], (0, *kept), kept)
+
+
+apply = strips("optimizer", [_strip(word) for word in OPTIMIZERS.classes])

@@ -43,8 +43,8 @@ class Bar:
             self.drawn = now
             self.draw()
 
-    def draw(self) -> None:
-        """Draw what was noted last."""
+    def draw(self, *, ended: bool = False) -> None:
+        """Draw what was noted last. A training that has ended is complete, after however many epochs."""
         epochs, rows, loss = self.latest
         done = epochs * self.n_rows + rows
         speed = done / max(time.monotonic() - self.start, 1e-9)
@@ -52,20 +52,22 @@ class Bar:
         self.progress.update(
             self.task,
             completed=done,
+            total=done if ended else None,  # None: as it was
             facts=f"{facts}{speed:,.0f} rows/s",
-            epochs=f"epoch {min(epochs + 1, self.max_epochs)}/{self.max_epochs}",
+            epochs=f"epoch {epochs if ended else min(epochs + 1, self.max_epochs)}/{self.max_epochs}",
             refresh=True,
         )
 
 
 @contextmanager
-def bar(max_epochs: int, n_rows: int, console: Any = None) -> Iterator[Bar]:
+def bar(max_epochs: int, n_rows: int, console: Any = None, title: str = "") -> Iterator[Bar]:
     """Show a bar while the block runs; for the parameter ``progress`` of an estimator.
 
     Parameters
     ----------
     max_epochs, n_rows : most epochs, rows of each
     console : rich.console.Console to draw on; None for the standard output
+    title : text before the bar
 
     Raises
     ------
@@ -77,15 +79,15 @@ def bar(max_epochs: int, n_rows: int, console: Any = None) -> Iterator[Bar]:
     except ImportError as error:
         raise ImportError('fastmlp.progress.bar needs rich; install it with pip install "fastmlp[rich]".') from error
     columns = (
-        TextColumn("{task.fields[epochs]}"),
+        TextColumn("{task.description}{task.fields[epochs]}"),
         BarColumn(),
         TextColumn("{task.fields[facts]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=console, auto_refresh=False) as progress:
-        task = progress.add_task("", total=max_epochs * n_rows, facts="", epochs=f"epoch 1/{max_epochs}")
+        task = progress.add_task(title, total=max_epochs * n_rows, facts="", epochs=f"epoch 1/{max_epochs}")
         shown = Bar(progress, task, max_epochs, n_rows)
         try:
             yield shown
         finally:
-            shown.draw()
+            shown.draw(ended=True)

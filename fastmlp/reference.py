@@ -20,8 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from .activations import ACTIVATIONS
-from .losses import LOSSES
-from .optimizers import OPTIMIZERS, Rates, Settings, effective_learning_rate
+from .losses import LOSSES, output_formula
+from .optimizers import OPTIMIZERS
 
 
 def gather(layout, data, span, buffers):
@@ -34,29 +34,105 @@ def gather(layout, data, span, buffers):
 def affine_forward(layout, layer, activation, span, buffers):
     """A_above = f([A_below, 1] W). The slope f'(Z) waits where delta will be: the backward pass needs no more of f."""
     Z = buffers.outputs[layer] @ buffers.weights[layer]
-    A, slope = ACTIVATIONS[activation].formula(Z)
-    buffers.outputs[layer + 1] = np.column_stack([A, np.ones(len(A), A.dtype)])
-    buffers.deltas[layer + 1] = slope
+    buffers.outputs[layer + 1] = with_ones(Z)
+    activate(layout, layer + 1, activation, span, buffers)
+
+
+def activate(layout, level, activation, span, buffers):
+    """A = f(Z), and the slope f'(Z). A learned slope a (PReLU) keeps dA/da = min(Z, 0) for its gradient."""
+    Z = buffers.outputs[level][:, :-1]
+    word = activation
+    if word.learned:  # its formula takes a slope for each unit as well
+        word = SimpleNamespace(slope=buffers.traits[level].number)
+        buffers.kept[level].number = np.minimum(Z, 0)
+    A, buffers.deltas[level] = type(activation).formula(word, Z)
+    buffers.outputs[level] = with_ones(A)
+
+
+def with_ones(A):
+    """[A, 1]: a last column of ones, which brings the bias."""
+    return np.column_stack([A, np.ones(len(A), A.dtype)])
+
+
+def normalize(layout, level, normalization, training, buffers):
+    """Z = gain X + shift, where X is Z brought to mean 0 and variance 1 over the batch or over the units.
+
+    Over the batch, running statistics follow in training and serve for predictions.
+    """
+    Z, traits, kept = buffers.outputs[level][:, :-1], buffers.traits[level], buffers.kept[level]
+    kept.gain, mean, variance = normalization.formula(Z)
+    kept.scale = 1 / np.sqrt(variance + Z.dtype.type(normalization.epsilon))
+    if normalization.name == "batch":
+        if training:
+            share, rows = Z.dtype.type(normalization.momentum), len(Z)
+            population = variance * Z.dtype.type(rows / max(1, rows - 1))
+            traits.mean = traits.mean + share * (mean - traits.mean)
+            traits.variance = traits.variance + share * (population - traits.variance)
+        else:
+            kept.gain = (Z - traits.mean) / np.sqrt(traits.variance + Z.dtype.type(normalization.epsilon))
+    buffers.outputs[level] = with_ones(kept.gain * traits.gain + traits.shift)
+
+
+def normalize_backward(layout, level, normalization, buffers):
+    """delta = scale (d - mean(d) - X mean(d X)), d = delta gain: what the loss feels of Z, for its mean and variance
+    move too. Means over the batch or over the units, as in `normalize`. Keeps delta X and delta, whose sums over the
+    rows are the gradients of gain and shift.
+    """
+    delta, kept = buffers.deltas[level], buffers.kept[level]
+    X, d = kept.gain, delta * buffers.traits[level].gain
+    axis = 0 if normalization.name == "batch" else 1
+    centred = d - d.mean(axis=axis, keepdims=True) - X * (d * X).mean(axis=axis, keepdims=True)
+    buffers.deltas[level] = kept.scale * centred
+    kept.gain, kept.shift = delta * X, delta
+
+
+def drop(layout, level, keep, seed, span, buffers):
+    """Each output is 0 with probability 1 - keep, else divided by keep; so is its slope (Srivastava et al. 2014).
+
+    The random bits of an output are a function of (seed, level, position of the row, unit).
+    """
+    A = buffers.outputs[level][:, :-1]
+    stream = scrambled(scrambled(np.uint32(seed)) + np.uint32(level))
+    rows = scrambled(stream + np.arange(span.start, span.stop, dtype=np.uint32))
+    bits = scrambled(rows[:, None] + np.arange(A.shape[1], dtype=np.uint32))
+    kept = (bits >> np.uint32(8)) * A.dtype.type(2.0**-24) < A.dtype.type(keep)
+    factor = np.where(kept, A.dtype.type(1 / keep), A.dtype.type(0))
+    buffers.outputs[level] = with_ones(A * factor)
+    if level:
+        buffers.deltas[level] = buffers.deltas[level] * factor
+
+
+def scrambled(n):
+    """Bits that look random, as a function of 32-bit integers (C. Wellons, "Prospecting for Hash Functions", 2018)."""
+    with np.errstate(over="ignore"):
+        n = n ^ (n >> np.uint32(16))
+        n = n * np.uint32(0x7FEB352D)
+        n = n ^ (n >> np.uint32(15))
+        n = n * np.uint32(0x846CA68B)
+        return n ^ (n >> np.uint32(16))
 
 
 def output_delta(layout, data, loss, span, buffers):
     """The loss of each row, and delta = dloss/dZ at the top: prediction - target for every canonical pair of both.
 
-    A row's sample weight multiplies its loss, hence its delta.
+    A row's sample weight multiplies its loss, hence its delta. `loss` is a pair (word, output activation).
     """
     Z = buffers.outputs[layout.layers][:, :-1]
-    targets = data.codes if LOSSES[loss].codes else data.targets
-    buffers.losses, delta = LOSSES[loss].formula(Z, targets[data.order[span]])
+    word, output = loss
+    buffers.losses, delta = word.formula(output, Z, data.targets[data.order[span]])
     if data.sample_weight is not None:
         weight = data.sample_weight[data.order[span]]
         buffers.losses, delta = buffers.losses * weight, delta * weight[:, None]
     buffers.deltas[layout.layers] = delta
 
 
-def affine_backward(layout, layer, span, buffers):
+def affine_backward(layout, layer, learned, span, buffers):
     """delta_below = (delta W^T) * slope: what the loss feels of a unit below is the sum over all units it feeds."""
     W = buffers.weights[layer][:-1]
-    buffers.deltas[layer] = (buffers.deltas[layer + 1] @ W.T) * buffers.deltas[layer]
+    product = buffers.deltas[layer + 1] @ W.T
+    if learned:
+        buffers.kept[layer].number = buffers.kept[layer].number * product
+    buffers.deltas[layer] = product * buffers.deltas[layer]
 
 
 def affine_gradient(layout, layer, blocks, buffers):
@@ -64,20 +140,35 @@ def affine_gradient(layout, layer, blocks, buffers):
     buffers.gradient[layer] += buffers.outputs[layer].T @ buffers.deltas[layer + 1]
 
 
-def affine_update(layout, layer, optimizer, rates, blocks, buffers):
-    """One optimizer step with g = (G + [A_below, 1]^T delta + alpha W) / sum of the row weights; biases: alpha = 0.
+def penalized_gradient(layout, layer, terms, buffers):
+    """g = (G + alpha W + l1 sign W) / sum of the row weights, clipped; biases: alpha = l1 = 0.
 
-    Keeps the sum of squares of the weights before the step, for the penalty alpha/2 ||W||^2 in the loss.
+    Keeps the penalty alpha/2 ||W||^2 + l1 ||W||_1 of the weights before the step, for the loss.
     """
-    affine_gradient(layout, layer, blocks, buffers)
-    W = buffers.weights[layer]
-    penalized = W.copy()
+    penalized = buffers.weights[layer].copy()
     penalized[-1] = 0
-    buffers.penalties[layer] = (penalized**2).sum()
-    g = (buffers.gradient[layer] + rates.alpha * penalized) * rates.share
-    step = OPTIMIZERS[optimizer].formula(g, W, buffers.first[layer], buffers.second[layer], rates)
-    buffers.weights[layer], buffers.first[layer], buffers.second[layer] = step
-    buffers.gradient[layer] = np.zeros_like(W)
+    squares, absolutes = (penalized**2).sum(), np.abs(penalized).sum()
+    buffers.penalties[layer] = 0.5 * terms.alpha * squares + terms.l1 * absolutes
+    g = (buffers.gradient[layer] + terms.alpha * penalized + terms.l1 * np.sign(penalized)) * terms.share
+    buffers.gradient[layer] = np.clip(g, -terms.clip, terms.clip)
+
+
+def affine_update(layout, layer, optimizer, terms, blocks, buffers):
+    """One optimizer step on W with g, scaled to the norm that clipping leaves."""
+    states = [state[layer] for state in buffers.states]
+    g = buffers.gradient[layer] * terms.scale
+    new = optimizer.formula(terms.numbers, g, buffers.weights[layer], *states)
+    buffers.weights[layer] = new[0]
+    for state, values in zip(buffers.states, new[1:]):
+        state[layer] = values
+    buffers.gradient[layer] = np.zeros_like(g)
+
+
+def limit_norms(layout, limit, buffers):
+    """The weights into a unit are scaled down to the norm `limit`, without the bias (Srivastava et al. 2014, 5.1)."""
+    for W in buffers.weights:
+        norms = np.sqrt((W[:-1] ** 2).sum(axis=0))
+        W[:-1] *= np.where(norms > limit, limit / np.maximum(norms, limit), 1).astype(W.dtype)
 
 
 class Reference:
@@ -86,22 +177,37 @@ class Reference:
     Parameters
     ----------
     coefs, intercepts : lists of ndarrays of shapes (n_below, n_above) and (n_above,)
-    activation, loss, optimizer : str
-        Names of words.
+    activation, loss, optimizer, output, normalization, dropout : as of `Network`
     """
 
-    def __init__(self, coefs, intercepts, *, activation, loss, optimizer):
+    def __init__(
+        self, coefs, intercepts, *, activation, loss, optimizer, output=None, normalization=None, dropout=None
+    ):
         weights = [np.vstack([W, b]) for W, b in zip(coefs, intercepts, strict=True)]
-        self.activation, self.loss, self.optimizer = activation, loss, optimizer
-        self.layout = SimpleNamespace(layers=len(weights))
+        layers, dtype = len(weights), weights[0].dtype
+        names = activation if isinstance(activation, list | tuple) else [activation] * (layers - 1)
+        self.activations = [*map(ACTIVATIONS.resolve, names)]
+        self.loss, self.optimizer = LOSSES.resolve(loss), OPTIMIZERS.resolve(optimizer)
+        self.output = output or self.loss.outputs[0]
+        self.normalization = normalization
+        self.keep = 1 - np.array(dropout if dropout is not None else [0.0] * layers)
+        self.layout = SimpleNamespace(layers=layers)
+        units = [0, *(W.shape[1] for W in weights[:-1])]
+        ones = [np.ones(n, dtype) for n in units]
+        zeros = [np.zeros(n, dtype) for n in units]
         self.buffers = SimpleNamespace(
             weights=weights,
-            first=[np.zeros_like(W) for W in weights],
-            second=[np.zeros_like(W) for W in weights],
+            states=[[np.zeros_like(W) for W in weights] for _ in range(self.optimizer.states)],
             gradient=[np.zeros_like(W) for W in weights],
-            penalties=[0.0] * len(weights),
-            outputs=[None] * (len(weights) + 1),
-            deltas=[None] * (len(weights) + 1),
+            penalties=[0.0] * layers,
+            outputs=[None] * (layers + 1),
+            deltas=[None] * (layers + 1),
+            kept=[SimpleNamespace() for _ in units],
+            traits=[
+                SimpleNamespace(number=one * dtype.type(word.number), gain=one, shift=zero, mean=zero, variance=one)
+                for word, one, zero in zip((ACTIVATIONS.resolve("identity"), *self.activations), ones, zeros)
+            ],
+            trait_states={},
             losses=None,
         )
 
@@ -109,51 +215,99 @@ class Reference:
         """Parameters as lists (coefs, intercepts)."""
         return [W[:-1] for W in self.buffers.weights], [W[-1] for W in self.buffers.weights]
 
+    def traits(self):
+        """What units have beside weights: a list of arrays (5, n_units), one for each hidden layer."""
+        names = ("number", "gain", "shift", "mean", "variance")
+        return [np.array([getattr(traits, name) for name in names]) for traits in self.buffers.traits[1:]]
+
     def _data(self, X, y=None, order=None, sample_weight=None):
         order = np.arange(X.shape[0]) if order is None else order
-        return SimpleNamespace(inputs=X, codes=y, targets=y, order=order, sample_weight=sample_weight)
+        return SimpleNamespace(inputs=X, targets=y, order=order, sample_weight=sample_weight)
 
-    def forward(self, data, span):
-        """The rows `span` of the order through all layers; the last one keeps its Z."""
+    def forward(self, data, span, seed=None):
+        """The rows `span` of the order through all layers; the last one keeps its Z. With a seed, as in training."""
+        layers, training = self.layout.layers, seed is not None
         gather(self.layout, data, span, self.buffers)
-        for layer in range(self.layout.layers):
-            activation = self.activation if layer < self.layout.layers - 1 else "identity"
-            affine_forward(self.layout, layer, activation, span, self.buffers)
+        if training and self.keep[0] < 1:
+            drop(self.layout, 0, self.keep[0], seed, span, self.buffers)
+        identity = ACTIVATIONS.resolve("identity")
+        for layer in range(layers):
+            level, hidden = layer + 1, layer < layers - 1
+            activation = self.activations[layer] if hidden else identity
+            if hidden and self.normalization is not None:
+                affine_forward(self.layout, layer, identity, span, self.buffers)
+                normalize(self.layout, level, self.normalization, training, self.buffers)
+                activate(self.layout, level, activation, span, self.buffers)
+            else:
+                affine_forward(self.layout, layer, activation, span, self.buffers)
+            if hidden and training and self.keep[level] < 1:
+                drop(self.layout, level, self.keep[level], seed, span, self.buffers)
 
-    def epoch(self, X, y, order, batch_size, *, sample_weight=None, step=0, **settings):
-        """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows."""
+    def epoch(self, X, y, order, batch_size, *, learning_rate, sample_weight=None, step=0, seed=0, **settings):
+        """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows.
+
+        settings : alpha, l1, clip_value, clip_norm, max_norm
+        """
         data = self._data(X, y, order, sample_weight)
-        settings = Settings(**settings)
+        starts = range(0, len(order), batch_size)
+        t = np.arange(step + 1.0, step + len(starts) + 1)
+        numbers = self.optimizer.numbers(t, np.broadcast_to(learning_rate, t.shape)).astype(X.dtype)
         total = 0.0
-        for at in range(0, len(order), batch_size):
-            step += 1
+        for at, of_step in zip(starts, numbers):
             span = slice(at, min(at + batch_size, len(order)))
-            total += self.step(data, span, settings, step) * (span.stop - span.start)
+            total += self.step(data, span, of_step, seed, **settings) * (span.stop - span.start)
         return total / len(order)
 
-    def step(self, data, span, settings, step):
+    def step(
+        self, data, span, numbers, seed, *, alpha=0.0, l1=0.0, clip_value=np.inf, clip_norm=np.inf, max_norm=np.inf
+    ):
         """One batch: upward, back down, and one optimizer step on every layer. Returns the batch's loss."""
         layers, buffers = self.layout.layers, self.buffers
-        self.forward(data, span)
-        output_delta(self.layout, data, self.loss, span, buffers)
+        self.forward(data, span, seed)
+        output_delta(self.layout, data, (self.loss, self.output), span, buffers)
         for layer in range(layers - 1, 0, -1):
-            affine_backward(self.layout, layer, span, buffers)
+            affine_backward(self.layout, layer, self.activations[layer - 1].learned, span, buffers)
+            if self.normalization is not None:
+                normalize_backward(self.layout, layer, self.normalization, buffers)
         weight = span.stop - span.start if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
-        rates = self.rates(settings, step, weight)
+        number = buffers.weights[0].dtype.type
+        terms = SimpleNamespace(alpha=number(alpha), l1=number(l1), clip=number(clip_value), scale=number(1))
+        terms.share, terms.numbers = number(1 / weight if weight else 0.0), numbers
         for layer in range(layers):
-            affine_update(self.layout, layer, self.optimizer, rates, None, buffers)
-        return (buffers.losses.sum() + 0.5 * settings.alpha * sum(buffers.penalties)) * rates.share
+            affine_gradient(self.layout, layer, None, buffers)
+            penalized_gradient(self.layout, layer, terms, buffers)
+        learned = self.trait_gradients(terms)
+        squares = [(g.astype(float) ** 2).sum() for g in (*buffers.gradient, *learned.values())]
+        terms.scale = number(min(1, clip_norm / np.sqrt(sum(squares)))) if np.isfinite(clip_norm) else number(1)
+        for layer in range(layers):
+            affine_update(self.layout, layer, self.optimizer, terms, None, buffers)
+        self.trait_update(learned, terms)
+        if np.isfinite(max_norm):
+            limit_norms(self.layout, max_norm, buffers)
+        return buffers.losses.sum() * terms.share + sum(buffers.penalties) * terms.share
 
-    def rates(self, settings, step, weight):
-        """The numbers of one step, in the dtype of the weights. A batch of no weight has no loss and no gradient."""
-        rate = effective_learning_rate.py_func(OPTIMIZERS[self.optimizer].code, settings, step)
-        beta_1, beta_2 = settings.beta_1, settings.beta_2
-        numbers = (rate, settings.momentum, beta_1, beta_2, 1 - beta_1, 1 - beta_2, settings.epsilon)
-        return Rates(
-            *map(self.buffers.weights[0].dtype.type, (*numbers, settings.alpha, 1 / weight if weight else 0.0))
-        )
+    def trait_gradients(self, terms):
+        """Gradients of what units learn: sums over the rows of what was kept, by level and name."""
+        names = ["number"] * any(word.learned for word in self.activations)
+        names += ["gain", "shift"] if self.normalization is not None else []
+        return {
+            (level, name): np.clip(getattr(kept, name).sum(axis=0) * terms.share, -terms.clip, terms.clip)
+            for level, kept in enumerate(self.buffers.kept)
+            for name in names
+            if hasattr(kept, name)
+        }
+
+    def trait_update(self, learned, terms):
+        """One optimizer step on what units learn."""
+        for (level, name), g in learned.items():
+            traits, states = self.buffers.traits[level], self.buffers.trait_states
+            before = states.get((level, name), [np.zeros_like(g)] * self.optimizer.states)
+            value, *states[level, name] = self.optimizer.formula(
+                terms.numbers, g * terms.scale, getattr(traits, name), *before
+            )
+            setattr(traits, name, value)
 
     def predict(self, X):
         """Output activations of all rows of X."""
         self.forward(self._data(X), slice(0, X.shape[0]))
-        return LOSSES[self.loss].prediction(self.buffers.outputs[-1][:, :-1])
+        return output_formula(self.output, self.buffers.outputs[-1][:, :-1])

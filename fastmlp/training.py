@@ -18,7 +18,8 @@ from scipy.optimize import OptimizeResult, minimize
 
 from .initializers import Weights
 from .network import Network, Session
-from .schedules import SCHEDULES
+from .optimizers import Optimizer
+from .schedules import Constant, Progress, Schedule
 
 
 @dataclass
@@ -27,39 +28,33 @@ class OptimizerState:
 
     Attributes
     ----------
-    name : name in `fastmlp.optimizers.OPTIMIZERS`: 'adam', 'sgd' or 'nesterov'
-    learning_rate_init, momentum, beta_1, beta_2, epsilon, power_t : its settings, fixed when it is made
-    schedule : name in `fastmlp.schedules.SCHEDULES`
-    learning_rate : rate of the next epoch; made equal to ``learning_rate_init`` at the start
-    step : optimizer steps taken so far, the t of Adam's bias correction
-    first, second : lists of ndarrays shaped like coefs_ followed by intercepts_; None before the first step
-        Adam: first and second moments. Momentum: ``first`` holds the velocities.
+    optimizer : word of `fastmlp.optimizers.OPTIMIZERS`; ``schedule`` : word of `fastmlp.schedules.SCHEDULES`
+    learning_rate_init : the learning rate that was chosen
+    base_rate : what the schedule computes its rates from: ``learning_rate_init``, lowered at plateaus
+    step, epochs : steps taken and epochs finished so far
+    states : a list of ndarrays shaped like coefs_ followed by intercepts_ for each state of the optimizer, velocities
+        or moments; None before the first step
     """
 
-    name: str
+    optimizer: Optimizer
     learning_rate_init: float
-    schedule: str = "constant"
-    power_t: float = 0.5
-    momentum: float = 0.9
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    learning_rate: float = field(init=False)
+    schedule: Schedule = Constant()
+    base_rate: float = field(init=False)
     step: int = 0
-    first: list[np.ndarray] | None = None
-    second: list[np.ndarray] | None = None
+    epochs: int = 0
+    states: list[list[np.ndarray]] | None = None
 
     def __post_init__(self) -> None:
-        self.learning_rate = float(self.learning_rate_init)
+        self.base_rate = float(self.learning_rate_init)
 
     def lend_to(self, network: Network) -> None:
-        """Give the moments to a network that is about to train."""
-        if self.first is not None:
-            network.set_moments(self.first, self.second)
+        """Give the states to a network that is about to train."""
+        if self.states is not None:
+            network.set_states(self.states)
 
     def take_back(self, network: Network) -> None:
-        """Fetch the moments after training."""
-        self.first, self.second = network.take_moments()
+        """Fetch the states after training."""
+        self.states = network.take_states()
 
 
 @dataclass
@@ -69,7 +64,7 @@ class Record:
     Attributes
     ----------
     loss_curve : loss of each epoch
-    learning_rates : rate of each epoch
+    learning_rates : rate of each epoch, of its first step where the rate changes at every step
     seconds : duration of each epoch, scoring included
     measures : what else is measured after each epoch, by name; see `measure`
     validation_scores : score of each epoch, NaN included; None without early stopping
@@ -140,7 +135,7 @@ class TrainingSettings:
     ----------
     max_epochs : most epochs of this training
     batch_size : rows per step; the last batch of an epoch is smaller
-    alpha : strength of the L2 penalty
+    alpha, l1 : strength of the L2 and of the L1 penalty
     shuffle : draw a new order of the rows before each epoch
     tol, patience : stop after more than ``patience`` consecutive epochs that improve by less than ``tol``
     may_stop : whether too little improvement ends the training; it lowers an adaptive learning rate in any case
@@ -151,6 +146,7 @@ class TrainingSettings:
     max_epochs: int
     batch_size: int
     alpha: float
+    l1: float = 0.0
     shuffle: bool = True
     tol: float = 1e-4
     patience: float = 10
@@ -231,7 +227,6 @@ class Descent:
         self.score = score
         self.warn = warn
         self.watchers = watchers
-        self.schedule = SCHEDULES[optimizer.schedule]
         self.best_weights: Weights | None = None
 
     def run(self, random_state: np.random.RandomState) -> Weights:
@@ -264,9 +259,10 @@ class Descent:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
         settings, record, optimizer, order = self.settings, self.record, self.optimizer, self.order
         watchers = self.watchers
-        after_epoch = self.schedule.after_epoch
         n_rows = len(order)
         steps_per_epoch = -(-n_rows // settings.batch_size)
+        per_step = optimizer.schedule.per == "step"
+        ahead = np.arange(steps_per_epoch) if per_step else 0
         rows_done = 0
 
         def note_progress(rows: int) -> None:
@@ -275,41 +271,31 @@ class Descent:
             for watcher in watchers:
                 watcher.rows_done(rows)
 
-        run_epoch = partial(
-            self.session.epoch,
-            order,
-            alpha=settings.alpha,
-            momentum=optimizer.momentum,
-            beta_1=optimizer.beta_1,
-            beta_2=optimizer.beta_2,
-            epsilon=optimizer.epsilon,
-            progress=note_progress,
-        )
+        run_epoch = partial(self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=note_progress)
         clock = perf_counter()
         for n_epochs in range(1, settings.max_epochs + 1):
             for watcher in watchers:
                 watcher.before_epoch()
             if settings.shuffle:
                 draw_order(order, random_state)
+            rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
             rows_done = 0
             try:
-                loss = float(run_epoch(learning_rate=optimizer.learning_rate, step=optimizer.step))
+                loss = float(run_epoch(learning_rate=rate, step=optimizer.step))
             except KeyboardInterrupt:
                 optimizer.step += -(-rows_done // settings.batch_size)
                 raise
             optimizer.step += steps_per_epoch
+            optimizer.epochs += 1
             record.n_epochs = n_epochs
             record.rows_seen += n_rows
             record.loss_curve.append(loss)
-            record.learning_rates.append(optimizer.learning_rate)
+            record.learning_rates.append(float(rate[0] if per_step else rate))
             if settings.verbose:
                 print(f"Iteration {n_epochs}, loss = {loss:.8f}")
             if not math.isfinite(loss) and self._diverged_for_good():
                 return
             self._count_improvement(loss)
-            optimizer.learning_rate = after_epoch(
-                optimizer.learning_rate, optimizer.learning_rate_init, record.rows_seen, optimizer.power_t
-            )
             stopped = False
             for watcher in watchers:
                 stopped |= watcher.after_epoch()
@@ -324,6 +310,21 @@ class Descent:
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_epochs}) "
                 "reached and the optimization hasn't converged yet."
             )
+
+    def _rate(self, epochs: int, ahead: Any, share: Any) -> Any:
+        """The schedule's rate after so many epochs of this training, `ahead` more steps and their `share` of an epoch.
+
+        One number serves an epoch, an array each of its steps. Optimizer and record count epochs, steps and rows of
+        earlier trainings too; the plan is that of this training.
+        """
+        optimizer = self.optimizer
+        progress = Progress(
+            epochs=optimizer.epochs + share,
+            steps=optimizer.step + ahead,
+            rows=self.record.rows_seen,
+            share=(epochs + share) / self.settings.max_epochs,
+        )
+        return optimizer.schedule.rate(optimizer.base_rate, progress)
 
     def _count_improvement(self, loss: float) -> None:
         """Compare the epoch with the best one so far and keep the best weights."""
@@ -346,13 +347,14 @@ class Descent:
         message = (
             f"{watched} did not improve more than tol={settings.tol:f} for {settings.patience} consecutive epochs."
         )
-        rate = self.schedule.on_plateau(self.optimizer.learning_rate)
+        schedule = self.optimizer.schedule
+        rate = schedule.on_plateau(self.optimizer.base_rate)
         if rate is not None:
             message += f" Setting learning rate to {rate:f}"
-            self.optimizer.learning_rate = rate
+            self.optimizer.base_rate = rate
             self.record.no_improvement_count = 0
         else:
-            message += " " + self.schedule.stopping_words
+            message += " " + schedule.stopping_words
         if settings.verbose:
             print(message)
         return rate is None and settings.may_stop

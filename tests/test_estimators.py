@@ -8,6 +8,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_multilabel_classification, make_regression
@@ -48,6 +49,7 @@ def assert_same_weights(one, other):
 
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
+@pytest.mark.scikit_learn("1.7")
 def test_parameters_are_those_of_scikit_learn(ours):
     """Names, defaults, positions and kinds; keyword-only ones of ours at the end."""
     theirs = getattr(neural_network, ours.__name__)
@@ -61,6 +63,7 @@ def test_parameters_are_those_of_scikit_learn(ours):
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "score"])
+@pytest.mark.scikit_learn("1.7")
 def test_methods_take_the_arguments_of_scikit_learn(ours, method):
     """In the same order; ours are keyword-only."""
     theirs = getattr(neural_network, ours.__name__)
@@ -76,40 +79,40 @@ def test_each_class_documents_every_parameter(ours):
         assert name in ours.__doc__, name
 
 
-@pytest.mark.parametrize("ours", ESTIMATORS)
+def validation_error(estimator_class, name, value):
+    """What the check of one parameter says; None if it is content."""
+    try:
+        estimator_class(**{name: value})._validate_params()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("activation", "ReLU"),
-        ("solver", "rmsprop"),
-        ("alpha", -1.0),
-        ("batch_size", 0),
-        ("learning_rate", "cosine"),
-        ("learning_rate_init", 0.0),
-        ("power_t", -0.5),
-        ("max_iter", 0),
-        ("shuffle", "yes"),
-        ("random_state", "seed"),
-        ("tol", -1),
-        ("verbose", -1),
-        ("momentum", 1.5),
-        ("validation_fraction", 1.0),
-        ("beta_1", 1.0),
-        ("beta_2", -0.1),
-        ("epsilon", 0.0),
-        ("n_iter_no_change", 0),
-        ("max_fun", 0),
-        ("hidden_layer_sizes", 0),
-        ("hidden_layer_sizes", (5, 0)),
-    ],
+    ("ours", "name"),
+    [(ours, name) for ours in ESTIMATORS for name in parameters_of(getattr(neural_network, ours.__name__))],
 )
-def test_errors_of_parameters_are_those_of_scikit_learn(ours, name, value, digits):
+def test_each_parameter_is_checked_as_by_scikit_learn(ours, name):
+    """The same values are refused, in the same words; a vocabulary may be larger here."""
     theirs = getattr(neural_network, ours.__name__)
+    errors = []
+    for value in (None, True, -1, -0.5, 0, 0.0, 0.5, 1, 1.5, 2, np.inf, np.nan, "", "ReLU", [5], [], {}, len):
+        expected, got = (validation_error(cls, name, value) for cls in (theirs, ours))
+        errors.append(expected)
+        if expected and "str among" in expected:
+            expected, got = (text and text[text.index("Got") :] for text in (expected, got))
+        assert got == expected, value
+    assert any(errors)
+
+
+@pytest.mark.parametrize("ours", ESTIMATORS)
+@pytest.mark.parametrize("sizes", [0, (5, 0), -3, "wide"], ids=str)
+def test_errors_of_layer_sizes_are_those_of_scikit_learn(ours, sizes, digits):
     texts = []
-    for estimator_class in (theirs, ours):
-        with pytest.raises(ValueError) as error:
-            estimator_class(**{name: value}).fit(*digits)
-        texts.append(str(error.value).partition(" Got ")[2] or str(error.value))
+    for estimator_class in (getattr(neural_network, ours.__name__), ours):
+        with pytest.raises((ValueError, TypeError)) as error:
+            estimator_class(hidden_layer_sizes=sizes).fit(*digits)
+        texts.append(str(error.value))
     assert texts[0] == texts[1]
 
 
@@ -247,6 +250,78 @@ def test_targets_of_another_width_after_a_warm_start():
     assert estimator.n_outputs_ == 3
 
 
+def odd_calls():
+    """name: (class name, function of an estimator, to be answered as by scikit-learn)."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:100] / 16, y[:100]
+    XM, Y = make_multilabel_classification(100, 12, random_state=0)
+    early, three = {"early_stopping": True}, np.array(list("abc"))[y % 3]
+    zeros, sparse = np.repeat([0.0, 1.0], [60, 40]), csr_array(np.where(X < 0.3, 0, X))
+    return {
+        "sparse multilabel": ("MLPClassifier", lambda e: e.fit(XM, csr_array(Y)).predict_proba(XM)),
+        "one row": ("MLPClassifier", lambda e: e.fit(X[:1], y[:1]).predict_proba(X)),
+        "one column": ("MLPRegressor", lambda e: e.fit(X[:, 3:4], y).predict(X[:, 3:4])),
+        "array of layer sizes": ("MLPRegressor", lambda e: e.set_params(hidden_layer_sizes=np.array([4, 3])).fit(X, y)),
+        "float among layer sizes": ("MLPRegressor", lambda e: e.set_params(hidden_layer_sizes=[4.5]).fit(X, y)),
+        "NumPy's integers": ("MLPRegressor", lambda e: e.set_params(max_iter=np.int8(2)).fit(X, y).predict(X)),
+        "part of the classes": ("MLPClassifier", lambda e: e.partial_fit(X, three, classes=list("dcba")).predict(X)),
+        "classes of multilabel": ("MLPClassifier", lambda e: e.partial_fit(XM, Y, classes=range(5)).predict(XM)),
+        "two classes": ("MLPClassifier", lambda e: e.partial_fit(X, three == "a", classes=[0, 1]).predict(X)),
+        "dates as labels": ("MLPClassifier", lambda e: e.fit(X, (y % 3).astype("M8[D]")).predict(X)),
+        "column of targets": ("MLPRegressor", lambda e: e.fit(X, y[:, None]).predict(X)),
+        "objects as targets": ("MLPRegressor", lambda e: e.fit(X, y.astype(object)).predict(X)),
+        "negative counts": ("MLPRegressor", lambda e: e.set_params(loss="poisson").fit(X, -y).predict(X)),
+        "other columns": ("MLPRegressor", lambda e: e.set_params(warm_start=True).fit(X, y).fit(X[:, :5], y)),
+        "other layers": (
+            "MLPRegressor",
+            lambda e: e.fit(X, y).set_params(warm_start=True, hidden_layer_sizes=5).fit(X, y),
+        ),
+        "one weight for all": ("MLPRegressor", lambda e: e.fit(X, y, 2.0).predict(X)),
+        "negative weights": ("MLPRegressor", lambda e: e.fit(X, y, -np.ones(100)).predict(X)),
+        "some weights of zero": ("MLPClassifier", lambda e: e.set_params(**early).fit(X, y, zeros).validation_scores_),
+        "nothing set aside": ("MLPClassifier", lambda e: e.set_params(validation_fraction=0.0, **early).fit(X, y)),
+        "all set aside": ("MLPClassifier", lambda e: e.set_params(validation_fraction=0.999, **early).fit(X, y)),
+        "a rare class": ("MLPClassifier", lambda e: e.set_params(**early).fit(X, np.arange(100) == 3)),
+        "COO": ("MLPClassifier", lambda e: e.fit(sparse.tocoo(), y).predict_proba(sparse.todok())),
+        "big-endian": ("MLPClassifier", lambda e: e.fit(X.astype(">f8"), y.astype(">i4")).predict_proba(X)),
+        "long double": ("MLPRegressor", lambda e: e.fit(X.astype(np.longdouble), y).predict(X)),
+        "Boolean": ("MLPRegressor", lambda e: e.fit(X > 0.5, y).predict(X > 0.5)),
+        "one row as a vector": ("MLPRegressor", lambda e: e.fit(X, y).predict(X[0])),
+        "no row": ("MLPRegressor", lambda e: e.fit(X, y).predict(X[:0])),
+        "no targets": ("MLPRegressor", lambda e: e.fit(X, None)),
+        "L-BFGS with early stopping": (
+            "MLPRegressor",
+            lambda e: e.set_params(solver="lbfgs", **early).fit(X, y).predict(X),
+        ),
+        "representation": ("MLPRegressor", lambda e: repr(e.set_params(alpha=0.5).fit(X, y))),
+    }
+
+
+@pytest.mark.parametrize("name", odd_calls())
+@pytest.mark.scikit_learn("1.9")
+@pytest.mark.filterwarnings("ignore")
+def test_odd_calls_are_answered_as_by_scikit_learn(name):
+    """With the same numbers or the same error."""
+    class_name, call = odd_calls()[name]
+    answers = []
+    for module in (neural_network, fastmlp):
+        try:
+            answer = call(small(getattr(module, class_name)))
+        except (ValueError, TypeError) as error:
+            answer = str(error)
+        answers.append(getattr(answer, "coefs_", [answer])[0])
+    if np.asarray(answers[0]).dtype.kind == "f":
+        np.testing.assert_allclose(*answers, rtol=1e-6, atol=1e-9)
+    else:
+        np.testing.assert_array_equal(*answers)
+
+
+def test_targets_of_a_regressor_are_numbers(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"y must hold numbers; got dtype <U\d+, which y.astype\(float\) may convert."):
+        MLPRegressor().fit(X, y.astype(str))
+
+
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +338,7 @@ def test_targets_of_another_width_after_a_warm_start():
     ],
     ids=lambda labels: f"{labels.dtype}-{len(labels)}",
 )
-@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("early_stopping", [False, pytest.param(True, marks=pytest.mark.scikit_learn("1.9"))])
 def test_labels_of_any_kind(labels, early_stopping, digits):
     X, y = digits
     y = labels[y % len(labels)]
@@ -328,29 +403,50 @@ def test_dtype_of_the_weights(ours, dtype, given, computed, digits):
         assert estimator.predict_proba(X).dtype == expected
 
 
+@pytest.mark.parametrize("ours", ESTIMATORS)
+@pytest.mark.parametrize("parameters", [{}, {"solver": "sgd", "early_stopping": True}, {"solver": "lbfgs"}], ids=str)
+def test_float32_stays_float32(ours, parameters, digits):
+    X, y = digits[0].astype(np.float32), digits[1]
+    estimator = small(ours, **parameters).fit(X, y)
+    results = [estimator.predict(X)] if ours is MLPRegressor else [estimator.decision_function(X)]
+    if ours is MLPClassifier:
+        results += [estimator.predict_proba(X), estimator.predict_log_proba(X)]
+    arrays = estimator.coefs_ + estimator.intercepts_ + results
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
 def layouts(X, folder):
-    np.save(folder / "X.npy", X)
+    path = folder / f"{X.ndim} {X.dtype}.npy"
+    np.save(path, X)
     read_only = X.copy()
     read_only.setflags(write=False)
+    mapped = np.load(path, mmap_mode="r")
+    assert not mapped.flags.writeable
     return {
         "Fortran order": np.asfortranarray(X),
-        "every other column": np.repeat(X, 2, axis=1)[:, ::2],
+        "every other number": np.repeat(X, 2, axis=-1)[..., ::2],
         "reversed": X[::-1].copy()[::-1],
         "read-only": read_only,
-        "memory-mapped": np.load(folder / "X.npy", mmap_mode="r"),
+        "memory-mapped": mapped,
         "list": X.tolist(),
         "object": X.astype(object),
     }
 
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
-def test_layout_does_not_matter(ours, digits, tmp_path):
-    X, y = digits
-    expected = small(ours).fit(X, y)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layout_does_not_matter(ours, dtype, digits, tmp_path):
+    X, y = digits[0].astype(dtype), digits[1]
+    weights = np.linspace(0.5, 1, len(y))
+    expected = small(ours, dtype=np.dtype(dtype).name).fit(X, y, weights)
     for name, data in layouts(X, tmp_path).items():
-        estimator = small(ours).fit(data, y)
+        estimator = small(ours, dtype=np.dtype(dtype).name).fit(data, y, weights)
         assert_same_weights(estimator, expected)
         np.testing.assert_array_equal(estimator.predict(data), expected.predict(X), err_msg=name)
+    others = layouts(weights, tmp_path)
+    for name, labels in layouts(y, tmp_path).items():
+        if name != "object":  # numbers as objects are no labels
+            assert_same_weights(small(ours, dtype=np.dtype(dtype).name).fit(X, labels, others[name]), expected)
 
 
 @pytest.mark.parametrize("ours", ESTIMATORS)
@@ -363,32 +459,70 @@ def test_data_are_not_modified(ours, digits):
         np.testing.assert_array_equal(array, before)
 
 
+@pytest.mark.parametrize("ours", ESTIMATORS)
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_frames(library, digits):
+def test_frames(library, ours, digits):
     frames = pytest.importorskip(library)
     X, y = digits
     names = [f"pixel {i}" for i in range(64)]
     frame = frames.DataFrame(dict(zip(names, X.T, strict=True)))
-    estimator = small(MLPClassifier, early_stopping=True)
+    expected = small(ours, early_stopping=True).fit(X, y)
+    estimator = small(ours, early_stopping=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("ignore", ConvergenceWarning)
-        estimator.fit(frame, frames.Series(y))
+        estimator.fit(frame, frames.Series(y), frames.Series(np.ones(len(y))))
         predicted = estimator.predict(frame)
-    np.testing.assert_array_equal(predicted, small(MLPClassifier, early_stopping=True).fit(X, y).predict(X))
+    np.testing.assert_array_equal(predicted, expected.predict(X))
     np.testing.assert_array_equal(estimator.feature_names_in_, names)
+    assert estimator.n_features_in_ == 64
+    with pytest.raises(ValueError, match="feature names should match"):
+        estimator.predict(frame[names[::-1]])
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        estimator.predict(X)
 
 
-def test_pandas_nullable_and_categorical(digits):
+@pytest.mark.parametrize("ours", ESTIMATORS)
+@pytest.mark.parametrize("dtype", ["Float64", "Float32", "Int64", "boolean", "category"])
+def test_frames_of_nullable_and_categorical_columns(ours, dtype, digits):
     pandas = pytest.importorskip("pandas")
-    X, y = digits
+    X, y = digits[0].round(), digits[1]
+    frame = pandas.DataFrame(X).add_prefix("x").astype("bool" if dtype == "boolean" else "float64").astype(dtype)
+    estimator = small(ours, dtype="float64").fit(frame, y)
+    assert_same_weights(estimator, small(ours).fit(X, y))
+    np.testing.assert_array_equal(estimator.feature_names_in_, frame.columns)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["Int64", "Float64", "boolean", "string of text", "object of text", "category", "category of text"]
+)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_pandas_labels(dtype, early_stopping, digits):
+    pandas = pytest.importorskip("pandas")
+    X, y = digits[0], digits[1] % 2
+    labels = pandas.Series(np.array(["even", "odd"])[y] if "text" in dtype else y).astype(dtype.partition(" ")[0])
+    estimator = small(MLPClassifier, early_stopping=early_stopping).fit(X, labels)
+    expected = small(MLPClassifier, early_stopping=early_stopping).fit(X, y)
+    assert_same_weights(estimator, expected)
+    assert list(estimator.classes_) == sorted(set(labels))
+    np.testing.assert_array_equal(estimator.predict(X), estimator.classes_[expected.predict(X)])
+    assert estimator.score(X, labels) == expected.score(X, y)
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "String", "Boolean", "Categorical"])
+def test_polars_labels(dtype, digits):
+    polars = pytest.importorskip("polars")
+    X, y = digits[0], digits[1] % 2
+    numbers = polars.Series(y)
+    labels = (
+        numbers.cast(polars.String).cast(polars.Categorical)
+        if dtype == "Categorical"
+        else numbers.cast(getattr(polars, dtype))
+    )
+    estimator = small(MLPClassifier).fit(X, labels)
     expected = small(MLPClassifier).fit(X, y)
-    frame = pandas.DataFrame(X).convert_dtypes()
-    frame.columns = [f"x{i}" for i in range(64)]
-    for labels in (pandas.Series(y, dtype="Int64"), pandas.Series(y).astype("category")):
-        estimator = small(MLPClassifier).fit(frame, labels)
-        assert_same_weights(estimator, expected)
-        np.testing.assert_array_equal(estimator.predict(frame), expected.predict(X))
+    assert_same_weights(estimator, expected)
+    np.testing.assert_array_equal(estimator.predict(X), estimator.classes_[expected.predict(X)])
 
 
 # --- prediction -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -14,8 +15,12 @@ from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators import events
 from fastmlp.progress import bar
 
-callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+try:
+    from sklearn import callback
+except ImportError:
+    callback = None
 
+with_callbacks = pytest.mark.scikit_learn("1.9")
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -62,6 +67,7 @@ class Diary:
 # --- callbacks --------------------------------------------------------------------------------------------------------
 
 
+@with_callbacks
 @pytest.mark.parametrize("ours", ESTIMATORS)
 def test_callbacks_are_told_of_every_epoch(ours, digits):
     diary = Diary()
@@ -76,6 +82,7 @@ def test_callbacks_are_told_of_every_epoch(ours, digits):
     assert diary.events == ["setup", "begin partial_fit", *epochs[:2], "end partial_fit", "teardown"]
 
 
+@with_callbacks
 def test_a_callback_may_stop_the_training(digits, recwarn):
     diary = Diary(stop_after=4)
     estimator = small(MLPClassifier, max_iter=20).set_callbacks(diary).fit(*digits)
@@ -85,6 +92,7 @@ def test_a_callback_may_stop_the_training(digits, recwarn):
     np.testing.assert_array_equal(estimator.coefs_[0], small(MLPClassifier, max_iter=4).fit(*digits).coefs_[0])
 
 
+@with_callbacks
 def test_callbacks_see_the_rows_that_are_trained_on(digits):
     X, y = digits
     diary = Diary()
@@ -92,12 +100,14 @@ def test_callbacks_see_the_rows_that_are_trained_on(digits):
     assert diary.shapes == [(360, 360, 360)] * 3
 
 
+@with_callbacks
 def test_lbfgs_is_one_task(digits):
     diary = Diary()
     small(MLPClassifier, solver="lbfgs").set_callbacks(diary).fit(*digits)
     assert diary.events == ["setup", "begin fit", "end fit", "teardown"]
 
 
+@with_callbacks
 def test_callbacks_are_torn_down_after_an_error(digits):
     X, y = digits
     diary = Diary()
@@ -110,6 +120,7 @@ def test_callbacks_are_torn_down_after_an_error(digits):
     assert not hasattr(estimator, "_callback_fit_ctx")
 
 
+@with_callbacks
 def test_scoring_monitor(digits):
     X, y = digits
     monitor = callback.ScoringMonitor(scoring="accuracy")
@@ -122,6 +133,7 @@ def test_scoring_monitor(digits):
     assert [row["accuracy"] for row in log] == estimator.history_["accuracy"]
 
 
+@with_callbacks
 def test_progress_bar_of_scikit_learn(digits, capsys):
     search = GridSearchCV(small(MLPClassifier), {"alpha": [0.1, 1.0]}, cv=2)
     search.set_callbacks(callback.ProgressBar()).fit(*digits)
@@ -179,6 +191,25 @@ def test_the_bar_of_rich(digits):
     assert "epoch 3/3" in text
     assert f"loss {estimator.loss_:.4g}" in text
     assert "rows/s" in text
+
+
+def test_the_bar_moves_within_an_epoch(monkeypatch):
+    """Rows of the present epoch count; the time left follows from them."""
+    console = pytest.importorskip("rich.console").Console(file=io.StringIO(), width=100, force_terminal=True)
+    now = [100.0]
+    monkeypatch.setattr("fastmlp.progress.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    with bar(2, 1000, console=console) as shown:
+        task = shown.progress.tasks[0]
+        for rows in (100, 200, 300):
+            now[0] += 1
+            shown.update(0, rows, None)
+            assert task.completed == rows
+            assert task.fields["facts"] == "100 rows/s"
+        assert "epoch 1/2" in console.file.getvalue()
+        shown.update(1, 0, 0.5)
+        assert (task.total, task.finished) == (2000, False)
+    assert (task.completed, task.total, task.fields["epochs"]) == (1000, 1000, "epoch 1/2")  # it ended after one
+    assert any("TimeRemaining" in type(column).__name__ for column in shown.progress.columns)
 
 
 def test_the_bar_needs_rich(monkeypatch, digits):

@@ -24,7 +24,7 @@ def test_shapes_dtype_and_range(word, dtype):
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_auto_draws_the_numbers_of_scikit_learn(activation):
     X = np.zeros((2, 4))
-    theirs = MLPRegressor("squared_error", (9, 3), activation, solver="sgd", random_state=8, momentum=0)
+    theirs = MLPRegressor(hidden_layer_sizes=(9, 3), activation=activation, solver="sgd", random_state=8, momentum=0)
     theirs.set_params(learning_rate_init=1e-300, alpha=0).partial_fit(X, np.zeros(2))
     coefs, intercepts = initial_weights(
         (4, 9, 3, 1), np.random.RandomState(8), dtype=np.dtype(float), activation=activation, initializer="auto"

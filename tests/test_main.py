@@ -16,7 +16,6 @@ from fastmlp.demo import (
     DEMOS,
     DataError,
     Interrupted,
-    PlainDisplay,
     Result,
     display,
     fit_watched,
@@ -113,27 +112,28 @@ def test_ctrl_c_during_a_fit_ends_the_demo(monkeypatch, capsys):
     assert capsys.readouterr().err == "fastmlp: interrupted\n"
 
 
-def test_plain_lines_come_once_a_second(monkeypatch, capsys):
+def test_lines_come_once_a_second(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr("fastmlp.demo.time", types.SimpleNamespace(monotonic=lambda: now[0]))
-    screen = PlainDisplay("fastmlp", 100)
-    for second, losses in [(0.5, [3.0]), (1.0, [3.0, 2.0]), (1.5, [3.0, 2.0, 1.5]), (2.5, [3.0, 2.0])]:
-        now[0] = second
-        screen.show(losses, last=False)
-    screen.show([3.0, 2.0, 1.0], last=True)
+    with display("fastmlp  ", 100, 50) as screen:
+        for second, epochs, loss in [(0.5, 1, 3.0), (1.0, 2, 2.0), (1.5, 3, 1.5), (2.5, 2, 2.0)]:
+            now[0] = second
+            screen.update(epochs, 0, loss)
+        screen.update(3, 0, 1.0)
     shown = capsys.readouterr().out.splitlines()
-    assert shown == ["fastmlp        epoch    2   loss 2.0000", "fastmlp        epoch    3   loss 1.0000"]
+    assert shown == ["fastmlp  epoch    2   loss 2.0000", "fastmlp  epoch    3   loss 1.0000"]
 
 
 def test_a_bar_on_a_terminal(monkeypatch, capsys):
     pytest.importorskip("rich")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    with display("fastmlp", 7) as screen:
-        screen.show([], last=False)
-        screen.show([2.0, 1.0], last=False)
-        screen.show([2.0, 1.0, 0.5], last=True)
-        task = screen.progress.tasks[0]
-        assert (task.completed, task.total, task.fields["loss"]) == (3, 3, "loss 0.5000")
+    with display("fastmlp  ", 7, 50) as screen:
+        screen.update(0, 0, None)
+        screen.update(3, 0, 0.5)
+    task = screen.progress.tasks[0]
+    assert task.description == "fastmlp  "
+    assert (task.completed, task.total, task.fields["epochs"]) == (150, 150, "epoch 3/7")
+    assert task.fields["facts"].startswith("loss 0.5")
 
 
 def test_the_ratio_is_to_the_slowest():

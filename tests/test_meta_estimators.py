@@ -15,6 +15,7 @@ from sklearn import (
     pipeline,
     set_config,
 )
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_multilabel_classification, make_regression
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -24,6 +25,7 @@ from fastmlp import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 GRID = {"alpha": [1e-4, 1.0]}
+BACKENDS = ("loky", "threading")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +69,19 @@ CLASSIFIERS = {
 }
 
 
+def fitted_in_parallel(make, X, y, backend):
+    """The fitted estimator; in two processes or two threads, where it has use for them, it predicts the same bits."""
+    alone = make().fit(X, y)
+    with joblib.parallel_config(backend, n_jobs=2):
+        shared = make().fit(X, y)
+        np.testing.assert_array_equal(shared.predict(X), alone.predict(X))
+    return shared
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_classifier_inside(name, digits):
-    X, y = digits
-    assert CLASSIFIERS[name]().fit(X, y).score(X, y) > 0.8
+def test_classifier_inside(name, backend, digits):
+    assert fitted_in_parallel(CLASSIFIERS[name], *digits, backend).score(*digits) > 0.8
 
 
 REGRESSORS = {
@@ -83,44 +94,56 @@ REGRESSORS = {
 }
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_regressor_inside(name):
+def test_regressor_inside(name, backend):
     several = name in ("MultiOutputRegressor", "RegressorChain")
     X, y = make_regression(200, 5, n_targets=2 if several else 1, random_state=0)
     y = y / y.std(axis=0)
-    assert REGRESSORS[name]().fit(X, y).score(X, y) > 0.5
+    assert fitted_in_parallel(REGRESSORS[name], X, y, backend).score(X, y) > 0.5
 
 
-def test_multi_output_classifier():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_multi_output_classifier(backend):
     X, Y = make_multilabel_classification(100, 6, n_classes=3, random_state=0)
-    assert multioutput.MultiOutputClassifier(classifier()).fit(X, Y).predict(X).shape == Y.shape
+    model = fitted_in_parallel(lambda: multioutput.MultiOutputClassifier(classifier()), X, Y, backend)
+    assert model.predict(X).shape == Y.shape
 
 
-def test_cross_validation_and_learning_curve(digits):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cross_validation_and_learning_curve(backend, digits):
     X, y = digits
-    scores = model_selection.cross_validate(classifier(), X, y, cv=2, scoring=["accuracy", "neg_log_loss"])
+    with joblib.parallel_config(backend):
+        scores = model_selection.cross_validate(
+            classifier(), X, y, cv=2, scoring=["accuracy", "neg_log_loss"], n_jobs=2
+        )
+        _, _, tests = model_selection.learning_curve(
+            classifier(), X, y, cv=2, train_sizes=[0.5, 1.0], exploit_incremental_learning=True, n_jobs=2
+        )
     assert scores["test_accuracy"].mean() > 0.8
-    _, _, tests = model_selection.learning_curve(
-        classifier(), X, y, cv=2, train_sizes=[0.5, 1.0], exploit_incremental_learning=True
-    )
     assert np.isfinite(tests).all()
 
 
-def test_inspection(digits):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_inspection(backend, digits):
+    pytest.importorskip("matplotlib").use("agg")
     X, y = digits
     model = classifier().fit(X, y)
-    importances = inspection.permutation_importance(model, X, y, n_repeats=2, random_state=0).importances_mean
-    assert importances.argmax() != 0  # the corner of the picture is always empty
-    shape = inspection.partial_dependence(model, X, [20], response_method="predict_proba")["average"].shape
-    assert shape[0] == 4
+    with joblib.parallel_config(backend):
+        importance = inspection.permutation_importance(model, X, y, n_repeats=2, random_state=0, n_jobs=2)
+        drawn = inspection.PartialDependenceDisplay.from_estimator(model, X, [20, 21], target=1, n_jobs=2)
+    assert importance.importances_mean.argmax() != 0  # the corner of the picture is always empty
+    alone = inspection.partial_dependence(model, X, [20])
+    np.testing.assert_array_equal(drawn.pd_results[0]["average"], alone["average"])
+    assert len(alone["average"]) == 4
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_search_in_parallel_finds_the_same(backend, digits):
     """The same scores to the bit in one process, two processes and two threads."""
     X, y = digits
     alone = model_selection.GridSearchCV(classifier(), GRID, cv=2).fit(X, y)
-    with joblib.parallel_backend(backend):
+    with joblib.parallel_config(backend):
         shared = model_selection.GridSearchCV(classifier(), GRID, cv=2, n_jobs=2).fit(X, y)
     np.testing.assert_array_equal(shared.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(shared.predict_proba(X), alone.predict_proba(X))
@@ -140,5 +163,12 @@ def test_metadata_routing(digits):
         set_config(enable_metadata_routing=routed)
 
 
-def test_html_representation():
-    assert "MLPClassifier" in classifier()._repr_html_()
+@pytest.mark.parametrize("model", [classifier(), regressor()])
+def test_html_representation(model):
+    """Of a new and of a fitted estimator, alone and in a pipeline."""
+    X = np.random.RandomState(0).uniform(size=(40, 3))
+    for each in (clone(model), pipeline.make_pipeline(StandardScaler(), clone(model))):
+        assert "Not fitted" in each._repr_html_()
+        html = each.fit(X, np.arange(40) % 2)._repr_html_()
+        assert type(model).__name__ in html
+        assert "Not fitted" not in html

@@ -299,6 +299,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         X = as_rows(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind not in "biuf":
+            raise ValueError(f"y must hold numbers; got dtype {y.dtype}, which y.astype(float) may convert.")
         matrix = np.ascontiguousarray(y.reshape(len(y), -1), dtype=X.dtype)
         return X, Targets(matrix, matrix.shape[1], OUTPUT_ACTIVATION[self.loss])
 

@@ -233,13 +233,13 @@ def operation(emit, result=lambda vector: vector):
     return define
 
 
-def traced(function):
+def traced(function, result=lambda vector: vector):
     """Let compiled code call a function of vectors: its code is what the function does to `Lanes`."""
 
     def emit(builder, vector, *values):
         return function(*(Lanes(builder, vector, value) for value in values)).value
 
-    _teach(function, len(inspect.signature(function).parameters), emit)
+    _teach(function, len(inspect.signature(function).parameters), emit, result)
     return function
 
 
@@ -349,30 +349,30 @@ def full_like(x, number):
     """A vector like `x`, full of `number`."""
 
 
-def _integer_like(vector):
+def integer_like(vector):
     return VECTORS[INTEGER[vector.dtype]]
 
 
-def _real_like(vector):
+def real_like(vector):
     return VECTORS[REAL[vector.dtype]]
 
 
-@operation(lambda builder, vector, x: builder.bitcast(x, _integer_like(vector).llvm), _integer_like)
+@operation(lambda builder, vector, x: builder.bitcast(x, integer_like(vector).llvm), integer_like)
 def bits_of(x):
     """The bits of a real vector, as integers."""
 
 
-@operation(lambda builder, vector, n: builder.bitcast(n, _real_like(vector).llvm), _real_like)
+@operation(lambda builder, vector, n: builder.bitcast(n, real_like(vector).llvm), real_like)
 def real_of_bits(n):
     """The real vector with these bits."""
 
 
-@operation(lambda builder, vector, x: builder.fptosi(x, _integer_like(vector).llvm), _integer_like)
+@operation(lambda builder, vector, x: builder.fptosi(x, integer_like(vector).llvm), integer_like)
 def integer_of(x):
     """A real vector of whole numbers (below 2^31, or 2^63), as integers."""
 
 
-@operation(lambda builder, vector, n: builder.sitofp(n, _real_like(vector).llvm), _real_like)
+@operation(lambda builder, vector, n: builder.sitofp(n, real_like(vector).llvm), real_like)
 def real_of(n):
     """An integer vector, as real numbers."""
 

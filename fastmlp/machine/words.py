@@ -132,4 +132,5 @@ def choice(functions, arity, results=1):
 
     return chosen
 
+
 # The driver for tests is `mapped` in tests/vectors.py (from vectors import mapped).

@@ -1,0 +1,78 @@
+"""Normalizations: hidden outputs brought to mean 0 and variance 1, before their activation, then to a learned gain and
+shift: y = gain x + shift.
+
+They need a whole column or row, so the vector code is grammar (`units.py`); here is what they are.
+"""
+
+import numpy as np
+
+from .vocabulary import Vocabulary, check_number
+
+NORMALIZATIONS = Vocabulary("normalization")
+
+
+@NORMALIZATIONS.add("batch")
+class BatchNormalization:
+    """x = (z - mean) / sqrt(variance + epsilon), over the rows of the batch, for each unit.
+
+    Predictions use running statistics, running = running + momentum (batch - running), with the variance of the
+    population, n / (n - 1) times the batch's. They do not depend on the row, so that they are folded into the weights.
+
+    Parameters
+    ----------
+    momentum : float in (0, 1], default=0.1
+        Share of the new batch in the running statistics (PyTorch's meaning).
+    epsilon : float > 0, default=1e-5
+
+    Source: S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015, algorithms 1 and 2.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self):
+        check_number(self, "momentum", above=0, at_most=1)
+        check_number(self, "epsilon", above=0)
+
+    def formula(self, z):
+        """(x, mean, variance) of a batch of shape (n_rows, n_units)."""
+        mean, variance = z.mean(axis=0), z.var(axis=0)
+        return (z - mean) / np.sqrt(variance + z.dtype.type(self.epsilon)), mean, variance
+
+    def fold(self, coefs, intercept, traits):
+        """Weights that give y = gain x + shift by running statistics without normalization.
+
+        Parameters
+        ----------
+        coefs, intercept : of the layer below the units; traits : ndarray of shape (5, n_units), see `layout`
+        """
+        _, gain, shift, mean, variance = traits
+        scale = gain / np.sqrt(variance + variance.dtype.type(self.epsilon))
+        return coefs * scale, (intercept - mean) * scale + shift
+
+
+@NORMALIZATIONS.add("layer")
+class LayerNormalization:
+    """x = (z - mean) / sqrt(variance + epsilon), over the units of the layer, for each row.
+
+    Parameters
+    ----------
+    epsilon : float > 0, default=1e-5
+
+    Source: J. Ba, J. Kiros and G. Hinton, "Layer Normalization", 2016, arXiv:1607.06450, equation 4.
+    """
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self):
+        check_number(self, "epsilon", above=0)
+
+    def formula(self, z):
+        """(x, mean, variance) of rows of shape (n_rows, n_units)."""
+        mean, variance = z.mean(axis=1, keepdims=True), z.var(axis=1, keepdims=True)
+        return (z - mean) / np.sqrt(variance + z.dtype.type(self.epsilon)), mean, variance
+
+
+def code_of(normalization):
+    """What kernels know it by: 0 for none."""
+    return 0 if normalization is None else 1 + normalization.code

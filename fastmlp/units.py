@@ -1,0 +1,334 @@
+"""What concerns whole units or whole rows, beside the products: normalization, learned slopes, dropout.
+
+A tile sees eight rows of a few units. What needs more of them comes after the product, in sweeps over the member's rows
+of the chunk: some operations for each output, where the product takes as many as there are units below. Batch
+normalization needs all rows besides, hence two barriers on the way up and two on the way down.
+"""
+
+from . import optimizers
+from .kernels import activate
+from .layout import GAINS, LEARNED, MEANS, NUMBERS, SHIFTS, VARIANCES, panel_of, trait_at
+from .machine.jit import inlined
+from .machine.random import counting, scrambled, uniform
+from .machine.simd import bits_of, first, full_like, lanes_of, load, minimum, number_like, sqrt, store, total_of, where
+
+
+@inlined
+def kept_at(layout, trait, level):
+    """Where the rows of a level begin that give the gradient of a learned trait."""
+    return trait * layout.rows_at[layout.layers + 1] + layout.rows_at[level]
+
+
+@inlined
+def statistics_at(layout, which, level):
+    """Where a level's means (0) or inverse deviations (1) are: one for each unit."""
+    return which * layout.trait_row + layout.units_at[level]
+
+
+@inlined
+def member_vectors(layout, level, rank, members, lanes):
+    """(first, stop) of the numbers of a level's units that a member owns, in whole vectors."""
+    vectors = (layout.units[level] + lanes - 1) // lanes
+    return vectors * rank // members * lanes, vectors * (rank + 1) // members * lanes
+
+
+@inlined
+def activate_rows(layout, level, activation, learned, span, buffers):
+    """z -> f(z) and its slope, for the member's rows; where the slope is learned, min(z, 0) is kept for its gradient."""
+    Z, lanes, stride = buffers.outputs, lanes_of(buffers.outputs), layout.stride[level]
+    at = layout.rows_at[level] + span.first * stride
+    if learned:
+        kept = kept_at(layout, NUMBERS, level) - layout.rows_at[level]
+        for r in range(span.stop - span.first):
+            for c in range(at + r * stride, at + r * stride + layout.units[level], lanes):
+                store(buffers.kept, kept + c, minimum(load(Z, c), 0))
+    activate(layout, level, activation, span.stop - span.first, 0, layout.units[level], at, buffers)
+    restore_ones(layout, level, span, buffers)
+
+
+@inlined
+def restore_ones(layout, level, span, buffers):
+    """The column that brings the bias."""
+    ones = layout.rows_at[level] + layout.units[level]
+    for r in range(span.first, span.stop):
+        buffers.outputs[ones + r * layout.stride[level]] = 1
+
+
+@inlined
+def layer_normalize(layout, level, epsilon, span, buffers):
+    """x = (z - mean) / sqrt(variance + epsilon) over the units of each row; z = gain x + shift. x is kept."""
+    Z, X, W = buffers.outputs, buffers.kept, buffers.weights
+    lanes, units = lanes_of(Z), layout.units[level]
+    gains, shifts = trait_at(layout, GAINS, level), trait_at(layout, SHIFTS, level)
+    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    inverse = statistics_at(layout, 2, 0) + level * span.capacity
+    share = number_like(Z, 1 / units)
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[level] + r * layout.stride[level]
+        total = full_like(load(Z, at), 0)
+        for c in range(0, units, lanes):
+            total = total + where(first(total, units - c), load(Z, at + c), 0)
+        mean = full_like(total, total_of(total) * share)
+        total = full_like(mean, 0)
+        for c in range(0, units, lanes):
+            deviation = where(first(total, units - c), load(Z, at + c) - mean, 0)
+            total = total + deviation * deviation
+        scale = 1 / sqrt(full_like(mean, total_of(total) * share + epsilon))
+        store_number(buffers.statistics, inverse + r, scale)
+        for c in range(0, units, lanes):
+            x = where(first(mean, units - c), (load(Z, at + c) - mean) * scale, 0)
+            store(X, kept + at + c, x)
+            store(Z, at + c, x * load(W, gains + c) + load(W, shifts + c))
+
+
+@inlined
+def store_number(array, at, vector):
+    """One lane of a vector whose lanes are equal."""
+    array[at] = total_of(where(first(vector, 1), vector, 0))
+
+
+@inlined
+def layer_backward(layout, level, span, buffers):
+    """delta = (d - mean(d) - x mean(d x)) / sqrt(variance + epsilon), d = delta gain; keeps delta x and delta.
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, supplement; means over the units of a row.
+    """
+    D, X, W = buffers.deltas, buffers.kept, buffers.weights
+    lanes, units = lanes_of(D), layout.units[level]
+    gains = trait_at(layout, GAINS, level)
+    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    shift = kept_at(layout, SHIFTS, level) - layout.rows_at[level]
+    inverse = statistics_at(layout, 2, 0) + level * span.capacity
+    share = number_like(D, 1 / units)
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[level] + r * layout.stride[level]
+        plain = full_like(load(D, at), 0)
+        along = plain
+        for c in range(0, units, lanes):
+            d = load(D, at + c) * load(W, gains + c)
+            plain = plain + d
+            along = along + d * load(X, kept + at + c)
+        mean, slope = total_of(plain) * share, total_of(along) * share
+        scale = buffers.statistics[inverse + r]
+        for c in range(0, units, lanes):
+            delta, x = load(D, at + c), load(X, kept + at + c)
+            store(X, shift + at + c, delta)
+            store(X, kept + at + c, delta * x)
+            d = (delta * load(W, gains + c) - mean - x * slope) * scale
+            store(D, at + c, where(first(d, units - c), d, 0))
+
+
+@inlined
+def batch_statistics(layout, level, terms, rows, rank, members, buffers):
+    """Mean and 1 / sqrt(variance + epsilon) of the member's units over all rows; running ones follow.
+
+    The running variance is that of the population, rows / (rows - 1) times the batch's (Ioffe and Szegedy 2015,
+    algorithm 2).
+    """
+    Z, W, S = buffers.outputs, buffers.weights, buffers.statistics
+    lanes, stride = lanes_of(Z), layout.stride[level]
+    share, population = number_like(Z, 1 / rows), number_like(Z, rows / max(1, rows - 1))
+    means, variances = trait_at(layout, MEANS, level), trait_at(layout, VARIANCES, level)
+    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    for c in range(begin, stop, lanes):
+        at = layout.rows_at[level] + c
+        total = full_like(load(Z, at), 0)
+        for r in range(rows):
+            total = total + load(Z, at + r * stride)
+        mean = total * share
+        total = full_like(mean, 0)
+        for r in range(rows):
+            deviation = load(Z, at + r * stride) - mean
+            total = total + deviation * deviation
+        variance = total * share
+        store(S, statistics_at(layout, 0, level) + c, mean)
+        store(S, statistics_at(layout, 1, level) + c, 1 / sqrt(variance + terms.epsilon))
+        running = load(W, means + c)
+        store(W, means + c, running + (mean - running) * terms.momentum)
+        running = load(W, variances + c)
+        store(W, variances + c, running + (variance * population - running) * terms.momentum)
+
+
+@inlined
+def running_statistics(layout, level, epsilon, buffers):
+    """The statistics for predictions: those of training, as they ran. Every member writes the same."""
+    W, S = buffers.weights, buffers.statistics
+    means, variances = trait_at(layout, MEANS, level), trait_at(layout, VARIANCES, level)
+    for c in range(0, layout.units[level], lanes_of(W)):
+        store(S, statistics_at(layout, 0, level) + c, load(W, means + c))
+        store(S, statistics_at(layout, 1, level) + c, 1 / sqrt(load(W, variances + c) + epsilon))
+
+
+@inlined
+def batch_normalize(layout, level, span, buffers):
+    """x = (z - mean) / sqrt(variance + epsilon) for each unit; z = gain x + shift. x is kept."""
+    Z, X, W, S = buffers.outputs, buffers.kept, buffers.weights, buffers.statistics
+    gains, shifts = trait_at(layout, GAINS, level), trait_at(layout, SHIFTS, level)
+    means, scales = statistics_at(layout, 0, level), statistics_at(layout, 1, level)
+    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[level] + r * layout.stride[level]
+        for c in range(0, layout.units[level], lanes_of(Z)):
+            x = (load(Z, at + c) - load(S, means + c)) * load(S, scales + c)
+            store(X, kept + at + c, x)
+            store(Z, at + c, x * load(W, gains + c) + load(W, shifts + c))
+
+
+@inlined
+def batch_sums(layout, level, rows, rank, members, buffers):
+    """The gradient of the member's gains and shifts: sums of delta x and of delta over all rows."""
+    D, X, G = buffers.deltas, buffers.kept, buffers.trait_gradient
+    lanes, stride = lanes_of(D), layout.stride[level]
+    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    for c in range(begin, stop, lanes):
+        at = layout.rows_at[level] + c
+        plain = full_like(load(D, at), 0)
+        along = plain
+        for r in range(rows):
+            delta = load(D, at + r * stride)
+            plain = plain + delta
+            along = along + delta * load(X, kept + at + r * stride)
+        store(G, gradient_at(layout, GAINS, level) + c, along)
+        store(G, gradient_at(layout, SHIFTS, level) + c, plain)
+
+
+@inlined
+def batch_backward(layout, level, span, buffers):
+    """delta = gain (delta - mean(delta) - x mean(delta x)) / sqrt(variance + epsilon); means over the rows.
+
+    Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
+    """
+    D, X, W, S, G = buffers.deltas, buffers.kept, buffers.weights, buffers.statistics, buffers.trait_gradient
+    gains, scales = trait_at(layout, GAINS, level), statistics_at(layout, 1, level)
+    along, plain = gradient_at(layout, GAINS, level), gradient_at(layout, SHIFTS, level)
+    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    share = number_like(D, 1 / span.rows)
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[level] + r * layout.stride[level]
+        for c in range(0, layout.units[level], lanes_of(D)):
+            centred = load(D, at + c) - (load(G, plain + c) + load(X, kept + at + c) * load(G, along + c)) * share
+            store(D, at + c, centred * load(W, gains + c) * load(S, scales + c))
+
+
+@inlined
+def gradient_at(layout, trait, level):
+    """Where the gradient of a learned trait is in `trait_gradient`."""
+    return trait * layout.trait_row + layout.units_at[level]
+
+
+@inlined
+def trait_gradient(layout, level, trait, rows, begun, rank, members, buffers):
+    """G = G + sums over the rows of the chunk, for the member's units and one learned trait."""
+    X, G, lanes = buffers.kept, buffers.trait_gradient, lanes_of(buffers.kept)
+    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    target = gradient_at(layout, trait, level)
+    for c in range(begin, stop, lanes):
+        at = kept_at(layout, trait, level) + c
+        total = load(G, target + c)
+        if not begun:
+            total = full_like(total, 0)
+        for r in range(rows):
+            total = total + load(X, at + r * layout.stride[level])
+        store(G, target + c, total)
+
+
+@inlined
+def trait_terms(layout, level, trait, terms, rank, members, buffers):
+    """G -> g = G / sum of sample weights, clipped."""
+    G, lanes = buffers.trait_gradient, lanes_of(buffers.trait_gradient)
+    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    target = gradient_at(layout, trait, level)
+    for c in range(target + begin, target + stop, lanes):
+        g = load(G, c) * terms.share
+        store(G, c, where(g > terms.clip, full_like(g, terms.clip), where(g < -terms.clip, -terms.clip, g)))
+
+
+@inlined
+def trait_squares(layout, buffers):
+    """Sum of squares of the gradients of all learned traits; zeros where there are none."""
+    G = buffers.trait_gradient
+    total = 0.0
+    for c in range(0, LEARNED * layout.trait_row, lanes_of(G)):
+        g = load(G, c)
+        total += total_of(g * g)
+    return total
+
+
+@inlined
+def trait_update(layout, level, trait, optimizer, terms, rank, members, buffers):
+    """One optimizer step on the member's units of one learned trait."""
+    G, lanes = buffers.trait_gradient, lanes_of(buffers.trait_gradient)
+    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    source, at = gradient_at(layout, trait, level) + begin, trait_at(layout, trait, level) + begin
+    for c in range(source, source + stop - begin, lanes):
+        store(G, c, load(G, c) * terms.scale)
+    states = ((buffers.first, at, 0), (buffers.second, at, 0), (buffers.third, at, 0))
+    streams = ((G, source, 0), (buffers.weights, at, 0), *states)
+    optimizers.apply(optimizer, (1, stop - begin), (buffers.numbers, terms.numbers), streams)
+
+
+@inlined
+def drop(layout, level, keep, seed, span, buffers):
+    """Dropout: each output is zero with probability 1 - keep, else divided by it; so is the slope.
+
+    Random bits are a function of (seed, level, position, unit), hence the same for any number of threads.
+    Source: Srivastava et al., "Dropout", JMLR 15 (2014); the division in training, "inverted dropout", leaves
+    predictions as they are.
+    """
+    A, D, lanes = buffers.outputs, buffers.deltas, lanes_of(buffers.outputs)
+    zero = bits_of(full_like(load(A, 0), 0))
+    stream = scrambled(scrambled(zero + seed) + level)
+    threshold, scale = full_like(load(A, 0), keep), full_like(load(A, 0), 1 / keep)
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[level] + r * layout.stride[level]
+        row = scrambled(stream + (span.at + r))
+        for c in range(0, layout.units[level], lanes):
+            factor = where(uniform(scrambled(row + (counting(zero) + c))) < threshold, scale, 0)
+            store(A, at + c, load(A, at + c) * factor)
+            if level:
+                store(D, at + c, load(D, at + c) * factor)
+    restore_ones(layout, level, span, buffers)
+
+
+@inlined
+def limit_norms(layout, limit, rank, members, buffers):
+    """Weights into a unit are scaled down to the norm `limit`, without the bias; each member has units of its own.
+
+    Source: Srivastava et al. 2014, section 5.1 (max-norm regularization).
+    """
+    W = buffers.weights
+    lanes = lanes_of(W)
+    for layer in range(layout.layers):
+        units, above, at = layout.units[layer], layout.units[layer + 1], layout.weights_at[layer]
+        narrow = layout.narrow[layer]
+        if narrow:
+            for n in range(above * rank // members, above * (rank + 1) // members):
+                row = at + n * narrow
+                total = full_like(load(W, row), 0)
+                for c in range(0, units, lanes):
+                    w = where(first(total, units - c), load(W, row + c), 0)
+                    total = total + w * w
+                scale = shrinking(full_like(total, total_of(total)), limit)
+                for c in range(0, units, lanes):
+                    w = load(W, row + c)
+                    store(W, row + c, where(first(total, units - c), w * scale, w))
+        else:
+            vectors = (above + lanes - 1) // lanes
+            for v in range(vectors * rank // members, vectors * (rank + 1) // members):
+                start, count = panel_of(vectors, v)
+                width = count * lanes
+                column = at + start * lanes * (units + 1) + (v - start) * lanes
+                total = full_like(load(W, column), 0)
+                for c in range(column, column + units * width, width):
+                    w = load(W, c)
+                    total = total + w * w
+                scale = shrinking(total, limit)
+                for c in range(column, column + units * width, width):
+                    store(W, c, load(W, c) * scale)
+
+
+@inlined
+def shrinking(squares, limit):
+    """limit / norm where the norm is larger, else 1."""
+    return where(squares > limit * limit, limit / sqrt(squares), full_like(squares, 1))
