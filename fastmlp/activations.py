@@ -263,7 +263,7 @@ class GELUTanh(Activation):
     """
 
     def formula(self, z):
-        near = np.clip(z, -16, 16)
+        near = np.clip(z, -30, 30)
         u = math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
         slope_of_u = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near**2)
         return z * expit(2 * u), expit(2 * u) + near * expit(2 * u) * expit(-2 * u) * 2 * slope_of_u

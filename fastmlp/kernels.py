@@ -263,12 +263,12 @@ def softmax_of_rows(layout, data, span, buffers):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         targets = row_of(data, span.at + r) * classes
         largest, total = softmax(layout, r, buffers)
-        log_total = log(full_like(load(Z, at), total)) + largest
+        log_total = log(full_like(load(Z, at), total))
         mass, value = full_like(log_total, 0), full_like(log_total, 0)
         for c in range(0, classes, lanes):
             t = load_first(data.targets, targets + c, classes - c)
             mass = mass + t
-            value = value + where(t == 0, 0, t * (log(t) - load(Z, at + c) + log_total))
+            value = value + losses.divergence(load(Z, at + c) - largest - log_total, t)
         scale = total_of(mass) / total
         for c in range(0, classes, lanes):
             store(D, at + c, load(D, at + c) * scale - load_first(data.targets, targets + c, classes - c))

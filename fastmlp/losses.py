@@ -19,7 +19,7 @@ from scipy.special import expit, log_softmax, softmax, xlogy
 
 from .machine import elementary
 from .machine.elementary import exp, expm1, log, log1p
-from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, where
+from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, traced, where
 from .machine.words import choice
 from .vocabulary import Vocabulary, check_number
 
@@ -98,6 +98,10 @@ class Loss:
         """(loss of each row, delta); shapes (n_rows,) and (n_rows, n_outputs), in the dtype of z."""
         raise NotImplementedError
 
+    def of_outputs(self, output, y, t):
+        """The loss of each row from the outputs y = g(z), for validation: without smoothing of labels."""
+        raise NotImplementedError
+
     @staticmethod
     def vector(output, z, t, number):
         """(loss, delta) of every single output on vectors; `number` is the vector of the outputs' numbers."""
@@ -138,6 +142,9 @@ class ErrorLoss(Loss):
         y = output_formula(output, z)
         rho, slope = self.of_error(y - t)
         return rho.mean(axis=1), slope * output_slope(output, y)
+
+    def of_outputs(self, output, y, t):
+        return self.of_error(y - t)[0].mean(axis=1)
 
     @classmethod
     def vector(cls, output, z, t, number):
@@ -203,6 +210,12 @@ class LogLoss(ClassLoss):
         delta[rows, t] -= 1 - s
         return -(1 - s) * log_p[rows, t] - s * log_p.mean(axis=1), delta
 
+    def of_outputs(self, output, y, t):
+        if output == "softmax":
+            return -np.log(_clipped(y[np.arange(len(t)), t]))
+        p = _clipped(y)
+        return -np.log(np.where(t > 0, p, 1 - p)).sum(axis=1)
+
     @staticmethod
     def vector(output, z, t, label_smoothing):
         q = t + label_smoothing * (0.5 - t)
@@ -238,16 +251,28 @@ class KLDivergence(Loss):
 
     Each row of t holds the probabilities of all classes. Where they sum to 1, delta is prediction - target.
 
+    Parameters
+    ----------
+    classes : sequence of labels of the columns, default=None: 0, 1, 2, ...
+
     Source: Kullback and Leibler, "On information and sufficiency", Annals of Mathematical Statistics 22 (1951),
     equation 2.4; soft targets: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
     """
 
+    classes: tuple | None = None
     outputs = ("softmax",)
+    number = 0.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "classes", None if self.classes is None else tuple(self.classes))
 
     def formula(self, output, z, t):
         log_p = log_softmax(z, axis=1)
         terms = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
         return terms.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
+
+    def of_outputs(self, output, y, t):
+        return np.where(t == 0, 0, xlogy(t, t) - t * np.log(_clipped(y))).sum(axis=1)
 
     @staticmethod
     def term_vector(log_p, t):
@@ -284,6 +309,11 @@ class Focal(ClassLoss):
             return loss, factor[:, None] * (y - onehot)
         loss, factor = self._of_probability(expit(np.where(t == 1, z, -z)))
         return loss.sum(axis=1), factor * (y - t)
+
+    def of_outputs(self, output, y, t):
+        if output == "softmax":
+            return self._of_probability(y[np.arange(len(t)), t])[0]
+        return self._of_probability(np.where(t > 0, y, 1 - y))[0].sum(axis=1)
 
     def _of_probability(self, p):
         p = _clipped(p)
@@ -418,6 +448,9 @@ class Poisson(Loss):
         y = np.exp(z)
         return (xlogy(t, t) - t * z - t + y).sum(axis=1), y - t
 
+    def of_outputs(self, output, y, t):
+        return (xlogy(t, t / y) - t + y).sum(axis=1)
+
     @staticmethod
     def vector(output, z, t, number):
         y = exp(z)
@@ -436,6 +469,9 @@ class Gamma(Loss):
     def formula(self, output, z, t):
         ratio = t * np.exp(-z)
         return (ratio - np.log(t) + z - 1).sum(axis=1), 1 - ratio
+
+    def of_outputs(self, output, y, t):
+        return (t / y - np.log(t / y) - 1).sum(axis=1)
 
     @staticmethod
     def vector(output, z, t, number):
@@ -504,4 +540,5 @@ def codes_of(loss, output):
 
 apply = choice([partial(cls.vector, output) for cls, output in _ELEMENTWISE], 3, results=2)
 predict = choice([_OUTPUTS[output].vector for output in OUTPUTS if output != "softmax"], 1)
+divergence = traced(KLDivergence.term_vector)
 row = choice([cls.row_vector for cls in _OF_CODES], 2, results=2)

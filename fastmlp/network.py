@@ -3,6 +3,7 @@
 import functools
 import itertools
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,14 @@ def machine_code(dtype):
     """The engine for a dtype, compiled or from the disk cache."""
     table = np.zeros(1, np.int64)
     return compiled(work, 0, dtype.type(0), table, table, table, table, table)
+
+
+class Parameters(NamedTuple):
+    """What a network learns: coefs and intercepts of each layer; traits of each hidden layer, where units have some."""
+
+    coefs: list
+    intercepts: list
+    traits: list
 
 
 class Network:
@@ -159,6 +168,15 @@ class Network:
         arrays = self._read(self._weights)
         layers = len(self.units) - 1
         return arrays[:layers], arrays[layers:]
+
+    def parameters(self):
+        """All that is learned, as new arrays."""
+        return Parameters(*self.weights(), self.traits() if self.has_traits else [])
+
+    def set_parameters(self, parameters):
+        """Copy in what `parameters` gives."""
+        self.set_weights(parameters.coefs, parameters.intercepts)
+        self.set_traits(parameters.traits)
 
     def set_states(self, states):
         """Copy in the optimizer's states, each a list of arrays shaped like coefs followed by intercepts.

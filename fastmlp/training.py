@@ -6,7 +6,7 @@ rows as indices. Rules and printed lines are scikit-learn's (``sklearn/neural_ne
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -17,9 +17,9 @@ import scipy
 from scipy.optimize import OptimizeResult, minimize
 
 from .initializers import Weights
-from .network import Network, Session
+from .network import Network, Parameters, Session
 from .optimizers import Optimizer
-from .schedules import Constant, Progress, Schedule
+from .schedules import Progress, Schedule
 
 
 @dataclass
@@ -38,7 +38,7 @@ class OptimizerState:
 
     optimizer: Optimizer
     learning_rate_init: float
-    schedule: Schedule = Constant()
+    schedule: Schedule
     base_rate: float = field(init=False)
     step: int = 0
     epochs: int = 0
@@ -136,6 +136,8 @@ class TrainingSettings:
     max_epochs : most epochs of this training
     batch_size : rows per step; the last batch of an epoch is smaller
     alpha, l1 : strength of the L2 and of the L1 penalty
+    limits : more settings of `Session.epoch`: clip_value, clip_norm, max_norm
+    seeded : draw a seed for each epoch's random bits, before its order; dropout needs them
     shuffle : draw a new order of the rows before each epoch
     tol, patience : stop after more than ``patience`` consecutive epochs that improve by less than ``tol``
     may_stop : whether too little improvement ends the training; it lowers an adaptive learning rate in any case
@@ -147,6 +149,8 @@ class TrainingSettings:
     batch_size: int
     alpha: float
     l1: float = 0.0
+    limits: Mapping[str, float] = field(default_factory=dict)
+    seeded: bool = False
     shuffle: bool = True
     tol: float = 1e-4
     patience: float = 10
@@ -166,6 +170,41 @@ class Watcher(Protocol):
 
     def after_epoch(self) -> bool:
         """Called after each epoch, when its loss and score are recorded; True ends the training."""
+
+
+class WeightAverage:
+    """The mean of what a network has learned after each epoch from some epoch on; a `Watcher`.
+
+    Parameters
+    ----------
+    network : Network in training; begin : epochs after which the mean begins
+
+    Source: P. Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018,
+    algorithm 1, with one model an epoch.
+    """
+
+    def __init__(self, network: Network, begin: int) -> None:
+        self.network = network
+        self.begin = begin
+        self.epochs = 0
+        self.mean: Parameters | None = None
+
+    def before_epoch(self) -> None:
+        pass
+
+    def rows_done(self, rows: int) -> None:
+        pass
+
+    def after_epoch(self) -> bool:
+        self.epochs += 1
+        count = self.epochs - self.begin
+        if count > 0:
+            latest = self.network.parameters()
+            before = latest if self.mean is None else self.mean
+            self.mean = Parameters(
+                *([a + (b - a) / a.dtype.type(count) for a, b in zip(old, new)] for old, new in zip(before, latest))
+            )
+        return False
 
 
 def draw_order(order: np.ndarray, random_state: np.random.RandomState) -> None:
@@ -227,20 +266,20 @@ class Descent:
         self.score = score
         self.warn = warn
         self.watchers = watchers
-        self.best_weights: Weights | None = None
+        self.best: Parameters | None = None
 
-    def run(self, random_state: np.random.RandomState) -> Weights:
+    def run(self, random_state: np.random.RandomState) -> Parameters:
         """Train; KeyboardInterrupt ends it with a warning and the weights reached so far.
 
         Returns
         -------
-        coefs, intercepts : the last weights, or with ``score`` those of the best score
+        parameters : the last ones, or with ``score`` those of the best score
             They are not finite if training diverged; a warning has then told the epoch.
         """
         self.record.n_epochs = 0
         self.record.prepare(self.score is not None)
         if self.score is not None:
-            self.best_weights = self.network.weights()
+            self.best = self.network.parameters()
         self.optimizer.lend_to(self.network)
         try:
             self._run_epochs(random_state)
@@ -248,12 +287,12 @@ class Descent:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         self.optimizer.take_back(self.network)
         self.record.even_out()
-        if self.best_weights is not None:
-            return self.best_weights
-        weights = self.network.weights()
-        if not self.record.diverged and not all_finite(weights[0] + weights[1]):
+        if self.best is not None:
+            return self.best
+        parameters = self.network.parameters()
+        if not self.record.diverged and not all_finite(parameters.coefs + parameters.intercepts):
             self._report_divergence()
-        return weights
+        return parameters
 
     def _run_epochs(self, random_state: np.random.RandomState) -> None:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
@@ -271,17 +310,20 @@ class Descent:
             for watcher in watchers:
                 watcher.rows_done(rows)
 
-        run_epoch = partial(self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=note_progress)
+        run_epoch = partial(
+            self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=note_progress, **settings.limits
+        )
         clock = perf_counter()
         for n_epochs in range(1, settings.max_epochs + 1):
             for watcher in watchers:
                 watcher.before_epoch()
+            seed = random_state.randint(2**31) if settings.seeded else 0
             if settings.shuffle:
                 draw_order(order, random_state)
             rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
             rows_done = 0
             try:
-                loss = float(run_epoch(learning_rate=rate, step=optimizer.step))
+                loss = float(run_epoch(learning_rate=rate, step=optimizer.step, seed=seed))
             except KeyboardInterrupt:
                 optimizer.step += -(-rows_done // settings.batch_size)
                 raise
@@ -337,7 +379,7 @@ class Descent:
             if self.settings.verbose:
                 print(f"Validation score: {score:f}")
             if is_best:
-                self.best_weights = self.network.weights()
+                self.best = self.network.parameters()
         record.no_improvement_count = record.no_improvement_count + 1 if failed else 0
 
     def _stops_at_plateau(self) -> bool:
@@ -370,7 +412,7 @@ class Descent:
             if all_finite(coefs + intercepts):
                 return False
             self._report_divergence()
-        return self.best_weights is None
+        return self.best is None
 
     def _report_divergence(self) -> None:
         self.record.diverged = True
@@ -378,7 +420,7 @@ class Descent:
         where = f"epoch {len(curve)}" if curve else "the first epoch"
         loss = curve[-1] if curve else math.nan
         message = divergence_message(where, loss, self.optimizer.learning_rate_init)
-        if self.best_weights is not None:
+        if self.best is not None:
             message += " The weights of the best validation score are kept."
         self.warn(message)
 

@@ -34,7 +34,7 @@ def member_vectors(layout, level, rank, members, lanes):
 
 @inlined
 def activate_rows(layout, level, activation, learned, span, buffers):
-    """z -> f(z) and its slope, for the member's rows; where the slope is learned, min(z, 0) is kept for its gradient."""
+    """z -> f(z) and its slope, for the member's rows; a learned slope keeps min(z, 0) for its gradient."""
     Z, lanes, stride = buffers.outputs, lanes_of(buffers.outputs), layout.stride[level]
     at = layout.rows_at[level] + span.first * stride
     if learned:

@@ -34,7 +34,7 @@ class Vocabulary(Mapping[str, type]):
         """Class decorator: a frozen dataclass, equal by value, whose position in the table is its ``code``."""
 
         def register(cls: W) -> W:
-            word = dataclass(frozen=True)(cls)
+            word: Any = dataclass(frozen=True)(cls)
             word.name, word.code = name, len(self.classes)
             self.classes.append(word)
             self._by_name |= dict.fromkeys((name, *aliases), word)
@@ -82,7 +82,7 @@ def check_number(
     at_least: float = -math.inf,
     at_most: float = math.inf,
 ) -> None:
-    """Check one number of a word: finite and within its bounds.
+    """Check one number of a word: finite and within its bounds. A NumPy scalar becomes Python's number.
 
     Raises
     ------
@@ -90,6 +90,9 @@ def check_number(
         With the word, the field, its bounds and what it is.
     """
     value = getattr(word, field)
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+        object.__setattr__(word, field, value)
     try:
         good = math.isfinite(value) and above < value < below and at_least <= value <= at_most
     except TypeError:

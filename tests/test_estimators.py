@@ -100,6 +100,8 @@ def test_each_parameter_is_checked_as_by_scikit_learn(ours, name):
         expected, got = (validation_error(cls, name, value) for cls in (theirs, ours))
         errors.append(expected)
         if expected and "str among" in expected:
+            if isinstance(value, list):  # of words, perhaps
+                continue
             expected, got = (text and text[text.index("Got") :] for text in (expected, got))
         assert got == expected, value
     assert any(errors)

@@ -1,19 +1,46 @@
-"""Initializers: shapes, dtypes, bounds, and scikit-learn's numbers."""
+"""Initializers: shapes, dtypes, statistics over the table, scikit-learn's numbers, arrays of one's own."""
+
+import math
+import pickle
+from copy import deepcopy
 
 import numpy as np
 import pytest
 from sklearn.neural_network import MLPRegressor
 
-from fastmlp.initializers import INITIALIZERS, initial_weights
+from fastmlp.initializers import (
+    INITIALIZERS,
+    Auto,
+    GlorotNormal,
+    GlorotUniform,
+    HeNormal,
+    HeUniform,
+    LeCunNormal,
+    LeCunUniform,
+    Normal,
+    Orthogonal,
+    Uniform,
+    Zeros,
+    initial_weights,
+)
+
+WORDS = [*[cls() for cls in INITIALIZERS.classes], Normal(1.0), Uniform(0.5, 2.0), Orthogonal(2.0)]
+over_words = pytest.mark.parametrize("word", WORDS, ids=repr)
+UNITS = (5, 30, 1, 7)
+
+
+def weights(word, units=UNITS, *, seed=0, dtype=np.float64, activation="relu"):
+    stream = np.random.RandomState(seed)
+    return initial_weights(units, stream, dtype=np.dtype(dtype), activation=activation, initializer=word)
+
+
+# --- over the table ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("word", INITIALIZERS)
-def test_shapes_dtype_and_range(word, dtype):
-    units = (5, 30, 1, 7)
-    coefs, intercepts = initial_weights(
-        units, np.random.RandomState(0), dtype=np.dtype(dtype), activation="relu", initializer=word
-    )
+@over_words
+def test_shapes_and_dtype(word, dtype):
+    coefs, intercepts = weights(word, dtype=dtype)
     assert [c.shape for c in coefs] == [(5, 30), (30, 1), (1, 7)]
     assert [b.shape for b in intercepts] == [(30,), (1,), (7,)]
     for array in coefs + intercepts:
@@ -21,13 +48,173 @@ def test_shapes_dtype_and_range(word, dtype):
         assert np.isfinite(array).all()
 
 
+@over_words
+def test_a_seed_gives_the_same_weights_in_both_dtypes(word):
+    once, again, single, other = weights(word), weights(word), weights(word, dtype=np.float32), weights(word, seed=1)
+    for ours, same, rounded, different in zip(*(a + b for a, b in (once, again, single, other))):
+        np.testing.assert_array_equal(ours, same)
+        np.testing.assert_array_equal(ours.astype(np.float32), rounded)
+        assert not ours.any() or not np.array_equal(ours, different)
+
+
+@over_words
+def test_intercepts_are_zero_but_for_scikit_learns(word):
+    intercepts = np.concatenate(weights(word)[1])
+    assert intercepts.all() if isinstance(word, Auto) else not intercepts.any()
+
+
+@over_words
+def test_equal_by_value_hashable_and_pickled(word):
+    for copy in (deepcopy(word), pickle.loads(pickle.dumps(word)), eval(repr(word))):
+        assert copy == word
+        assert hash(copy) == hash(word)
+    assert INITIALIZERS.resolve(word) is word
+    assert INITIALIZERS.resolve(word.name) == type(word)()
+
+
+def test_names_of_others():
+    assert INITIALIZERS.resolve("xavier_uniform") == GlorotUniform()
+    assert INITIALIZERS.resolve("xavier_normal") == GlorotNormal()
+    assert INITIALIZERS.resolve("lecun") == LeCunNormal()
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+FAN_IN, FAN_OUT = 300, 200
+MOMENTS = {  # mean, standard deviation, whether uniform
+    Auto(): (0, math.sqrt(2 / 500), True),
+    Normal(): (0, 0.01, False),
+    Normal(1.0): (0, 1, False),
+    Uniform(): (0, 0.1 / math.sqrt(12), True),
+    Uniform(0.5, 2.0): (1.25, 1.5 / math.sqrt(12), True),
+    GlorotUniform(): (0, math.sqrt(2 / 500), True),
+    GlorotNormal(): (0, math.sqrt(2 / 500), False),
+    HeUniform(): (0, math.sqrt(2 / 300), True),
+    HeNormal(): (0, math.sqrt(2 / 300), False),
+    LeCunUniform(): (0, math.sqrt(1 / 300), True),
+    LeCunNormal(): (0, math.sqrt(1 / 300), False),
+    Orthogonal(): (0, math.sqrt(1 / 300), False),
+    Orthogonal(2.0): (0, 2 * math.sqrt(1 / 300), False),
+}
+
+
+@pytest.mark.parametrize("word", MOMENTS, ids=repr)
+def test_mean_deviation_and_shape(word):
+    """Within five standard errors; the fourth moment tells a uniform distribution (1.8) from a normal one (3)."""
+    mean, std, uniform = MOMENTS[word]
+    (coefs,), _ = weights(word, (FAN_IN, FAN_OUT))
+    z, root = (coefs - mean) / std, math.sqrt(coefs.size)
+    assert abs(z.mean()) < 5 / root
+    assert abs((z**2).mean() - 1) < 5 * math.sqrt(0.8 if uniform else 2) / root
+    assert abs((z**4).mean() - (1.8 if uniform else 3)) < 5 * math.sqrt(96) / root
+    if uniform:
+        assert abs(z).max() == pytest.approx(math.sqrt(3), rel=1e-3)
+        assert abs(z).max() <= math.sqrt(3)
+
+
+def test_every_word_has_its_moments():
+    assert {type(word) for word in MOMENTS} | {Zeros} == set(INITIALIZERS.classes)
+
+
+@pytest.mark.parametrize("fans", [(40, 30), (30, 40), (7, 7), (1, 5), (5, 1), (1, 1)])
+def test_orthogonal(fans):
+    """Orthonormal columns, or rows where they are fewer, times the gain; both signs at every place."""
+    coefs = np.array([Orthogonal(1.5).coefficients(np.random.RandomState(seed), *fans) for seed in range(40)])
+    for W in coefs:
+        product = W.T @ W if fans[0] >= fans[1] else W @ W.T
+        np.testing.assert_allclose(product, 2.25 * np.eye(min(fans)), atol=1e-12)
+    assert (coefs.min(axis=0) < 0).all()
+    assert (coefs.max(axis=0) > 0).all()
+
+
+def test_orthogonal_keeps_the_length_of_a_signal():
+    signal = np.ones(50)
+    for W in weights(Orthogonal(), (50, 50, 50, 50))[0]:
+        signal = signal @ W
+    assert np.linalg.norm(signal) == pytest.approx(math.sqrt(50))
+
+
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_auto_draws_the_numbers_of_scikit_learn(activation):
     X = np.zeros((2, 4))
-    theirs = MLPRegressor(hidden_layer_sizes=(9, 3), activation=activation, solver="sgd", random_state=8, momentum=0)
+    theirs = MLPRegressor("squared_error", (9, 3), activation, solver="sgd", random_state=8, momentum=0)
     theirs.set_params(learning_rate_init=1e-300, alpha=0).partial_fit(X, np.zeros(2))
-    coefs, intercepts = initial_weights(
-        (4, 9, 3, 1), np.random.RandomState(8), dtype=np.dtype(float), activation=activation, initializer="auto"
-    )
+    coefs, intercepts = weights(Auto(), (4, 9, 3, 1), seed=8, activation=activation)
     for expected, got in zip(theirs.coefs_ + theirs.intercepts_, coefs + intercepts, strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+# --- arrays of one's own ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_own_arrays_are_copied(dtype):
+    own = weights(Auto())
+    stream = np.random.RandomState(0)
+    coefs, intercepts = initial_weights(UNITS, stream, dtype=dtype, activation="relu", initializer=own)
+    for ours, theirs in zip(own[0] + own[1], coefs + intercepts, strict=True):
+        np.testing.assert_array_equal(theirs, ours.astype(dtype))
+        assert theirs.dtype == dtype
+        assert not np.shares_memory(ours, theirs)
+    assert stream.randint(2**31) == np.random.RandomState(0).randint(2**31)
+
+
+def test_own_lists():
+    coefs, intercepts = weights(([[[1], [2]]], [[3]]), (2, 1))
+    np.testing.assert_array_equal(coefs[0], [[1.0], [2.0]])
+    np.testing.assert_array_equal(intercepts[0], [3.0])
+
+
+def with_one(index, layer, array):
+    own = weights(Auto())
+    own[index][layer] = array
+    return own
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (
+            ([np.zeros((5, 30))], [np.zeros(30)]),
+            "initializer must be a word or (coefs, intercepts), two lists of 3 arrays, one for each layer; "
+            "got 2 of lengths [1, 1].",
+        ),
+        (
+            ([], [], []),
+            "initializer must be a word or (coefs, intercepts), two lists of 3 arrays, one for each layer; "
+            "got 3 of lengths [0, 0, 0].",
+        ),
+        (with_one(0, 1, np.zeros((1, 30))), "coefs[1] of initializer must have shape (30, 1); got (1, 30)."),
+        (with_one(1, 2, np.zeros((7, 1))), "intercepts[2] of initializer must have shape (7,); got (7, 1)."),
+        (with_one(1, 0, [math.nan] * 30), "intercepts[0] of initializer must be finite in float32; got nan."),
+        (
+            with_one(0, 2, [[1, 2, -math.inf, 3, 4, 5, 6]]),
+            "coefs[2] of initializer must be finite in float32; got -inf.",
+        ),
+        (with_one(0, 2, [[1e39] * 7]), "coefs[2] of initializer must be finite in float32; got inf."),
+    ],
+)
+def test_own_arrays_that_do_not_fit(own, message):
+    with pytest.raises(ValueError) as error:
+        weights(own, dtype=np.float32)
+    assert str(error.value) == message
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Normal(std=0), "std of Normal must be a number in (0, inf); got 0."),
+        (lambda: Uniform(low=math.nan), "low of Uniform must be a number in (-inf, inf); got nan."),
+        (lambda: Uniform(low=1), "high of Uniform must be a number in (1, inf); got 0.05."),
+        (lambda: Uniform(high="wide"), "high of Uniform must be a number in (-0.05, inf); got 'wide'."),
+        (lambda: Orthogonal(gain=-1), "gain of Orthogonal must be a number in (0, inf); got -1."),
+    ],
+)
+def test_bad_numbers(make, message):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert str(error.value) == message

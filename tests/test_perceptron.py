@@ -5,6 +5,7 @@ import pickle
 import signal
 import threading
 import time
+from copy import copy
 
 import joblib
 import numpy as np
@@ -93,12 +94,22 @@ def test_pickles_of_other_versions(digits):
     estimator = small(MLPRegressor).fit(*digits)
     state = estimator.__getstate__()
     older = MLPRegressor.__new__(MLPRegressor)
-    later = {"n_threads", "metrics", "history_", "validation_loss_curve_", "_optimizer_dropped", "_stream"}
+    later = {"n_threads", "metrics", "history_", "validation_loss_curve_", "_optimizer_lost", "_stream"}
     older.__setstate__({name: state[name] for name in {*state} - later} | {"_fastmlp_version": "0.0.1"})
     assert older.n_threads is None
-    np.testing.assert_array_equal(older.predict(digits[0]), estimator.predict(digits[0]))
+    before = estimator.predict(digits[0])
+    np.testing.assert_array_equal(older.predict(digits[0]), before)
     estimator.random_state, older.random_state = (np.random.RandomState(1) for _ in range(2))
     assert_same_weights(older.partial_fit(*digits), estimator.partial_fit(*digits))
+    other_form = copy(estimator._optimizer)
+    other_form.of_old = 0
+    older.__setstate__({**state, "_fastmlp_version": "0.0.1", "_optimizer": other_form})
+    np.testing.assert_array_equal(older.predict(digits[0]), before)
+    with pytest.raises(
+        ValueError, match=r"partial_fit cannot continue after loading a pickle of fastmlp 0.0.1, .* fit"
+    ):
+        older.partial_fit(*digits)
+    older.fit(*digits).partial_fit(*digits)
     with pytest.raises(ValueError, match=r"needs fastmlp 99.1 or later, .* Install fastmlp>=99.1 to load it."):
         older.__setstate__({**state, "_fastmlp_version": "99.1.2"})
 

@@ -1,33 +1,326 @@
-"""Schedules: the rates that scikit-learn's optimizer would use."""
+"""Schedules: the rates that scikit-learn's and PyTorch's would give, and properties over the table.
 
+Run as a program with the name of a file, this records there what PyTorch does: ``tests/torch_schedules.json``.
+"""
+
+import json
+import math
+import pathlib
+import pickle
+import sys
+from copy import deepcopy
+
+import numpy as np
 import pytest
 from sklearn.neural_network._stochastic_optimizers import SGDOptimizer
 
-from fastmlp.schedules import SCHEDULES, SMALLEST_ADAPTIVE_RATE
+from fastmlp.schedules import (
+    SCHEDULES,
+    SMALLEST_ADAPTIVE_RATE,
+    Adaptive,
+    Constant,
+    Cosine,
+    Coslog,
+    Exponential,
+    InverseScaling,
+    MultiStep,
+    OneCycle,
+    Polynomial,
+    Progress,
+    ReduceOnPlateau,
+    StepDecay,
+    WarmUp,
+)
+
+EPOCHS, STEPS, ROWS = 40, 8, 100  # of a training; steps and rows of an epoch
+WORDS = [
+    *[cls() for cls in SCHEDULES.classes],
+    StepDecay(7, 0.3),
+    MultiStep((3, 5, 38), 0.2),
+    Polynomial(2.0, 0.01),
+    Cosine(4, 2, 0.01),
+    Cosine(1.5, 1.7),
+    OneCycle(0.5, 0.0, 0.0),
+    WarmUp(3, StepDecay(4), 0.5),
+    WarmUp(2.5, "cosine", 0.0),
+    Coslog(4),
+]
+over_words = pytest.mark.parametrize("word", WORDS, ids=repr)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_rates_are_those_of_scikit_learn(name, capsys):
-    """The same rate after each epoch, the same decision and the same words at each plateau."""
-    theirs = SGDOptimizer([], learning_rate_init=0.3, lr_schedule=name, power_t=0.4)
-    schedule, rate = SCHEDULES[name], 0.3
-    for epoch in range(1, 30):
-        theirs.iteration_ends(100 * epoch)
-        rate = schedule.after_epoch(rate, 0.3, 100 * epoch, 0.4)
-        assert rate == theirs.learning_rate
+def training():
+    """Progress before each step of a training, as arrays; the epochs are whole at every STEPS-th."""
+    steps = np.arange(EPOCHS * STEPS)
+    return Progress(steps / STEPS, steps, steps // STEPS * ROWS, steps / (EPOCHS * STEPS))
+
+
+def points(progress):
+    """One Progress of plain numbers for each point."""
+    return [Progress(*map(np.ndarray.item, map(np.asarray, point))) for point in zip(*progress)]
+
+
+# --- scikit-learn's ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", [Constant(), InverseScaling(0.4), Adaptive()], ids=repr)
+def test_rates_are_those_of_scikit_learn(word, capsys):
+    """The same rate in each epoch, the same decision and the same words at each plateau."""
+    theirs = SGDOptimizer([], learning_rate_init=0.3, lr_schedule=word.name, power_t=getattr(word, "power", 0.5))
+    base = 0.3
+    for epoch in range(30):
+        assert word.rate(base, Progress(epoch, 5 * epoch, 100 * epoch, epoch / 30)) == theirs.learning_rate
+        theirs.iteration_ends(100 * (epoch + 1))
         if epoch % 2:
             stops = theirs.trigger_stopping("Plateau.", verbose=True)
-            next_rate = schedule.on_plateau(rate)
-            assert (next_rate is None) == stops
+            lower = word.on_plateau(base)
+            assert (lower is None) == stops
             words = capsys.readouterr().out.strip()
             if stops:
-                assert words == "Plateau. " + schedule.stopping_words
+                assert words == "Plateau. " + word.stopping_words
             else:
-                assert next_rate == theirs.learning_rate
-                rate = next_rate
+                base = lower
 
 
 def test_adaptive_gives_up_at_the_smallest_rate():
-    on_plateau = SCHEDULES["adaptive"].on_plateau
-    assert on_plateau(SMALLEST_ADAPTIVE_RATE) is None
-    assert on_plateau(1.01 * SMALLEST_ADAPTIVE_RATE) is not None
+    assert Adaptive().on_plateau(SMALLEST_ADAPTIVE_RATE) is None
+    assert Adaptive().on_plateau(1.01 * SMALLEST_ADAPTIVE_RATE) is not None
+
+
+def test_inverse_scaling_begins_anew_with_a_new_optimizer():
+    """Rows of earlier trainings count from the second epoch on, as in scikit-learn."""
+    assert InverseScaling().rate(0.3, Progress(0, 0, 99, 0.0)) == 0.3
+    assert InverseScaling().rate(0.3, Progress(1, 5, 99, 0.0)) == 0.03
+
+
+# --- PyTorch's --------------------------------------------------------------------------------------------------------
+
+RECORDED = pathlib.Path(__file__).with_name("torch_schedules.json")
+KEPT = [0, 1, 6, 9, 10, 14, 28, 30, 39]  # epochs of the forty that are recorded
+TORCH = {  # the word, and PyTorch's schedulers in a chain with their numbers
+    StepDecay(): [("StepLR", {"step_size": 10, "gamma": 0.5})],
+    StepDecay(7, 0.3): [("StepLR", {"step_size": 7, "gamma": 0.3})],
+    MultiStep((3, 5, 38), 0.2): [("MultiStepLR", {"milestones": [3, 5, 38], "gamma": 0.2})],
+    Exponential(): [("ExponentialLR", {"gamma": 0.95})],
+    Polynomial(): [("PolynomialLR", {"total_iters": EPOCHS})],
+    Polynomial(2.0): [("PolynomialLR", {"total_iters": EPOCHS, "power": 2.0})],
+    Cosine(): [("CosineAnnealingWarmRestarts", {"T_0": 10})],
+    Cosine(2, 2, 0.01): [("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2, "eta_min": 0.01})],
+    Cosine(1, 3): [("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3})],
+    OneCycle(): [("OneCycleLR", {"max_lr": 0.3, "total_steps": EPOCHS})],
+    WarmUp(): [("LinearLR", {"start_factor": 0.1, "total_iters": 5})],
+    WarmUp(8, StepDecay(3), 0.5): [
+        ("LinearLR", {"start_factor": 0.5, "total_iters": 8}),
+        ("StepLR", {"step_size": 3, "gamma": 0.5}),
+    ],
+}
+
+
+def torch_rates(torch, word):
+    """PyTorch's rates, of one step per epoch."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    chain = [getattr(torch.optim.lr_scheduler, name)(optimizer, **numbers) for name, numbers in TORCH[word]]
+    rates = []
+    for _ in range(EPOCHS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in chain:
+            scheduler.step()
+    return rates
+
+
+def our_rates(word):
+    """Our rates, of one step per epoch. PyTorch's one cycle ends its phases a step earlier than we do."""
+    epochs = np.arange(EPOCHS)
+    share = epochs / EPOCHS
+    if isinstance(word, OneCycle):
+        share = np.interp(epochs, [0, 0.3 * EPOCHS - 1, EPOCHS - 1], [0, 0.3, 1])
+    return word.rate(0.3, Progress(epochs, epochs, ROWS * epochs, share))
+
+
+@pytest.mark.parametrize("word", TORCH, ids=repr)
+def test_rates_are_pytorchs_as_recorded(word):
+    expected = json.loads(RECORDED.read_text(encoding="utf8"))["rates"][repr(word)]
+    np.testing.assert_allclose(our_rates(word)[KEPT], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("word", TORCH, ids=repr)
+def test_rates_are_pytorchs(word):
+    torch = pytest.importorskip("torch")
+    np.testing.assert_allclose(our_rates(word), torch_rates(torch, word), rtol=1e-12)
+
+
+def test_plateaus_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.2, patience=0, min_lr=1e-3, eps=0)
+    word, rate = ReduceOnPlateau(0.2, 1e-3), 0.3
+    theirs.step(1.0)
+    while rate is not None:
+        assert rate == optimizer.param_groups[0]["lr"]
+        theirs.step(1.0)
+        last, rate = rate, word.on_plateau(rate)
+    assert last == 1e-3
+
+
+# --- known values -----------------------------------------------------------------------------------------------------
+
+
+def at_share(share):
+    share = np.asarray(share)
+    return Progress(EPOCHS * share, EPOCHS * STEPS * share, 0, share)
+
+
+def test_coslog_has_k_cycles_that_double():
+    """Up and down between the shares where 1 + (2^k - 1) t is a power of two."""
+    for k in (1, 3, 4):
+        ends = (2.0 ** np.arange(k + 1) - 1) / (2**k - 1)
+        tops = (2.0 ** (np.arange(k) + 0.5) - 1) / (2**k - 1)
+        np.testing.assert_allclose(Coslog(k).rate(0.3, at_share(ends)), 0, atol=1e-14)
+        np.testing.assert_allclose(Coslog(k).rate(0.3, at_share(tops)), 0.3)
+
+
+def test_cosine_restarts_at_the_first_step_of_a_cycle():
+    """Exactly, wherever rounding falls: cycles of 3, 9, 27, ... epochs and of 10, 10, ..."""
+    for word, starts in ((Cosine(3, 3), [0, 3, 12, 39, 120, 363, 1092]), (Cosine(), np.arange(0, 1000, 10))):
+        starts = np.array(starts)
+        np.testing.assert_allclose(word.rate(0.3, Progress(starts, 0, 0, 0)), 0.3)
+        assert (word.rate(0.3, Progress(starts[1:] - 0.01, 0, 0, 0)) < 1e-4).all()
+
+
+def test_one_cycle_by_hand():
+    rates = OneCycle().rate(0.3, at_share([0, 0.15, 0.3, 0.65, 1]))
+    np.testing.assert_allclose(rates, [0.012, 0.156, 0.3, 0.1500006, 1.2e-6])
+
+
+def test_polynomial_by_hand():
+    np.testing.assert_allclose(Polynomial(2, 0.1).rate(0.5, at_share([0, 0.5, 1])), [0.5, 0.2, 0.1])
+
+
+def test_default_milestones():
+    progress = Progress(np.array([0, 99, 100, 149, 150, 199]), 0, 0, 0)
+    np.testing.assert_allclose(MultiStep().rate(1.0, progress), [1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+# --- over the table ---------------------------------------------------------------------------------------------------
+
+
+@over_words
+def test_arrays_give_the_rates_of_numbers(word):
+    rates = np.broadcast_to(word.rate(0.3, training()), EPOCHS * STEPS)
+    np.testing.assert_allclose(rates, [word.rate(0.3, point) for point in points(training())], rtol=1e-14)
+
+
+@over_words
+def test_rates_lie_between_zero_and_the_initial_one(word):
+    rates = np.broadcast_to(word.rate(0.3, training()), EPOCHS * STEPS)
+    assert (rates >= 0).all()
+    assert (rates <= 0.3).all()
+    assert rates.max() > 0.25
+
+
+@over_words
+def test_rates_scale_with_the_initial_one(word):
+    if not getattr(word, "smallest", 0) and not getattr(word, "end", 0):
+        np.testing.assert_allclose(word.rate(6.0, training()), 20 * word.rate(0.3, training()))
+
+
+@over_words
+def test_a_rate_per_epoch_is_constant_within_it(word):
+    rates = np.broadcast_to(word.rate(0.3, training()), EPOCHS * STEPS).reshape(EPOCHS, STEPS)
+    constant = (rates == rates[:, :1]).all()
+    assert constant if word.per == "epoch" else not constant
+
+
+@over_words
+def test_warm_up_leads_into_every_word(word):
+    """A tenth of its rate at first, half and a twentieth more after half the time, its own rate after all of it."""
+    progress = training()
+    own = np.broadcast_to(word.rate(0.3, progress), EPOCHS * STEPS)
+    ratio = WarmUp(5, word).rate(1.0, progress) / np.maximum(word.rate(1.0, progress), 1e-300)
+    alive = own > 0
+    expected = np.minimum(0.1 + 0.9 * progress.epochs / 5, 1)
+    np.testing.assert_allclose(ratio[alive], expected[alive])
+    np.testing.assert_array_equal(WarmUp(5, word).rate(0.3, progress)[5 * STEPS :], own[5 * STEPS :])
+    assert WarmUp(5, word).on_plateau(0.3) == word.on_plateau(0.3)
+    assert WarmUp(5, word).stopping_words == word.stopping_words
+
+
+@over_words
+def test_plateaus_lower_the_rate_until_training_stops(word):
+    rate = 0.3
+    for _ in range(20):
+        lower = word.on_plateau(rate)
+        if lower is None:
+            return
+        assert 0 < lower < rate
+        rate = lower
+    pytest.fail("it never stops")
+
+
+@over_words
+def test_equal_by_value_hashable_and_pickled(word):
+    for copy in (deepcopy(word), pickle.loads(pickle.dumps(word)), eval(repr(word))):
+        assert copy == word
+        assert hash(copy) == hash(word)
+    assert SCHEDULES.resolve(word) is word
+    assert SCHEDULES.resolve(word.name) == type(word)()
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: InverseScaling(-1), "power of InverseScaling must be a number in [0, inf); got -1."),
+        (lambda: StepDecay(every=0), "every of StepDecay must be a number in [1, inf); got 0."),
+        (lambda: StepDecay(factor=0), "factor of StepDecay must be a number in (0, 1]; got 0."),
+        (lambda: MultiStep(factor=2), "factor of MultiStep must be a number in (0, 1]; got 2."),
+        (lambda: Exponential(1.5), "factor of Exponential must be a number in (0, 1]; got 1.5."),
+        (lambda: Polynomial(power=0), "power of Polynomial must be a number in (0, inf); got 0."),
+        (lambda: Polynomial(end=-1), "end of Polynomial must be a number in [0, inf); got -1."),
+        (lambda: Cosine(period=0), "period of Cosine must be a number in (0, inf); got 0."),
+        (lambda: Cosine(growth=0.5), "growth of Cosine must be a number in [1, inf); got 0.5."),
+        (lambda: Cosine(smallest=math.nan), "smallest of Cosine must be a number in [0, inf); got nan."),
+        (lambda: OneCycle(peak_at=1), "peak_at of OneCycle must be a number in (0, 1); got 1."),
+        (lambda: OneCycle(start_factor=2), "start_factor of OneCycle must be a number in [0, 1]; got 2."),
+        (lambda: OneCycle(end_factor=-1), "end_factor of OneCycle must be a number in [0, 1]; got -1."),
+        (lambda: WarmUp(epochs=0), "epochs of WarmUp must be a number in (0, inf); got 0."),
+        (lambda: WarmUp(start_factor="low"), "start_factor of WarmUp must be a number in [0, 1]; got 'low'."),
+        (lambda: ReduceOnPlateau(factor=1), "factor of ReduceOnPlateau must be a number in (0, 1); got 1."),
+        (lambda: ReduceOnPlateau(smallest=-1), "smallest of ReduceOnPlateau must be a number in [0, inf); got -1."),
+        (lambda: Coslog(k=0), "k of Coslog must be a number in [1, inf); got 0."),
+    ],
+)
+def test_bad_numbers(make, message):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("milestones", [[3, 5], (5, 3), (3, 3), (3, math.nan), ("3", "5"), 7, None])
+def test_bad_milestones(milestones):
+    with pytest.raises(ValueError) as error:
+        MultiStep(milestones)
+    assert str(error.value) == (
+        f"milestones of MultiStep must be a tuple of increasing epochs such as (100, 150); got {milestones!r}."
+    )
+
+
+def test_warm_up_into_no_word():
+    with pytest.raises(ValueError, match=r"^learning_rate must be one of 'constant', .*; got 'cosinus'\.$"):
+        WarmUp(then="cosinus")
+
+
+def record(path):
+    """Write what the installed PyTorch does."""
+    import torch
+
+    rates = {repr(word): np.array(torch_rates(torch, word))[KEPT].tolist() for word in TORCH}
+    lines = ",\n".join(f"{json.dumps(word)}: {json.dumps(values)}" for word, values in rates.items())
+    text = f'{{"torch": "{torch.__version__}", "rates": {{\n{lines}\n}}}}\n'
+    pathlib.Path(path).write_text(text, encoding="utf8")
+
+
+if __name__ == "__main__":
+    record(sys.argv[1])

@@ -8,6 +8,8 @@ import pytest
 from sklearn.utils import shuffle
 
 from fastmlp import training
+from fastmlp.optimizers import Adam, Momentum
+from fastmlp.schedules import Adaptive, Constant, Cosine, InverseScaling, Polynomial, ReduceOnPlateau, StepDecay, WarmUp
 from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings, draw_order, minimize_lbfgs
 
 
@@ -23,11 +25,11 @@ class PlayedNetwork:
     def weights(self):
         return [np.array([[self.value]])], [np.array([self.value])]
 
-    def set_moments(self, first, second):
-        self.lent = first, second
+    def set_states(self, states):
+        self.lent = states
 
-    def take_moments(self):
-        return [np.array([[self.value]]), np.array([1.0])], [np.array([[2.0]]), np.array([3.0])]
+    def take_states(self):
+        return [[np.array([[self.value]]), np.array([1.0])], [np.array([[2.0]]), np.array([3.0])]]
 
 
 class PlayedSession:
@@ -55,7 +57,7 @@ def descend(losses, *, optimizer=None, record=None, scores=None, n_rows=10, seed
     """Run a descent over played losses: (weights, session, optimizer, record, warnings)."""
     network = PlayedNetwork()
     session = PlayedSession(network, losses)
-    optimizer = optimizer or OptimizerState("adam", 0.1)
+    optimizer = optimizer or OptimizerState(Adam(), 0.1, Constant())
     record = record or Record()
     messages = []
     remaining = iter(scores or ())
@@ -113,37 +115,46 @@ def test_record_goes_on_in_a_second_training():
 # --- schedules and optimizer state ------------------------------------------------------------------------------------
 
 
+def stepwise(schedule, losses=(3, 2, 1), rate=0.1, **settings):
+    """Descend by momentum with a schedule: (the learning rate of each call, optimizer, record)."""
+    optimizer = settings.pop("optimizer", None) or OptimizerState(Momentum(), rate, schedule)
+    _, session, _, record, _ = descend(losses, optimizer=optimizer, **settings)
+    return [call["learning_rate"] for call in session.calls], optimizer, record
+
+
 def test_steps_and_settings_reach_the_session():
-    optimizer = OptimizerState("adam", 0.1, beta_1=0.5, beta_2=0.25, epsilon=1e-3, momentum=0.75)
-    _, session, _, _, _ = descend([3, 2, 1], optimizer=optimizer, alpha=0.5)
-    assert [call["step"] for call in session.calls] == [0, 3, 6]
-    assert optimizer.step == 9
+    _, session, optimizer, record, _ = descend([3, 2, 1], alpha=0.5, l1=0.25)
+    assert [call.pop("step") for call in session.calls] == [0, 3, 6]
+    assert (optimizer.step, optimizer.epochs) == (9, 3)
     for call in session.calls:
-        assert call["learning_rate"] == 0.1
-        settings = {name: call[name] for name in ("alpha", "momentum", "beta_1", "beta_2", "epsilon")}
-        assert settings == {"alpha": 0.5, "momentum": 0.75, "beta_1": 0.5, "beta_2": 0.25, "epsilon": 1e-3}
+        del call["order"]
+        assert call == {"learning_rate": 0.1, "alpha": 0.5, "l1": 0.25}
+    assert record.learning_rates == [0.1] * 3
 
 
-def test_moments_are_lent_and_taken_back():
-    network_moments = PlayedNetwork().take_moments()
-    optimizer = OptimizerState("adam", 0.1)
+def test_states_are_lent_and_taken_back():
+    optimizer = OptimizerState(Adam(), 0.1, Constant())
     descend([1.0], optimizer=optimizer)
-    assert optimizer.first[0] == 1.0
-    assert optimizer.second == network_moments[1]
+    assert optimizer.states == [[1.0, 1.0], [2.0, 3.0]]
     _, session, _, _, _ = descend([1.0], optimizer=optimizer)
-    assert session.network.lent[0][0] == 1.0
+    assert session.network.lent == [[1.0, 1.0], [2.0, 3.0]]
     assert session.calls[0]["step"] == 3
 
 
 def test_inverse_scaling_counts_rows():
-    optimizer = OptimizerState("sgd", 0.1, schedule="invscaling", power_t=0.5)
-    _, session, _, _, _ = descend([3, 2, 1], optimizer=optimizer)
-    assert [call["learning_rate"] for call in session.calls] == [0.1, 0.1 / 11**0.5, 0.1 / 21**0.5]
-    assert optimizer.learning_rate == 0.1 / 31**0.5
+    rates, optimizer, record = stepwise(InverseScaling(0.5))
+    assert rates == record.learning_rates == [0.1, 0.1 / 11**0.5, 0.1 / 21**0.5]
+    assert stepwise(None, [1], optimizer=optimizer, record=record)[0] == [0.1 / 31**0.5]
+
+
+def test_inverse_scaling_begins_anew_with_a_new_optimizer():
+    """As in scikit-learn, where a warm start still counts the rows."""
+    record = stepwise(InverseScaling(0.5), [3])[2]
+    assert stepwise(InverseScaling(0.5), [2, 1], record=record)[0] == [0.1, 0.1 / 21**0.5]
 
 
 def test_adaptive_divides_by_five_at_each_plateau(capsys):
-    optimizer = OptimizerState("sgd", 1e-5, schedule="adaptive")
+    optimizer = OptimizerState(Momentum(), 1e-5, Adaptive())
     _, session, _, record, messages = descend([1.0] * 20, optimizer=optimizer, patience=1, verbose=True)
     rates = [call["learning_rate"] for call in session.calls]
     np.testing.assert_allclose(rates, [1e-5] * 3 + [2e-6] * 2 + [4e-7] * 2)
@@ -152,6 +163,35 @@ def test_adaptive_divides_by_five_at_each_plateau(capsys):
     out = capsys.readouterr().out
     assert "for 1 consecutive epochs. Setting learning rate to 0.000002\n" in out
     assert out.endswith("Learning rate too small. Stopping.\n")
+
+
+def test_a_rate_per_epoch_is_one_number():
+    rates, optimizer, record = stepwise(StepDecay(every=2), [5, 4, 3, 2, 1])
+    assert rates == record.learning_rates == [0.1, 0.1, 0.05, 0.05, 0.025]
+    assert all(isinstance(rate, float) for rate in rates)
+    rates, _, _ = stepwise(None, [3, 2], optimizer=optimizer, record=record)
+    assert rates == [0.025, 0.0125]
+
+
+def test_a_rate_per_step_is_an_array():
+    """Three steps per epoch; epochs go on from training to training, the plan begins anew with each."""
+    rates, optimizer, record = stepwise(Polynomial(), [2, 1])
+    np.testing.assert_allclose(rates, np.linspace(0.1, 0, 6, endpoint=False).reshape(2, 3))
+    np.testing.assert_allclose(record.learning_rates, [0.1, 0.05])
+    assert all(type(rate) is float for rate in record.learning_rates)
+    again, _, _ = stepwise(None, [0.5, 0.4], optimizer=optimizer, record=record)
+    np.testing.assert_array_equal(again, rates)
+    rates, optimizer, record = stepwise(Cosine(2), [2])
+    rates += stepwise(None, [1, 1], optimizer=optimizer, record=record)[0]
+    np.testing.assert_allclose(np.ravel(rates), 0.05 * (1 + np.cos(np.pi * (np.arange(9) % 6) / 6)))
+
+
+def test_a_plateau_lowers_the_rate_after_a_warm_up():
+    schedule = WarmUp(2, ReduceOnPlateau(0.5, smallest=0.05), start_factor=0.5)
+    _, optimizer, record = stepwise(schedule, [1.0] * 9, patience=2)
+    np.testing.assert_allclose(record.learning_rates, [0.05, 0.075, 0.1, 0.1, 0.05, 0.05, 0.05])
+    assert optimizer.base_rate == 0.05
+    assert optimizer.learning_rate_init == 0.1
 
 
 # --- order of rows ----------------------------------------------------------------------------------------------------
@@ -256,6 +296,7 @@ def test_interrupt_keeps_weights_and_counts_steps():
     assert weights[0][0].item() == 3.0
     assert record.n_epochs == 2
     assert record.loss_curve == [3, 2]
+    assert optimizer.epochs == 2
     assert optimizer.step == 3 + 3 + 2  # six rows of the third epoch in batches of four
     assert messages == []
 

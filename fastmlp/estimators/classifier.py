@@ -13,32 +13,61 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
+from ..losses import LOSSES, Focal, KLDivergence, LogLoss, SquaredError
 from .judging import OUTPUTS_AT_ONCE, Sample
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
+from .words import loss_of
+
+CLASSIFICATION = (LogLoss, SquaredError, KLDivergence, Focal)
+
+
+def checked_probabilities(y: np.ndarray, n_classes: int, dtype: np.dtype, *, one_hot: bool) -> np.ndarray:
+    """y as a matrix of probabilities of the classes, whose rows sum to 1; of 0 and 1 alone if it is one-hot."""
+    try:
+        matrix = np.ascontiguousarray(y, dtype=dtype)
+    except (TypeError, ValueError):
+        matrix = np.zeros(0, dtype)
+    if matrix.ndim != 2 or matrix.shape[1] != n_classes:
+        raise ValueError(f"y must be a matrix of {n_classes} columns, one for each class; got shape {np.shape(y)}.")
+    good = (matrix >= 0) & np.isclose(matrix.sum(axis=1, keepdims=True), 1, atol=1e-3)
+    if one_hot:
+        good &= (matrix == 0) | (matrix == 1)
+    if not good.all():
+        row = int(np.flatnonzero(~good.all(axis=1))[0])
+        kind = "one 1 and zeros beside it" if one_hot else "probabilities that sum to 1"
+        raise ValueError(f"y must hold {kind} in each row; got {matrix[row].tolist()} in row {row}.")
+    return matrix
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
     """Multi-layer perceptron classifier, a drop-in replacement of scikit-learn's.
 
     It minimizes the log loss: softmax over the classes, one logistic output for two classes, independent logistic
-    outputs for a 0/1 matrix of labels (multilabel).
+    outputs for a 0/1 matrix of labels (multilabel); or another loss.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, from the input to the output. An empty tuple gives a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        f(z) of the hidden layers: z, 1 / (1 + exp(-z)), tanh(z), or max(0, z).
-    solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
-        Adam or gradient descent with momentum, both in minibatches; or SciPy's L-BFGS over all rows at once, good for
-        small data.
+    activation : str, word or list of them, default='relu'
+        f(z) of all hidden layers, or a list with one for each: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu',
+        'prelu', 'elu', 'selu', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_sigmoid' or 'hard_swish', or one
+        with its own number such as ``LeakyReLU(slope=0.1)`` from `fastmlp.activations`.
+    solver : str or word, default='adam'
+        'adam', or 'sgd' with momentum, both in minibatches; 'lbfgs', SciPy's L-BFGS over all rows at once, good for
+        small data. Others: 'gradient_descent' (over all rows, unless ``batch_size`` is a number), 'momentum',
+        'nesterov', 'adagrad', 'rmsprop', 'adadelta', 'amsgrad', 'adamw', 'nadam', 'radam' or 'lion', with their own
+        numbers as words of `fastmlp.optimizers`.
     alpha : float, default=0.0001
         Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt.
     batch_size : int or 'auto', default='auto'
         Rows per optimizer step; 'auto' is min(200, n_samples). The last batch of an epoch may be smaller.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule for ``solver='sgd'``. 'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
+    learning_rate : str or word, default='constant'
+        Schedule of the learning rate; see `fastmlp.schedules` for 'step_decay', 'multi_step', 'exponential',
+        'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. Of scikit-learn's three,
+        'adam' takes 'constant' whatever is named, as there; words such as ``Adaptive()`` serve every solver.
+        'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
         'adaptive': divided by 5 whenever training would otherwise stop for lack of improvement, down to 1e-6.
     learning_rate_init : float, default=0.001
         Learning rate of the first epoch, for 'sgd' and 'adam'.
@@ -98,6 +127,39 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     progress : callable or None, default=None
         Displays the progress of 'sgd' and 'adam', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a context
         manager, whose value has ``update(epochs, rows, loss)``.
+    output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
+        Of the last layer, one that the loss allows; 'auto' takes the loss's own.
+    initializer : str, word or (coefs, intercepts), default='auto'
+        Initial weights: 'auto' draws scikit-learn's; 'zeros', 'normal', 'uniform', 'glorot_uniform', 'glorot_normal',
+        'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal' or 'orthogonal', or one of them with its own numbers
+        such as ``Normal(std=1)`` from `fastmlp.initializers`, with intercepts of zero; or arrays of one's own.
+    normalization : {'batch', 'layer'}, word or None, default=None
+        Of the hidden layers, between product and activation; see `fastmlp.normalizations`. ``coefs_`` and
+        ``intercepts_`` have batch normalization folded in.
+    dropout : float or array-like of shape (n_hidden_layers + 1,), default=0.0
+        Share of outputs that training drops at random, in every hidden layer; or of the inputs and each hidden layer.
+    l1 : float, default=0.0
+        Strength of the penalty l1 * ||coefs_||_1 / (sum of the batch's weights).
+    clip_value, clip_norm : float or None, default=None
+        Greatest component, and greatest norm over all layers, that a gradient is cut or scaled down to.
+    max_norm : float or None, default=None
+        Greatest norm of the weights into a unit, intercept not counted, after each step.
+    augmentation : str, word, list of them or None, default=None
+        'gaussian_noise', 'mixup' or 'shift', or one of them with its own numbers, from `fastmlp.augmentations`: changes
+        of the training rows before each epoch.
+    weight_averaging : float in [0, 1) or None, default=None
+        Share of the planned epochs after which weights are averaged, once an epoch; the model is the average
+        (stochastic weight averaging).
+    n_estimators : int, default=1
+        Networks to train side by side, one thread each, whose outputs are averaged; they are in ``estimators_``, and
+        ``coefs_`` is theirs.
+    loss : str or word, default='log_loss'
+        'log_loss' (``LogLoss(label_smoothing=0.1)``), 'focal', 'squared_error' on one-hot targets (one output for two
+        classes), or 'kl_divergence' to soft targets: y is then a matrix (n_samples, n_classes) of probabilities, whose
+        columns are the classes 0, 1, 2, ... or ``KLDivergence(classes=...)``. Words of `fastmlp.losses`.
+    one_hot : bool, default=False
+        Take y as a one-hot matrix (n_samples, n_classes) of one label for each row, of classes 0, 1, 2, ...; without
+        it such a matrix is multilabel, as in scikit-learn.
 
     Attributes
     ----------
@@ -164,9 +226,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "loss": [StrOptions({word.name for word in CLASSIFICATION}), *CLASSIFICATION],
+        "one_hot": ["boolean"],
     }
 
-    loss = "log_loss"
     classes_: np.ndarray
 
     def __init__(
@@ -201,6 +264,19 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         scoring=None,
         metrics=None,
         progress=None,
+        output_activation="auto",
+        initializer="auto",
+        normalization=None,
+        dropout=0.0,
+        l1=0.0,
+        clip_value=None,
+        clip_norm=None,
+        max_norm=None,
+        augmentation=None,
+        weight_averaging=None,
+        n_estimators=1,
+        loss="log_loss",
+        one_hot=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -231,6 +307,19 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.scoring = scoring
         self.metrics = metrics
         self.progress = progress
+        self.output_activation = output_activation
+        self.initializer = initializer
+        self.normalization = normalization
+        self.dropout = dropout
+        self.l1 = l1
+        self.clip_value = clip_value
+        self.clip_norm = clip_norm
+        self.max_norm = max_norm
+        self.augmentation = augmentation
+        self.weight_averaging = weight_averaging
+        self.n_estimators = n_estimators
+        self.loss = loss
+        self.one_hot = one_hot
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -262,8 +351,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             ``drop_optimizer_state()``.
         """
         with unchanged_on_error(self):
+            if classes is None and self._columns_are_classes():
+                classes = self._classes_of_columns(y)
             if _check_partial_fit_first_call(self, classes):
-                multilabel = type_of_target(y).startswith("multilabel")
+                multilabel = not self._columns_are_classes() and type_of_target(y).startswith("multilabel")
                 self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
             self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
         return self
@@ -295,10 +386,20 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``. Rows sum to 1, except for multilabel.
+            Columns in the order of ``classes_``. Rows sum to 1, except for multilabel. Outputs that are none (of
+            'squared_error', say) are cut to [0, 1] and scaled.
         """
         outputs = self._outputs(X)
-        return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
+        if self.out_activation_ == "softmax":
+            return outputs
+        if self.out_activation_ != "logistic":
+            outputs = outputs.clip(0, 1)
+        if self.n_outputs_ == 1:
+            return np.hstack([1 - outputs, outputs])
+        if self._multilabel():
+            return outputs
+        total = outputs.sum(axis=1, keepdims=True)
+        return np.where(total > 0, outputs / np.where(total > 0, total, 1), outputs.dtype.type(1 / self.n_outputs_))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute logits, the values of the last layer before softmax or the logistic function.
@@ -312,8 +413,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         logits : ndarray of shape (n_samples,) for two classes, else (n_samples, n_classes)
             Columns in the order of ``classes_``. Two classes: log(p / (1 - p)) of ``classes_[1]``.
         """
-        logits = self._outputs(X, loss="squared_error")
-        return logits if self._label_binarizer.y_type_.startswith("multi") else logits[:, 0]
+        logits = self._outputs(X, logits=True)
+        if self._multilabel() or len(self.classes_) > 2:
+            return logits
+        return logits[:, 0] if self.n_outputs_ == 1 else logits[:, 1] - logits[:, 0]
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict log(predict_proba(X)).
@@ -335,7 +438,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         X = as_rows(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        self._check_labels(y, incremental)
+        if self._columns_are_classes():
+            self._check_labels(self._classes_of_columns(y), incremental)
+        else:
+            self._check_labels(y, incremental)
         return X, self._targets(y, X.dtype)
 
     def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
@@ -344,28 +450,62 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         X = as_rows(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
-        if (y.ndim == 2) != multilabel:
-            raise ValueError(f"y_val must be {'a 0/1 matrix' if multilabel else 'a vector of labels'}, as y is.")
+        if self._columns_are_classes():
+            return X, self._targets(y, X.dtype)
+        if (y.ndim == 2) != self._multilabel():
+            kind = "a 0/1 matrix" if self._multilabel() else "a vector of labels"
+            raise ValueError(f"y_val must be {kind}, as y is.")
         new = np.setdiff1d(unique_labels(y), self.classes_)
         if len(new):
             raise ValueError(f"y_val has labels that y has not: {new}. `y` has {self.classes_}.")
         return X, self._targets(y, X.dtype)
 
     def _targets(self, y: np.ndarray, dtype: np.dtype) -> Targets:
-        """Labels as the loss wants them."""
-        if self._label_binarizer.y_type_ == "multiclass" and y.ndim == 1:
+        """Labels as the loss wants them: class codes for a softmax, else a matrix."""
+        loss = LOSSES.resolve(self.loss)
+        if self._columns_are_classes():
+            matrix = checked_probabilities(y, len(self.classes_), dtype, one_hot=self.one_hot)
+            if isinstance(loss, KLDivergence):
+                return Targets(matrix, len(self.classes_), loss_of(self)[1])
+            y = self.classes_[matrix.argmax(axis=1)]
+        multiclass = self._label_binarizer.y_type_ == "multiclass"
+        canonical = "softmax" if multiclass else "logistic"
+        output = loss_of(self, canonical if canonical in loss.outputs and loss.outputs[0] == "softmax" else None)[1]
+        if output == "softmax":
+            if self._multilabel():
+                raise ValueError("output_activation 'softmax' requires one label for each row; y is multilabel.")
             codes = np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
-            return Targets(codes, len(self.classes_), "softmax")
+            return Targets(codes, len(self.classes_), output)
         matrix = self._label_binarizer.transform(y)
         stratify = np.where(matrix[:, 0], "True", "False") if matrix.shape[1] == 1 else None
-        return Targets(matrix.astype(dtype), matrix.shape[1], "logistic", stratify)
+        return Targets(matrix.astype(dtype), matrix.shape[1], output, stratify)
+
+    def _columns_are_classes(self) -> bool:
+        """Whether y is a matrix whose columns are the classes of one label for each row."""
+        return self.one_hot or isinstance(LOSSES.resolve(self.loss), KLDivergence)
+
+    def _classes_of_columns(self, y: Any) -> np.ndarray:
+        """The labels of the columns of y."""
+        n_classes = np.shape(y)[1] if np.ndim(y) == 2 else 0
+        given = getattr(LOSSES.resolve(self.loss), "classes", None)
+        classes = np.arange(n_classes) if given is None else np.array(given)
+        if n_classes < 2 or len(classes) != n_classes:
+            expected = "at least 2 columns" if given is None else f"{len(classes)} columns, as classes are given"
+            raise ValueError(f"y must be a matrix of {expected}, one for each class; got shape {np.shape(y)}.")
+        return classes
+
+    def _multilabel(self) -> bool:
+        return self._label_binarizer.y_type_.startswith("multilabel")
+
+    def _codes(self, values: np.ndarray) -> np.ndarray:
+        """Class codes from targets of one label for each row."""
+        if values.ndim == 1:
+            return values
+        return values[:, 0].astype(np.intp) if values.shape[1] == 1 else values.argmax(axis=1)
 
     def _labels(self, values: np.ndarray) -> np.ndarray:
         """Labels from targets."""
-        if self._label_binarizer.y_type_.startswith("multilabel"):
-            return values.astype(np.intp)
-        return self.classes_[values if values.ndim == 1 else values[:, 0].astype(np.intp)]
+        return values.astype(np.intp) if self._multilabel() else self.classes_[self._codes(values)]
 
     def _check_labels(self, y: np.ndarray, incremental: bool) -> None:
         """Learn the classes, or compare with the known ones."""
@@ -396,9 +536,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 "sample of the full training set target to properly estimate the class frequency distributions. Pass "
                 "the resulting weights as the class_weight parameter."
             )
-        if self._label_binarizer.y_type_.startswith("multilabel"):
+        if self._multilabel():
             return compute_sample_weight(self.class_weight, targets.values.astype(np.intp))
-        codes = targets.values if targets.values.ndim == 1 else targets.values[:, 0].astype(np.intp)
+        codes = self._codes(targets.values)
         if isinstance(self.class_weight, list):
             raise ValueError("class_weight may be a list of dicts for multilabel targets only; give a dict.")
         return compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])[codes]
@@ -413,21 +553,20 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return np.concatenate([self._decide(outputs(rows[start : start + n_at_once])) for start in starts])
 
     def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        """From probabilities to codes or a 0/1 matrix."""
-        if self.out_activation_ == "softmax":
+        """From outputs to codes, or to a 0/1 matrix."""
+        if self._multilabel():
+            return (outputs > 0.5).astype(np.intp)
+        if self.n_outputs_ > 1:
             return outputs.argmax(axis=1)
-        if self._label_binarizer.y_type_ == "binary":
-            only_one_class = len(self.classes_) == 1
-            return (outputs[:, 0] > np.inf if only_one_class else outputs[:, 0] > 0.5).astype(np.intp)
-        return (outputs > 0.5).astype(np.intp)
+        return (outputs[:, 0] > (np.inf if len(self.classes_) == 1 else 0.5)).astype(np.intp)
 
     def _score(self, sample: Sample) -> Callable[[], float]:
         """Accuracy on a sample: the share of the rows' weights whose prediction is right in every label."""
-        binary = self._label_binarizer.y_type_ == "binary"
 
         def right(outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
-            right = self._decide(outputs) == (truth[:, 0] if binary else truth)
-            return right.all(axis=1) if right.ndim == 2 else right
+            if self._multilabel():
+                return (self._decide(outputs) == truth).all(axis=1)
+            return self._decide(outputs) == self._codes(truth)
 
         return lambda: sample.average(right)
 

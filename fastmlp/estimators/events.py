@@ -7,6 +7,7 @@ from sklearn.utils import _safe_indexing
 
 from ..network import Network
 from ..training import Record
+from .words import learned_attributes
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -60,8 +61,7 @@ class Callbacks:
         return [self]
 
     def _weights(self) -> dict[str, Any]:
-        coefs, intercepts = self.network.weights()
-        return {"coefs_": coefs, "intercepts_": intercepts}
+        return learned_attributes(self.network.normalization, self.network.parameters())
 
     def before_epoch(self) -> None:
         self.epoch = self.root.subcontext(task_name="epoch")

@@ -3,16 +3,18 @@
 import inspect
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import xlogy
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
+from ..losses import Loss
 from ..network import Network, Session
 from ..training import Record
+from .words import learned_attributes
 
 OUTPUTS_AT_ONCE = 2**22  # a thousand classes need no n_rows × 1000 matrix
 
@@ -61,38 +63,9 @@ class Sample:
 # --- the loss ---------------------------------------------------------------------------------------------------------
 
 
-def _clipped(probability: np.ndarray) -> np.ndarray:
-    epsilon = np.finfo(probability.dtype).eps
-    return np.clip(probability, epsilon, 1 - epsilon)
-
-
-def softmax_loss(p: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """-log p_t."""
-    return -np.log(_clipped(p[np.arange(len(codes)), codes]))
-
-
-def logistic_loss(p: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """-Σ_k [t_k log p_k + (1 - t_k) log(1 - p_k)], for t of 0 and 1."""
-    p = _clipped(p)
-    return -np.log(np.where(t > 0, p, 1 - p)).sum(axis=1)
-
-
-def squared_loss(y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """mean_k (y_k - t_k)² / 2."""
-    return 0.5 * ((y - t) ** 2).mean(axis=1)
-
-
-def poisson_loss(y: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Σ_k [t_k log(t_k / y_k) - t_k + y_k]."""
-    return (xlogy(t, t / y) - t + y).sum(axis=1)
-
-
-LOSS_OF_OUTPUTS = {"softmax": softmax_loss, "logistic": logistic_loss, "identity": squared_loss, "exp": poisson_loss}
-
-
-def validation_loss(sample: Sample, output_activation: str) -> Callable[[], float]:
-    """The loss on a sample, without penalty: scikit-learn's formulas, weighted mean over rows."""
-    of_rows = LOSS_OF_OUTPUTS[output_activation]
+def validation_loss(sample: Sample, loss_word: Loss, output: str) -> Callable[[], float]:
+    """The loss on a sample, without penalty: the weighted mean over rows."""
+    of_rows = partial(loss_word.of_outputs, output)
 
     def loss() -> float:
         with np.errstate(all="ignore"):  # a diverging network has no finite loss, and training tells
@@ -136,8 +109,8 @@ class View:
         self.estimator._forward = self._forward_known
         self._current = False
 
-    def _forward_known(self, X: Any, loss: str | None = None) -> np.ndarray:
-        return self.sample.outputs() if X is self.X and loss is None else self._forward(X, loss)
+    def _forward_known(self, X: Any, logits: bool = False) -> np.ndarray:
+        return self.sample.outputs() if X is self.X and not logits else self._forward(X, logits)
 
     def forget(self) -> None:
         """Called when the weights change."""
@@ -154,7 +127,7 @@ class View:
 
         def score() -> float:
             if not self._current:
-                self.estimator.coefs_, self.estimator.intercepts_ = self.network.weights()
+                vars(self.estimator).update(learned_attributes(self.network.normalization, self.network.parameters()))
                 self._current = True
             with config_context(assume_finite=True):  # X has been checked
                 return float(scorer(self.estimator, self.X, self.y, **weights))

@@ -16,31 +16,34 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..activations import ACTIVATIONS
-from ..initializers import Weights, initial_weights
-from ..network import Network, Session
-from ..schedules import SCHEDULES
-from ..training import (
-    Descent,
-    OptimizerState,
-    TrainingSettings,
-    all_finite,
-    minimize_lbfgs,
-)
+from ..initializers import initial_weights
+from ..losses import LOSSES, KLDivergence, Loss, SquaredError
+from ..network import Network, Parameters, Session
+from ..normalizations import BatchNormalization
+from ..optimizers import GradientDescent, Optimizer
+from ..training import Descent, OptimizerState, TrainingSettings, WeightAverage, all_finite, minimize_lbfgs
+from .ensemble import Ensemble
 from .events import Callbacks, CallbackSupportMixin, ProgressReport, with_callbacks
 from .history import forget_training, record_of, set_history, show_history
 from .judging import Sample
 from .rows import ACCEPTED, as_rows
 from .storage import Storable
 from .validation import ValidationData, checked_validation, checked_weights, judgement, validation_session
-
-STOCHASTIC_SOLVERS = ("sgd", "adam")
-LOSS_OF_OUTPUT = {
-    "softmax": "softmax_log_loss",
-    "logistic": "logistic_log_loss",
-    "identity": "squared_error",
-    "exp": "poisson",
-}
+from .words import (
+    WORD_CONSTRAINTS,
+    Augmenter,
+    activations_of,
+    augmentations_of,
+    check_combination,
+    dropout_of,
+    initializer_of,
+    learned_attributes,
+    limits_of,
+    normalization_of,
+    same_for_all,
+    schedule_of,
+    solver_of,
+)
 
 
 class Targets(NamedTuple):
@@ -50,7 +53,7 @@ class Targets(NamedTuple):
     ----------
     values : int64 class codes of shape (n_samples,), or a real matrix of shape (n_samples, n_outputs)
     n_outputs : width of the last layer
-    output_activation : key of `LOSS_OF_OUTPUT`
+    output_activation : that of the last layer
     stratify : labels by which to split for early stopping, or None
     """
 
@@ -106,7 +109,7 @@ def warn_convergence(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
 
 
-class Perceptron(CallbackSupportMixin, Storable):
+class Perceptron(CallbackSupportMixin, Ensemble, Storable):
     """A multi-layer perceptron with scikit-learn's interface; the base of `MLPClassifier` and `MLPRegressor`.
 
     A subclass gives ``_check_data`` and ``_check_validation_data`` (checked X and `Targets`), ``_labels``, ``_score``
@@ -114,12 +117,10 @@ class Perceptron(CallbackSupportMixin, Storable):
     """
 
     _parameter_constraints: dict = {
+        **WORD_CONSTRAINTS,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions(set(SCHEDULES))],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -142,6 +143,7 @@ class Perceptron(CallbackSupportMixin, Storable):
         "scoring": [str, callable, None],
         "metrics": [str, list, tuple, dict, None],
         "progress": [callable, None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
     }
 
     coefs_: list[np.ndarray]
@@ -226,13 +228,16 @@ class Perceptron(CallbackSupportMixin, Storable):
         Attributes may be half-set on an error: see `unchanged_on_error`.
         """
         incremental = n_epochs is not None
-        stochastic = self.solver in STOCHASTIC_SOLVERS
-        data, weights, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
-        max_epochs = n_epochs or (self.max_iter if stochastic else 0)
+        if self.n_estimators > 1:
+            self._fit_members(X, y, sample_weight, validation, n_epochs)
+            return
+        word = solver_of(self)
+        data, parameters, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
+        max_epochs = n_epochs or (0 if word is None else self.max_iter)
         callbacks = Callbacks(self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight)
-        optimizer = self._optimizer_to_use(incremental) if stochastic else None
-        network = self._network(weights, data.X, "gradient" if optimizer is None else optimizer.name)
-        del weights  # a copy would be in the way of large networks
+        optimizer = None if word is None else self._optimizer_to_use(word, incremental)
+        network = self._training_network(parameters, data, "gradient" if word is None else word)
+        del parameters  # a copy would be in the way of large networks
         if optimizer is None:
             self._fit_lbfgs(data, network)
         else:
@@ -248,8 +253,8 @@ class Perceptron(CallbackSupportMixin, Storable):
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple, *, incremental: bool
-    ) -> tuple[TrainingData, Weights, np.random.RandomState]:
-        """Check parameters and data; the data, the weights to start from, and the random stream behind both."""
+    ) -> tuple[TrainingData, Parameters, np.random.RandomState]:
+        """Check parameters and data; the data, the parameters to start from, and the random stream behind both."""
         hidden = self._hidden_units()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         dtype = self._training_dtype(first_pass)
@@ -263,28 +268,31 @@ class Perceptron(CallbackSupportMixin, Storable):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._check_optimizer_state(incremental)
+        check_combination(self, len(hidden), X.shape[1], issparse(X))
 
         random_state = self._random_stream(goes_on=incremental and not first_pass)
         if first_pass:
             units = (X.shape[1], *hidden, targets.n_outputs)
+            activation = same_for_all(activations_of(self, len(hidden)))
             weights = initial_weights(
-                units, random_state, dtype=X.dtype, activation=self.activation, initializer="auto"
+                units, random_state, dtype=X.dtype, activation=activation, initializer=initializer_of(self)
             )
+            parameters = Parameters(*weights, [])
             forget_training(self)
             self.n_layers_, self.t_ = len(units), 0
             self.out_activation_ = targets.output_activation
         else:
-            weights = (self.coefs_, self.intercepts_)
-            self._check_width(weights, targets)
+            parameters = getattr(self, "_parameters", None) or Parameters(self.coefs_, self.intercepts_, [])
+            self._check_width(parameters.coefs, targets)
         self.n_outputs_ = targets.n_outputs
 
         given = checked_validation(self, validation, X)
         data = TrainingData(
             X, targets, sample_weight, scoring_weight, np.arange(X.shape[0], dtype=np.intp), None, given
         )
-        if self.early_stopping and self.solver in STOCHASTIC_SOLVERS and given is None:
+        if self.early_stopping and solver_of(self) is not None and given is None:
             data = self._split(data, random_state)
-        return data, weights, random_state
+        return data, parameters, random_state
 
     def _fit_stochastic(
         self,
@@ -303,6 +311,9 @@ class Perceptron(CallbackSupportMixin, Storable):
             max_epochs=max_epochs,
             batch_size=self._rows_per_step(n_rows),
             alpha=float(self.alpha),
+            l1=float(self.l1),
+            limits=limits_of(self),
+            seeded=bool((network.keep < 1).any()),
             shuffle=bool(self.shuffle),
             tol=float(self.tol),
             patience=self.n_iter_no_change,
@@ -311,8 +322,12 @@ class Perceptron(CallbackSupportMixin, Storable):
             verbose=bool(self.verbose),
         )
         record = record_of(self)
+        X, targets, augmenters = self._augmented(data, random_state)
+        average = (
+            [] if self.weight_averaging is None else [WeightAverage(network, int(self.weight_averaging * max_epochs))]
+        )
         with (
-            self._session(network, data, settings.batch_size) as session,
+            self._session(network, X, targets, data.sample_weight, settings.batch_size) as session,
             validation_session(network, data.given, self.n_threads) as second,
             nullcontext() if self.progress is None else self.progress(max_epochs, n_rows) as display,
         ):
@@ -328,18 +343,24 @@ class Perceptron(CallbackSupportMixin, Storable):
                 score=score,
                 warn=warn_convergence,
                 watchers=[
+                    *augmenters,
+                    *average,
                     *judges,
                     *([] if display is None else [ProgressReport(display, record)]),
                     *callbacks.watchers(network, data.training_rows, data.validation_rows is not None),
                 ],
             )
-            self.coefs_, self.intercepts_ = descent.run(random_state)
+            parameters = descent.run(random_state)
+        if average and average[0].mean is not None:
+            parameters = average[0].mean
+        vars(self).update(learned_attributes(network.normalization, parameters))
         self._optimizer = optimizer
         set_history(self, record)
 
     def _fit_lbfgs(self, data: TrainingData, network: Network) -> None:
         """Train by L-BFGS over all rows and set the attributes that result."""
-        with self._session(network, data, data.X.shape[0]) as session:
+        self._parameters = None
+        with self._session(network, data.X, data.targets.values, data.sample_weight, data.X.shape[0]) as session:
             (self.coefs_, self.intercepts_), self.loss_, self.n_iter_ = minimize_lbfgs(
                 network,
                 session,
@@ -351,24 +372,57 @@ class Perceptron(CallbackSupportMixin, Storable):
                 warn=warn_convergence,
             )
 
-    def _network(self, weights: Weights, X: Any, optimizer: str, loss: str | None = None) -> Network:
-        """A network for rows like X that holds the given weights; its loss is the estimator's or the one named."""
-        coefs, intercepts = weights
+    def _training_network(self, parameters: Parameters, data: TrainingData, optimizer: Any) -> Network:
+        """A network that starts from the given parameters and trains on the data."""
+        loss, output = self._loss()
+        if data.targets.values.ndim == 1 and any(word.mixes_targets for word in augmentations_of(self)):
+            loss = KLDivergence()  # of mixed classes, which is the log loss but for a constant
+        n_hidden = len(parameters.coefs) - 1
+        network = self._network(
+            parameters,
+            data.X,
+            loss=loss,
+            output=output,
+            optimizer=optimizer,
+            normalization=normalization_of(self),
+            dropout=dropout_of(self, n_hidden),
+            clips=self.clip_norm is not None,
+        )
+        if parameters.traits:
+            network.set_traits(parameters.traits)
+        return network
+
+    def _network(self, weights: Any, X: Any, **words: Any) -> Network:
+        """A network for rows like X that holds the given weights."""
+        coefs, intercepts = weights[:2]
         network = Network(
             (coefs[0].shape[0], *(coef.shape[1] for coef in coefs)),
             dtype=X.dtype,
             sparse=issparse(X),
-            activation=self.activation,
-            loss=loss or LOSS_OF_OUTPUT[self.out_activation_],
-            optimizer=optimizer,
+            activation=activations_of(self, len(coefs) - 1),
+            **words,
         )
         network.set_weights(coefs, intercepts)
         return network
 
-    def _session(self, network: Network, data: TrainingData, batch_size: int) -> Session:
-        return network.session(
-            data.X, data.targets.values, data.sample_weight, batch_size=batch_size, n_threads=self.n_threads
-        )
+    def _augmented(
+        self, data: TrainingData, random_state: np.random.RandomState
+    ) -> tuple[Any, np.ndarray, list[Augmenter]]:
+        """What the session reads: X and targets, copies of them where they change with each epoch."""
+        words, X, targets = augmentations_of(self), data.X, data.targets.values
+        if not words:
+            return X, targets, []
+        if any(word.mixes_targets for word in words):
+            targets = np.eye(data.targets.n_outputs, dtype=X.dtype)[targets] if targets.ndim == 1 else targets.copy()
+        X = X.copy()
+        return X, targets, [Augmenter(words, X, targets, data.training_rows, random_state)]
+
+    def _loss(self) -> tuple[Loss, str]:
+        """The loss in use, and its output activation."""
+        return LOSSES.resolve(self.loss), self.out_activation_
+
+    def _session(self, network: Network, X: Any, targets: np.ndarray, sample_weight: Any, batch_size: int) -> Session:
+        return network.session(X, targets, sample_weight, batch_size=batch_size, n_threads=self.n_threads)
 
     def _split(self, data: TrainingData, random_state: np.random.RandomState) -> TrainingData:
         """Set rows aside for early stopping, by index: the same rows and random stream as splitting the data."""
@@ -399,20 +453,24 @@ class Perceptron(CallbackSupportMixin, Storable):
             return np.dtype(self.dtype)
         if first_pass:
             return np.float64, np.float32
-        return np.float32 if self.coefs_[0].dtype == np.float32 else np.float64
+        return np.float32 if self._weights_dtype() == np.float32 else np.float64
+
+    def _weights_dtype(self) -> np.dtype:
+        member = self.estimators_[0] if self.n_estimators > 1 else self
+        return member.coefs_[0].dtype
 
     def _rows_per_step(self, n_rows: int) -> int:
         """Rows per optimizer step."""
         if self.batch_size == "auto":
-            return min(200, n_rows)
+            return n_rows if isinstance(solver_of(self), GradientDescent) else min(200, n_rows)
         if self.batch_size > n_rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
             )
         return min(int(self.batch_size), n_rows)
 
-    def _check_width(self, weights: Weights, targets: Targets) -> None:
-        n_outputs = weights[0][-1].shape[1]
+    def _check_width(self, coefs: list[np.ndarray], targets: Targets) -> None:
+        n_outputs = coefs[-1].shape[1]
         if targets.n_outputs != n_outputs:
             raise ValueError(
                 f"y must have as many outputs as in the previous call to fit, {n_outputs}; got {targets.n_outputs}. "
@@ -421,19 +479,10 @@ class Perceptron(CallbackSupportMixin, Storable):
 
     # Optimizer state and random stream.
 
-    def _optimizer_to_use(self, incremental: bool) -> OptimizerState:
+    def _optimizer_to_use(self, word: Optimizer, incremental: bool) -> OptimizerState:
         """The one that partial_fit goes on with, as a copy, or a new one."""
         stored = getattr(self, "_optimizer", None) if incremental else None
-        return self._new_optimizer() if stored is None else copy(stored)
-
-    def _new_optimizer(self) -> OptimizerState:
-        common = {"learning_rate_init": self.learning_rate_init, "momentum": float(self.momentum)}
-        if self.solver == "adam":
-            return OptimizerState(
-                "adam", beta_1=float(self.beta_1), beta_2=float(self.beta_2), epsilon=float(self.epsilon), **common
-            )
-        name = "nesterov" if self.nesterovs_momentum else "sgd"
-        return OptimizerState(name, schedule=self.learning_rate, power_t=float(self.power_t), **common)
+        return OptimizerState(word, self.learning_rate_init, schedule_of(self)) if stored is None else copy(stored)
 
     def _random_stream(self, *, goes_on: bool) -> np.random.RandomState:
         """The stream of ``random_state``; after an int seed partial_fit goes on where the latest training stopped."""
@@ -446,20 +495,19 @@ class Perceptron(CallbackSupportMixin, Storable):
 
     # Prediction.
 
-    def _outputs(self, X: Any, loss: str | None = None) -> np.ndarray:
-        """Values of the last layer, its activation applied: ndarray of shape (n_samples, n_outputs).
+    def _outputs(self, X: Any, logits: bool = False) -> np.ndarray:
+        """Values of the last layer, with its activation or without: ndarray of shape (n_samples, n_outputs).
 
-        ``loss`` names another loss whose output activation to apply: 'squared_error' leaves z as it is.
         Their dtype is float64 if X or the weights are, as in scikit-learn, whatever ``dtype`` has chosen to compute in.
         """
         rows, result_dtype = self._check_rows(X)
-        return self._forward(rows, loss).astype(result_dtype, copy=False)
+        return self._forward(rows, logits).astype(result_dtype, copy=False)
 
     def _check_rows(self, X: Any) -> tuple[np.ndarray, np.dtype]:
         """X for prediction, checked, C-contiguous, of the computing dtype; and the dtype of the result."""
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=ACCEPTED["accept_sparse"], reset=False)
-        both = np.result_type(X.dtype, self.coefs_[0].dtype)
+        both = np.result_type(X.dtype, self._weights_dtype())
         result_dtype = np.dtype(np.float32 if both == np.float32 else np.float64)
         dtype = result_dtype if self.dtype == "auto" else np.dtype(self.dtype)
         with np.errstate(over="ignore"):
@@ -468,12 +516,27 @@ class Perceptron(CallbackSupportMixin, Storable):
             assert_all_finite(rows, input_name="X")
         return rows, result_dtype
 
-    def _forward(self, X: np.ndarray, loss: str | None = None) -> np.ndarray:
+    def _forward(self, X: np.ndarray, logits: bool = False) -> np.ndarray:
         """Outputs for checked rows, from ``coefs_`` and ``intercepts_`` as they are now.
 
         Each call has its own network, so that any thread may call and weights may be replaced or modified in between.
         """
-        network = self._network((self.coefs_, self.intercepts_), X, "gradient", loss)
+        if self.n_estimators > 1:
+            return np.mean([member._forward(X, logits) for member in self.estimators_], axis=0)
+        loss, output = (SquaredError(), "identity") if logits else self._loss()
+        parameters = getattr(self, "_parameters", None)
+        normalization = None if parameters is None else normalization_of(self)
+        folded = isinstance(normalization, BatchNormalization)
+        network = self._network(
+            (self.coefs_, self.intercepts_),
+            X,
+            loss=loss,
+            output=output,
+            optimizer="gradient_descent",
+            normalization=None if folded else normalization,
+        )
+        if parameters is not None:
+            network.set_traits(parameters.traits)
         with network.session(X, batch_size=X.shape[0], n_threads=self.n_threads) as session:
             return session.predict()
 
@@ -485,7 +548,7 @@ class Perceptron(CallbackSupportMixin, Storable):
         return tags
 
     def _check_solver(self) -> bool:
-        if self.solver not in STOCHASTIC_SOLVERS:
+        if isinstance(self.solver, str) and self.solver == "lbfgs":
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )

@@ -10,11 +10,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from .judging import Sample
+from ..losses import LOSSES, AbsoluteError, Gamma, Huber, LogCosh, Poisson, Quantile, SquaredError
+from .judging import Sample, validation_loss
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
+from .words import loss_of
 
-OUTPUT_ACTIVATION = {"squared_error": "identity", "poisson": "exp"}
+REGRESSION = (SquaredError, AbsoluteError, Huber, LogCosh, Quantile, Poisson, Gamma)
 
 
 def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
@@ -51,26 +53,35 @@ def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.nda
 class MLPRegressor(RegressorMixin, Perceptron):
     """Multi-layer perceptron regressor, a drop-in replacement of scikit-learn's.
 
-    It minimizes half the mean squared error, or half the Poisson deviance with an exponential output, for one target or
-    several.
+    It minimizes half the mean squared error, or another loss, for one target or several.
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        (ŷ - y)² / 2, averaged over targets; or y log(y / ŷ) - y + ŷ with ŷ = exp(z), summed over targets, for y ≥ 0.
+    loss : str or word, default='squared_error'
+        'squared_error', (ŷ - y)² / 2, 'absolute_error', 'huber', 'log_cosh' or 'quantile', averaged over targets;
+        'poisson', y log(y / ŷ) - y + ŷ for y ≥ 0, or 'gamma', y / ŷ - log(y / ŷ) - 1 for y > 0, both with ŷ = exp(z)
+        and summed over targets. With their own numbers they are words of `fastmlp.losses`:
+        ``Quantile(levels=(0.1, 0.5, 0.9))`` predicts several levels at once.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, from the input to the output. An empty tuple gives a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        f(z) of the hidden layers: z, 1 / (1 + exp(-z)), tanh(z), or max(0, z).
-    solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
-        Adam or gradient descent with momentum, both in minibatches; or SciPy's L-BFGS over all rows at once, good for
-        small data.
+    activation : str, word or list of them, default='relu'
+        f(z) of all hidden layers, or a list with one for each: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu',
+        'prelu', 'elu', 'selu', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_sigmoid' or 'hard_swish', or one
+        with its own number such as ``LeakyReLU(slope=0.1)`` from `fastmlp.activations`.
+    solver : str or word, default='adam'
+        'adam', or 'sgd' with momentum, both in minibatches; 'lbfgs', SciPy's L-BFGS over all rows at once, good for
+        small data. Others: 'gradient_descent' (over all rows, unless ``batch_size`` is a number), 'momentum',
+        'nesterov', 'adagrad', 'rmsprop', 'adadelta', 'amsgrad', 'adamw', 'nadam', 'radam' or 'lion', with their own
+        numbers as words of `fastmlp.optimizers`.
     alpha : float, default=0.0001
         Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt.
     batch_size : int or 'auto', default='auto'
         Rows per optimizer step; 'auto' is min(200, n_samples). The last batch of an epoch may be smaller.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule for ``solver='sgd'``. 'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
+    learning_rate : str or word, default='constant'
+        Schedule of the learning rate; see `fastmlp.schedules` for 'step_decay', 'multi_step', 'exponential',
+        'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. Of scikit-learn's three,
+        'adam' takes 'constant' whatever is named, as there; words such as ``Adaptive()`` serve every solver.
+        'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
         'adaptive': divided by 5 whenever training would otherwise stop for lack of improvement, down to 1e-6.
     learning_rate_init : float, default=0.001
         Learning rate of the first epoch, for 'sgd' and 'adam'.
@@ -125,6 +136,32 @@ class MLPRegressor(RegressorMixin, Perceptron):
     progress : callable or None, default=None
         Displays the progress of 'sgd' and 'adam', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a context
         manager, whose value has ``update(epochs, rows, loss)``.
+    output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
+        Of the last layer, one that the loss allows; 'auto' takes the loss's own.
+    initializer : str, word or (coefs, intercepts), default='auto'
+        Initial weights: 'auto' draws scikit-learn's; 'zeros', 'normal', 'uniform', 'glorot_uniform', 'glorot_normal',
+        'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal' or 'orthogonal', or one of them with its own numbers
+        such as ``Normal(std=1)`` from `fastmlp.initializers`, with intercepts of zero; or arrays of one's own.
+    normalization : {'batch', 'layer'}, word or None, default=None
+        Of the hidden layers, between product and activation; see `fastmlp.normalizations`. ``coefs_`` and
+        ``intercepts_`` have batch normalization folded in.
+    dropout : float or array-like of shape (n_hidden_layers + 1,), default=0.0
+        Share of outputs that training drops at random, in every hidden layer; or of the inputs and each hidden layer.
+    l1 : float, default=0.0
+        Strength of the penalty l1 * ||coefs_||_1 / (sum of the batch's weights).
+    clip_value, clip_norm : float or None, default=None
+        Greatest component, and greatest norm over all layers, that a gradient is cut or scaled down to.
+    max_norm : float or None, default=None
+        Greatest norm of the weights into a unit, intercept not counted, after each step.
+    augmentation : str, word, list of them or None, default=None
+        'gaussian_noise', 'mixup' or 'shift', or one of them with its own numbers, from `fastmlp.augmentations`: changes
+        of the training rows before each epoch.
+    weight_averaging : float in [0, 1) or None, default=None
+        Share of the planned epochs after which weights are averaged, once an epoch; the model is the average
+        (stochastic weight averaging).
+    n_estimators : int, default=1
+        Networks to train side by side, one thread each, whose outputs are averaged; they are in ``estimators_``, and
+        ``coefs_`` is theirs.
 
     Attributes
     ----------
@@ -185,7 +222,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
-        "loss": [StrOptions(set(OUTPUT_ACTIVATION))],
+        "loss": [StrOptions({word.name for word in REGRESSION}), *REGRESSION],
     }
 
     def __init__(
@@ -220,6 +257,17 @@ class MLPRegressor(RegressorMixin, Perceptron):
         scoring=None,
         metrics=None,
         progress=None,
+        output_activation="auto",
+        initializer="auto",
+        normalization=None,
+        dropout=0.0,
+        l1=0.0,
+        clip_value=None,
+        clip_norm=None,
+        max_norm=None,
+        augmentation=None,
+        weight_averaging=None,
+        n_estimators=1,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -250,6 +298,17 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.scoring = scoring
         self.metrics = metrics
         self.progress = progress
+        self.output_activation = output_activation
+        self.initializer = initializer
+        self.normalization = normalization
+        self.dropout = dropout
+        self.l1 = l1
+        self.clip_value = clip_value
+        self.clip_norm = clip_norm
+        self.max_norm = max_norm
+        self.augmentation = augmentation
+        self.weight_averaging = weight_averaging
+        self.n_estimators = n_estimators
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -289,9 +348,18 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Returns
         -------
         y : ndarray of shape (n_samples,), or (n_samples, n_outputs) for several targets
+            With several quantiles one more axis, their levels, is the last one.
         """
         outputs = self._outputs(X)
+        levels = self._levels()
+        if levels > 1:
+            outputs = outputs.reshape(len(outputs), -1, levels)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def _levels(self) -> int:
+        """Outputs for each target."""
+        loss = LOSSES.resolve(self.loss)
+        return len(loss.levels) if isinstance(loss, Quantile) else 1
 
     def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
         """Check X and y as scikit-learn does; targets become a matrix of X's dtype."""
@@ -301,8 +369,12 @@ class MLPRegressor(RegressorMixin, Perceptron):
             y = column_or_1d(y, warn=True)
         if y.dtype.kind not in "biuf":
             raise ValueError(f"y must hold numbers; got dtype {y.dtype}, which y.astype(float) may convert.")
+        loss, output = loss_of(self)
         matrix = np.ascontiguousarray(y.reshape(len(y), -1), dtype=X.dtype)
-        return X, Targets(matrix, matrix.shape[1], OUTPUT_ACTIVATION[self.loss])
+        if isinstance(loss, Gamma) and not (matrix > 0).all():
+            raise ValueError(f"y must be above 0 with loss 'gamma'; got {matrix.min():g}.")
+        matrix = np.repeat(matrix, self._levels(), axis=1)
+        return X, Targets(matrix, matrix.shape[1], output)
 
     def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
         """The same for validation data."""
@@ -310,10 +382,14 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     def _labels(self, values: np.ndarray) -> np.ndarray:
         """Targets as they were given."""
+        values = values[:, :: self._levels()]
         return values[:, 0] if values.shape[1] == 1 else values
 
     def _score(self, sample: Sample) -> Callable[[], float]:
-        """R² on a sample; NaN where a prediction is not finite."""
+        """R² on a sample, NaN where a prediction is not finite; of several quantiles the loss, its sign changed."""
+        if self._levels() > 1:
+            loss = validation_loss(sample, *self._loss())
+            return lambda: -loss()
         determination = r_squared(sample.values, sample.weights)
         return lambda: determination(sample.outputs())
 

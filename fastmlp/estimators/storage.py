@@ -17,6 +17,7 @@ class Storable(BaseEstimator):
     """
 
     _optimizer: OptimizerState | None
+    _optimizer_lost: str | None = None  # by what
 
     def drop_optimizer_state(self) -> "Storable":
         """Forget the optimizer's moments, which are once or twice as large as the weights, before storing a model.
@@ -31,24 +32,27 @@ class Storable(BaseEstimator):
         """
         check_is_fitted(self)
         self._optimizer = None
-        self._optimizer_dropped = True
+        self._optimizer_lost = "drop_optimizer_state(), which removed the optimizer's moments"
         return self
 
     def _check_optimizer_state(self, incremental: bool) -> None:
-        """Refuse to continue without the dropped state; any new training makes its own."""
-        if incremental and getattr(self, "_optimizer_dropped", False):
+        """Refuse to continue without the lost state; any new training makes its own."""
+        if incremental and self._optimizer_lost is not None:
             raise ValueError(
-                "partial_fit cannot continue after drop_optimizer_state(), which removed the optimizer's moments; "
-                "call fit, with warm_start=True to go on from the present weights, to start a new optimizer."
+                f"partial_fit cannot continue after {self._optimizer_lost}; call fit, with warm_start=True to go on "
+                "from the present weights, to start a new optimizer."
             )
-        self._optimizer_dropped = False
+        self._optimizer_lost = None
 
     def __getstate__(self) -> dict[str, Any]:
         """The attributes, and the version that wrote them."""
         return {**super().__getstate__(), "_fastmlp_version": __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickle; parameters that its version of fastmlp did not have take their defaults."""
+        """Restore a pickle; parameters that its version of fastmlp did not have take their defaults.
+
+        An older optimizer state of another form is left behind.
+        """
         state = dict(state)
         version = state.pop("_fastmlp_version", "0.0.0")
         theirs, ours = (tuple(map(int, text.split(".")[:2])) for text in (version, __version__))
@@ -57,5 +61,9 @@ class Storable(BaseEstimator):
                 f"This pickle needs fastmlp {theirs[0]}.{theirs[1]} or later, which wrote it; this is fastmlp "
                 f"{__version__}. Install fastmlp>={theirs[0]}.{theirs[1]} to load it."
             )
+        optimizer = state.get("_optimizer")
+        if theirs < ours and optimizer is not None and vars(optimizer).keys() != OptimizerState.__annotations__.keys():
+            lost = f"loading a pickle of fastmlp {version}, whose optimizer's state had another form"
+            state |= {"_optimizer": None, "_optimizer_lost": lost}
         parameters = inspect.signature(type(self)).parameters
         super().__setstate__({**{name: p.default for name, p in parameters.items()}, **state})

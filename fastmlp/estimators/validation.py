@@ -125,7 +125,7 @@ def judgement(
         judged += [training, view]
         measures |= {name: view.scorer(scorer) for name, scorer in scorers.items()}
     if validation is not None:
-        loss = measures["val_loss"] = validation_loss(validation, estimator.out_activation_)
+        loss = measures["val_loss"] = validation_loss(validation, *estimator._loss())
         judged.append(validation)
         if estimator.early_stopping:
             score = estimator._score(validation) if estimator.scoring is None else lambda: -loss()

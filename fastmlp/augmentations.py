@@ -1,0 +1,120 @@
+"""Augmentation: training rows changed at random before each epoch, so that a network sees none of them twice.
+
+It works on whole arrays in NumPy, beside the kernels: a pass over the data for each epoch. Only the rows to train on
+are changed; rows to validate on stay as they are, and so do the user's arrays.
+"""
+
+import math
+
+import numpy as np
+
+from .vocabulary import Vocabulary, check_number
+
+AUGMENTATIONS = Vocabulary("augmentation")
+
+
+class Augmentation:
+    """A word of this file.
+
+    Attributes
+    ----------
+    mixes_targets : whether targets change too
+    """
+
+    mixes_targets = False
+
+    def check(self, n_features):
+        """Raise a ValueError if rows of that many features do not fit."""
+
+    def apply(self, X, targets, random_state):
+        """Changed copies of X (n_rows, n_features) and of the targets (n_rows, n_outputs), in their dtypes."""
+        raise NotImplementedError
+
+
+@AUGMENTATIONS.add("gaussian_noise")
+class GaussianNoise(Augmentation):
+    """x + std n, n ~ N(0, 1) for each number. ``std`` is at least 0, by default 0.1, in units of X.
+
+    Source: C. Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7 (1995).
+    """
+
+    std: float = 0.1
+
+    def __post_init__(self):
+        check_number(self, "std", at_least=0)
+
+    def apply(self, X, targets, random_state):
+        return X + (self.std * random_state.standard_normal(X.shape)).astype(X.dtype), targets
+
+
+@AUGMENTATIONS.add("mixup")
+class Mixup(Augmentation):
+    """λ x_i + (1 - λ) x_j with the target λ t_i + (1 - λ) t_j, λ ~ Beta(alpha, alpha), j drawn without replacement.
+
+    ``alpha`` is above 0, by default 0.2: small numbers leave most rows nearly alone.
+
+    Source: H. Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, section 2.
+    """
+
+    alpha: float = 0.2
+    mixes_targets = True
+
+    def __post_init__(self):
+        check_number(self, "alpha", above=0)
+
+    def apply(self, X, targets, random_state):
+        share = random_state.beta(self.alpha, self.alpha, (len(X), 1)).astype(X.dtype)
+        partner = random_state.permutation(len(X))
+        return X[partner] + share * (X - X[partner]), targets[partner] + share * (targets - targets[partner])
+
+
+@AUGMENTATIONS.add("shift")
+class Shift(Augmentation):
+    """Images moved by up to ``pixels`` up or down and left or right, each step as likely; zeros come in at the edges.
+
+    Parameters
+    ----------
+    pixels : int >= 0, default=1
+    shape : (height, width) of the images that rows are, default=None: square
+
+    Source: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
+    1998, section III.B (distortions).
+    """
+
+    pixels: int = 1
+    shape: tuple | None = None
+
+    def __post_init__(self):
+        check_number(self, "pixels", at_least=0)
+        object.__setattr__(self, "shape", None if self.shape is None else tuple(self.shape))
+
+    def check(self, n_features):
+        height, width = self._shape(n_features)
+        if height * width != n_features:
+            raise ValueError(
+                f"shape of Shift must be (height, width) of images with the {n_features} pixels that X has columns; "
+                f"got {self.shape}."
+            )
+
+    def _shape(self, n_features):
+        return self.shape or (math.isqrt(n_features),) * 2
+
+    def apply(self, X, targets, random_state):
+        height, width = self._shape(X.shape[1])
+        images, moved = X.reshape(-1, height, width), np.zeros((len(X), height, width), X.dtype)
+        steps = random_state.randint(-self.pixels, self.pixels + 1, (len(X), 2))
+        for down, right in np.unique(steps, axis=0):
+            rows = (steps == (down, right)).all(axis=1)
+            source, target = _overlap(down, height, right, width)
+            moved[(rows, *target)] = images[(rows, *source)]
+        return moved.reshape(X.shape), targets
+
+
+def _overlap(down, height, right, width):
+    """Slices of the pixels that stay in the image, before and after the move."""
+
+    def pair(step, size):
+        return slice(max(0, -step), max(0, size - max(0, step))), slice(max(0, step), max(0, size + min(0, step)))
+
+    (above, below), (left, beside) = pair(down, height), pair(right, width)
+    return (above, left), (below, beside)

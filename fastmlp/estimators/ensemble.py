@@ -1,0 +1,58 @@
+"""Ensembles: networks of different random streams, trained side by side, whose outputs are averaged."""
+
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+
+from ..machine.team import available_cores
+
+
+class Ensemble:
+    """What an estimator with ``n_estimators`` above 1 does: its members are estimators like itself with one network.
+
+    Source: L. Hansen and P. Salamon, "Neural network ensembles", IEEE Transactions on Pattern Analysis 12 (1990).
+    """
+
+    estimators_: list[Any]
+
+    def _new_members(self) -> list[Any]:
+        """Members with one thread and a seed each, drawn from ``random_state``."""
+        seeds = check_random_state(self.random_state).randint(2**31, size=self.n_estimators)  # type: ignore[attr-defined]
+        return [
+            clone(self).set_params(n_estimators=1, n_threads=1, random_state=int(seed), progress=None) for seed in seeds
+        ]
+
+    def _fit_members(self, X: Any, y: Any, sample_weight: Any, validation: tuple, n_epochs: int | None) -> None:
+        """Check the data once, then train every member; the first one gives the ensemble its attributes."""
+        begin = not hasattr(self, "estimators_") or (not self.warm_start and n_epochs is None)
+        members = self._new_members() if begin else [clone_fitted(member) for member in self.estimators_]
+        names = ("X_val", "y_val", "sample_weight_val")
+
+        def train(member: Any) -> Any:
+            if n_epochs is None:
+                return member.fit(X, y, sample_weight, **dict(zip(names, validation)))
+            known = {"classes": self.classes_} if hasattr(self, "classes_") else {}
+            return member.partial_fit(X, y, sample_weight, n_epochs=n_epochs, **known)
+
+        jobs = self.n_threads or available_cores()
+        self.estimators_ = Parallel(n_jobs=min(jobs, len(members)), prefer="threads")(
+            delayed(train)(member) for member in members
+        )
+        first = self.estimators_[0]
+        inherited = ("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_outputs_", "n_layers_")
+        for name in (*inherited, "out_activation_"):
+            if hasattr(first, name):
+                setattr(self, name, getattr(first, name))
+        self.loss_ = float(np.mean([member.loss_ for member in self.estimators_]))
+        self.n_iter_ = max(member.n_iter_ for member in self.estimators_)
+        self.t_ = first.t_
+
+
+def clone_fitted(member: Any) -> Any:
+    """A member that may train on while the original stays as it is."""
+    other = clone(member)
+    vars(other).update(vars(member))
+    return other

@@ -1,0 +1,213 @@
+"""The words that an estimator's parameters name, resolved and checked before any work starts."""
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ..activations import ACTIVATIONS, Activation
+from ..augmentations import AUGMENTATIONS, Augmentation
+from ..initializers import INITIALIZERS, Initializer
+from ..losses import LOSSES, OUTPUTS, Loss, pair_code
+from ..network import Parameters
+from ..normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
+from ..optimizers import OPTIMIZERS, Adam, Momentum, Nesterov, Optimizer
+from ..schedules import SCHEDULES, Constant, InverseScaling, Schedule
+
+CLASSIC_SCHEDULES = ("constant", "invscaling", "adaptive")
+SOLVERS = {"lbfgs", "sgd", *OPTIMIZERS} - {"gradient"}
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+# What scikit-learn's validation of parameters allows; numbers of a word are checked when it is made.
+WORD_CONSTRAINTS: dict = {
+    "activation": [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
+    "output_activation": [StrOptions({"auto", *OUTPUTS})],
+    "solver": [StrOptions(SOLVERS), Optimizer],
+    "learning_rate": [StrOptions(set(SCHEDULES)), Schedule],
+    "initializer": [StrOptions(set(INITIALIZERS)), Initializer, list, tuple],
+    "normalization": [StrOptions(set(NORMALIZATIONS)), BatchNormalization, LayerNormalization, None],
+    "augmentation": [StrOptions(set(AUGMENTATIONS)), Augmentation, list, tuple, None],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "l1": [Interval(Real, 0, None, closed="left")],
+    "clip_value": [_POSITIVE, None],
+    "clip_norm": [_POSITIVE, None],
+    "max_norm": [_POSITIVE, None],
+    "weight_averaging": [Interval(Real, 0, 1, closed="left"), None],
+}
+
+
+def solver_of(estimator: Any) -> Optimizer | None:
+    """The optimizer; None for L-BFGS. 'adam' and 'sgd' take their numbers from the estimator, as in scikit-learn."""
+    if isinstance(estimator.solver, str):
+        if estimator.solver == "lbfgs":
+            return None
+        if estimator.solver == "adam":
+            return Adam(float(estimator.beta_1), float(estimator.beta_2), float(estimator.epsilon))
+        if estimator.solver == "sgd":
+            return (Nesterov if estimator.nesterovs_momentum else Momentum)(float(estimator.momentum))
+    return OPTIMIZERS.resolve(estimator.solver)
+
+
+def schedule_of(estimator: Any) -> Schedule:
+    """The schedule. scikit-learn's names concern 'sgd' alone: with 'adam' they change nothing, as there."""
+    chosen = estimator.learning_rate
+    if isinstance(chosen, str) and chosen in CLASSIC_SCHEDULES and estimator.solver == "adam":
+        return Constant()
+    if isinstance(chosen, str) and chosen == "invscaling":
+        return InverseScaling(float(estimator.power_t))
+    return SCHEDULES.resolve(chosen)
+
+
+def loss_of(estimator: Any, default_output: str | None = None) -> tuple[Loss, str]:
+    """The loss and its output activation, which is the loss's own, or for 'auto' the given or the loss's first one."""
+    loss = LOSSES.resolve(estimator.loss)
+    chosen = estimator.output_activation
+    output = (default_output or loss.outputs[0]) if chosen == "auto" else chosen
+    pair_code(loss, output)
+    return loss, output
+
+
+def initializer_of(estimator: Any) -> Any:
+    """A word, or arrays (coefs, intercepts)."""
+    chosen = estimator.initializer
+    return chosen if isinstance(chosen, list | tuple) else INITIALIZERS.resolve(chosen)
+
+
+def augmentations_of(estimator: Any) -> list[Augmentation]:
+    """The words to apply, in their order."""
+    chosen = estimator.augmentation
+    if chosen is None:
+        return []
+    return [AUGMENTATIONS.resolve(word) for word in (chosen if isinstance(chosen, list | tuple) else [chosen])]
+
+
+def activations_of(estimator: Any, n_hidden: int) -> list[Activation]:
+    """One for each hidden layer."""
+    chosen = estimator.activation
+    if not isinstance(chosen, list | tuple):
+        return [ACTIVATIONS.resolve(chosen)] * n_hidden
+    if len(chosen) != n_hidden:
+        raise ValueError(f"activation must have one word for each of {n_hidden} hidden layers; got {len(chosen)}.")
+    return [ACTIVATIONS.resolve(word) for word in chosen]
+
+
+def normalization_of(estimator: Any) -> Any:
+    """The normalization of the hidden layers, or None."""
+    return None if estimator.normalization is None else NORMALIZATIONS.resolve(estimator.normalization)
+
+
+def dropout_of(estimator: Any, n_hidden: int) -> list[float]:
+    """Share to drop of the inputs and of each hidden layer."""
+    if isinstance(estimator.dropout, Real):
+        return [0.0] + [float(estimator.dropout)] * n_hidden
+    shares = [float(share) for share in estimator.dropout]
+    if len(shares) != n_hidden + 1 or not all(0 <= share < 1 for share in shares):
+        raise ValueError(
+            f"dropout must be a number in [0, 1) or {n_hidden + 1} of them, for the inputs and each hidden layer; "
+            f"got {estimator.dropout!r}."
+        )
+    return shares
+
+
+def limits_of(estimator: Any) -> dict[str, float]:
+    """What `Session.epoch` takes of the limits that are set."""
+    limits = {name: getattr(estimator, name) for name in ("clip_value", "clip_norm", "max_norm")}
+    return {name: float(limit) for name, limit in limits.items() if limit is not None}
+
+
+def check_combination(estimator: Any, n_hidden: int, n_features: int, sparse: bool) -> None:
+    """Refuse words that cannot go together.
+
+    Raises
+    ------
+    ValueError
+        In one sentence with what to do.
+    """
+    activations, dropout = activations_of(estimator, n_hidden), dropout_of(estimator, n_hidden)
+    for word in augmentations_of(estimator):
+        if sparse:
+            raise ValueError(f"augmentation requires dense X; got sparse X with {word!r}. Use X.toarray().")
+        word.check(n_features)
+    if sparse and dropout[0]:
+        raise ValueError(f"dropout of the inputs requires dense X; got sparse X with dropout={dropout[0]:g} for them.")
+    if estimator.weight_averaging is not None:
+        if estimator.early_stopping:
+            raise ValueError(
+                "weight_averaging requires early_stopping=False, which keeps other weights; "
+                f"got weight_averaging={estimator.weight_averaging!r}."
+            )
+        if isinstance(normalization_of(estimator), BatchNormalization):
+            raise ValueError(
+                "weight_averaging requires normalization=None or 'layer': averaged weights have no running statistics; "
+                f"got normalization={estimator.normalization!r}."
+            )
+    if solver_of(estimator) is None:
+        stochastic = {
+            "dropout": any(dropout),
+            "l1": estimator.l1 > 0,
+            "normalization": estimator.normalization is not None,
+            "augmentation": bool(augmentations_of(estimator)),
+            "weight_averaging": estimator.weight_averaging is not None,
+            "activation": any(word.learned for word in activations),
+            **dict.fromkeys(limits_of(estimator), True),
+        }
+        for name, used in stochastic.items():
+            if used:
+                raise ValueError(
+                    f"{name}={getattr(estimator, name)!r} requires a solver that takes steps, such as 'adam' or 'sgd'; "
+                    "got solver='lbfgs'."
+                )
+
+
+def learned_attributes(normalization: Any, parameters: Parameters) -> dict[str, Any]:
+    """What an estimator keeps of a network: weights into which batch normalization is folded, and what was learned."""
+    coefs, intercepts, traits = parameters
+    if isinstance(normalization, BatchNormalization):
+        folded = [normalization.fold(*layer) for layer in zip(coefs, intercepts, traits)]
+        coefs = [*(coef for coef, _ in folded), coefs[-1]]
+        intercepts = [*(intercept for _, intercept in folded), intercepts[-1]]
+    return {"coefs_": coefs, "intercepts_": intercepts, "_parameters": parameters if traits else None}
+
+
+def same_for_all(words: Sequence[Activation]) -> str:
+    """The name by which 'auto' initial weights are drawn: the activation's, if all hidden layers have the same."""
+    names = {word.name for word in words}
+    return names.pop() if len(names) == 1 else "relu"
+
+
+class Augmenter:
+    """Changes the training rows before each epoch, in the arrays that a session reads; a `fastmlp.training.Watcher`.
+
+    Parameters
+    ----------
+    words : list of Augmentation
+    X, targets : what the session reads, written to
+    rows : those to change
+    random_state : RandomState of the training
+    """
+
+    def __init__(
+        self, words: list[Augmentation], X: np.ndarray, targets: np.ndarray, rows: np.ndarray, random_state: Any
+    ) -> None:
+        self.words = words
+        self.X = X
+        self.targets = targets
+        self.rows = np.sort(rows)
+        self.random_state = random_state
+        self.originals = X[self.rows], targets[self.rows]
+
+    def before_epoch(self) -> None:
+        X, targets = self.originals
+        for word in self.words:
+            X, targets = word.apply(X, targets, self.random_state)
+        self.X[self.rows] = X
+        if any(word.mixes_targets for word in self.words):
+            self.targets[self.rows] = targets
+
+    def rows_done(self, rows: int) -> None:
+        pass
+
+    def after_epoch(self) -> bool:
+        return False
