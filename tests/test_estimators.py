@@ -21,7 +21,20 @@ from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators.judging import OUTPUTS_AT_ONCE
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
-OURS = {"n_threads", "dtype", "scoring", "metrics", "progress"}
+VOCABULARY = {
+    "output_activation",
+    "initializer",
+    "normalization",
+    "dropout",
+    "l1",
+    "clip_value",
+    "clip_norm",
+    "max_norm",
+    "augmentation",
+    "weight_averaging",
+    "n_estimators",
+}
+OURS = {"n_threads", "dtype", "scoring", "metrics", "progress", *VOCABULARY}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -57,7 +70,9 @@ def test_parameters_are_those_of_scikit_learn(ours):
     assert [(p.name, p.default, p.kind) for p in got[: len(expected)]] == [
         (p.name, p.default, p.kind) for p in expected
     ]
-    assert {p.name for p in got[len(expected) :]} == OURS | ({"class_weight"} if ours is MLPClassifier else set())
+    assert {p.name for p in got[len(expected) :]} == OURS | (
+        {"class_weight", "loss", "one_hot"} if ours is MLPClassifier else set()
+    )
     assert all(p.kind is p.KEYWORD_ONLY for p in got[len(expected) :])
 
 

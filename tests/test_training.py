@@ -8,6 +8,7 @@ import pytest
 from sklearn.utils import shuffle
 
 from fastmlp import training
+from fastmlp.network import Parameters
 from fastmlp.optimizers import Adam, Momentum
 from fastmlp.schedules import Adaptive, Constant, Cosine, InverseScaling, Polynomial, ReduceOnPlateau, StepDecay, WarmUp
 from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings, draw_order, minimize_lbfgs
@@ -23,7 +24,10 @@ class PlayedNetwork:
         self.lent = None
 
     def weights(self):
-        return [np.array([[self.value]])], [np.array([self.value])]
+        return self.parameters()[:2]
+
+    def parameters(self):
+        return Parameters([np.array([[self.value]])], [np.array([self.value])], [])
 
     def set_states(self, states):
         self.lent = states
@@ -71,7 +75,7 @@ def descend(losses, *, optimizer=None, record=None, scores=None, n_rows=10, seed
         score=None if scores is None else lambda: next(remaining),
         warn=messages.append,
     )
-    weights = descent.run(np.random.RandomState(seed))
+    weights = descent.run(np.random.RandomState(seed))[:2]
     return weights, session, optimizer, record, messages
 
 
@@ -128,7 +132,7 @@ def test_steps_and_settings_reach_the_session():
     assert (optimizer.step, optimizer.epochs) == (9, 3)
     for call in session.calls:
         del call["order"]
-        assert call == {"learning_rate": 0.1, "alpha": 0.5, "l1": 0.25}
+        assert call == {"learning_rate": 0.1, "alpha": 0.5, "l1": 0.25, "seed": 0}
     assert record.learning_rates == [0.1] * 3
 
 
