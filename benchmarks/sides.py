@@ -17,20 +17,18 @@ RATE, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-8  # everybody's Adam
 
 
 def estimator_fit(estimator_class, workload, X, y, **parameters):
-    """A fit of scikit-learn's class, or of ours."""
+    """A fit of scikit-learn's class, or of ours; `parameters` come last."""
+    common = {
+        "activation": workload.activation,
+        "batch_size": workload.batch,
+        "alpha": 0.0,
+        "tol": 0.0,
+        "n_iter_no_change": 10**6,
+        "random_state": SEED,
+    }
 
     def fit(epochs, start=None):
-        estimator = estimator_class(
-            workload.hidden,
-            activation=workload.activation,
-            batch_size=workload.batch,
-            alpha=0.0,
-            max_iter=epochs,
-            tol=0.0,
-            n_iter_no_change=10**6,
-            random_state=SEED,
-            **parameters,
-        )
+        estimator = estimator_class(workload.hidden, max_iter=epochs, **{**common, **parameters})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # not converged
             estimator.fit(X, y)
@@ -39,11 +37,11 @@ def estimator_fit(estimator_class, workload, X, y, **parameters):
     return fit
 
 
-def fastmlp_side(workload, X, y, n_threads=2):
+def fastmlp_side(workload, X, y, n_threads=2, **parameters):
     """This package's estimator."""
     from fastmlp import MLPClassifier
 
-    return estimator_fit(MLPClassifier, workload, X, y, n_threads=n_threads)
+    return estimator_fit(MLPClassifier, workload, X, y, n_threads=n_threads, **parameters)
 
 
 def reference_side(workload, X, y):

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 from sklearn import neural_network
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from .estimators import MLPClassifier, MLPRegressor
+from .optimizers import Adam, Momentum, Nesterov
+from .schedules import Adaptive, Constant, InverseScaling, Progress
 from .training import OptimizerState
 
 PAIRS = ((MLPClassifier, neural_network.MLPClassifier), (MLPRegressor, neural_network.MLPRegressor))
@@ -46,11 +49,30 @@ FITTED = (  # attributes that both sides have, with the same meaning; some exist
 )
 
 
+SCHEDULES_OF_BOTH = {"constant": Constant, "invscaling": InverseScaling, "adaptive": Adaptive}
+
+
+def _check_plain(estimator: Any) -> None:
+    """Refuse a network that scikit-learn's classes, and ONNX's converters of them, could not compute."""
+    outputs = ("softmax", "logistic") if isinstance(estimator, MLPClassifier) else ("identity", "exp")
+    for name, allowed in {
+        "activation": ("identity", "logistic", "relu", "tanh"),
+        "output_activation": ("auto",),
+        "out_activation_": outputs,
+        "normalization": (None,),
+        "n_estimators": (1,),
+    }.items():
+        if (value := getattr(estimator, name)) not in allowed:
+            expected = " or ".join(map(repr, allowed))
+            raise ValueError(f"{name} must be {expected} to convert a model; got {value!r}: fit one that has it so.")
+
+
 def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     """The same fitted model as an estimator of scikit-learn, which needs fastmlp no more.
 
     Weights, classes, curves and the optimizer's state are copied, so that predictions are the same up to rounding and
-    ``partial_fit`` goes on. Parameters that only fastmlp has are left out, among them ``class_weight``; the random
+    ``partial_fit`` goes on. What only fastmlp has is left out: parameters such as ``class_weight``, the words of other
+    optimizers, schedules and losses, in whose place the defaults stand, and the state of such an optimizer. The random
     stream begins anew in every ``partial_fit``, as it does there.
 
     Parameters
@@ -64,21 +86,23 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     Raises
     ------
     ValueError
-        If the installed scikit-learn lacks the estimator's loss.
+        If scikit-learn has no such network: other activations, normalization, an ensemble; or, before 1.7, no Poisson
+        loss.
     """
     target = next((theirs for ours, theirs in PAIRS if isinstance(estimator, ours)), None)
     if target is None:
         raise TypeError(f"to_sklearn takes an MLPClassifier or MLPRegressor of fastmlp; got {type(estimator)}.")
     check_is_fitted(estimator)
+    _check_plain(estimator)
     known = target().get_params()
     parameters = {name: value for name, value in estimator.get_params().items() if name in known}
     if "loss" not in known and estimator.out_activation_ == "exp":
         raise ValueError("loss='poisson' requires scikit-learn>=1.7, whose MLPRegressor has it.")
-    result = target(**deepcopy(parameters))
+    result = target(**{name: deepcopy(value) for name, value in parameters.items() if _admits(target, name, value)})
     _copy_fitted(estimator, result)
-    state = getattr(estimator, "_optimizer", None)
-    if state is not None:
-        result._optimizer = _their_optimizer(state, result.coefs_ + result.intercepts_)
+    optimizer = _their_optimizer(estimator, result.coefs_ + result.intercepts_)
+    if optimizer is not None:
+        result._optimizer = optimizer
     if estimator.early_stopping:
         result._best_coefs, result._best_intercepts = deepcopy((result.coefs_, result.intercepts_))
     return result
@@ -103,7 +127,7 @@ def from_sklearn(estimator: Any, **parameters: Any) -> MLPClassifier | MLPRegres
     result = target(**{**deepcopy(estimator.get_params()), **parameters})
     _copy_fitted(estimator, result)
     if hasattr(estimator, "_optimizer"):
-        result._optimizer = _our_optimizer(estimator._optimizer)
+        result._optimizer = _our_optimizer(estimator)
     return result
 
 
@@ -113,46 +137,62 @@ def _copy_fitted(source: Any, target: Any) -> None:
             setattr(target, name, deepcopy(getattr(source, name)))
 
 
-def _their_optimizer(state: OptimizerState, params: list[np.ndarray]) -> Any:
-    """scikit-learn's object for our record of an optimizer."""
+def _admits(target: Any, name: str, value: Any) -> bool:
+    """Whether scikit-learn's class has this value of a parameter."""
+    constraint = target._parameter_constraints[name]
+    try:
+        validate_parameter_constraints({name: constraint}, {name: value}, caller_name=target.__name__)
+    except InvalidParameterError:
+        return False
+    return True
+
+
+def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
+    """scikit-learn's object for our record of an optimizer; None where there is neither."""
+    state: OptimizerState | None = getattr(estimator, "_optimizer", None)
+    schedule = state and next(
+        (name for name, kind in SCHEDULES_OF_BOTH.items() if isinstance(state.schedule, kind)), None
+    )
+    if state is None or schedule is None:
+        return None
+    word, initial = state.optimizer, state.learning_rate_init
     optimizer: Any
-    if state.name == "adam":
-        optimizer = AdamOptimizer(params, state.learning_rate_init, state.beta_1, state.beta_2, state.epsilon)
+    if isinstance(word, Adam) and schedule == "constant":
+        optimizer = AdamOptimizer(params, initial, word.beta_1, word.beta_2, word.epsilon)
         optimizer.t = state.step
-        if state.first is not None:
-            optimizer.ms, optimizer.vs = deepcopy((state.first, state.second))
+        if state.states is not None:
+            optimizer.ms, optimizer.vs = deepcopy(state.states)
         return optimizer
-    nesterov = state.name == "nesterov"
-    optimizer = SGDOptimizer(params, state.learning_rate_init, state.schedule, state.momentum, nesterov, state.power_t)
-    optimizer.learning_rate = state.learning_rate
-    if state.first is not None:
-        optimizer.velocities = deepcopy(state.first)
+    if not isinstance(word, Momentum | Nesterov):
+        return None
+    power = getattr(state.schedule, "power", estimator.power_t)
+    optimizer = SGDOptimizer(params, initial, schedule, word.momentum, isinstance(word, Nesterov), power)
+    so_far = Progress(epochs=state.epochs, steps=state.step, rows=estimator.t_, share=0.0)
+    optimizer.learning_rate = float(state.schedule.rate(state.base_rate, so_far))
+    if state.states is not None:
+        (optimizer.velocities,) = deepcopy(state.states)
     return optimizer
 
 
-def _our_optimizer(optimizer: Any) -> OptimizerState:
+def _our_optimizer(estimator: Any) -> OptimizerState:
     """Our record for scikit-learn's object."""
+    optimizer, initial = estimator._optimizer, estimator._optimizer.learning_rate_init
     if isinstance(optimizer, AdamOptimizer):
+        word = Adam(float(optimizer.beta_1), float(optimizer.beta_2), float(optimizer.epsilon))
+        states = [optimizer.ms, optimizer.vs]
         return OptimizerState(
-            "adam",
-            optimizer.learning_rate_init,
-            beta_1=float(optimizer.beta_1),
-            beta_2=float(optimizer.beta_2),
-            epsilon=float(optimizer.epsilon),
-            step=optimizer.t,
-            first=deepcopy(optimizer.ms),
-            second=deepcopy(optimizer.vs),
+            word, initial, Constant(), step=optimizer.t, epochs=estimator.n_iter_, states=deepcopy(states)
         )
+    numbers = {"power": float(optimizer.power_t)} if optimizer.lr_schedule == "invscaling" else {}
     state = OptimizerState(
-        "nesterov" if optimizer.nesterov else "sgd",
-        optimizer.learning_rate_init,
-        schedule=optimizer.lr_schedule,
-        power_t=float(optimizer.power_t),
-        momentum=float(optimizer.momentum),
-        first=deepcopy(optimizer.velocities),
-        second=[np.zeros_like(velocity) for velocity in optimizer.velocities],
+        (Nesterov if optimizer.nesterov else Momentum)(float(optimizer.momentum)),
+        initial,
+        SCHEDULES_OF_BOTH[optimizer.lr_schedule](**numbers),
+        epochs=estimator.n_iter_,
+        states=deepcopy([optimizer.velocities]),
     )
-    state.learning_rate = float(optimizer.learning_rate)
+    if optimizer.lr_schedule == "adaptive":
+        state.base_rate = float(optimizer.learning_rate)
     return state
 
 
@@ -179,6 +219,10 @@ def register_onnx() -> None:
     ------
     ImportError
         If skl2onnx is not installed.
+
+    Notes
+    -----
+    The conversion raises ValueError for a network that scikit-learn's classes do not have.
     """
     try:
         from skl2onnx import update_registered_converter
@@ -196,8 +240,9 @@ def _classifier_shapes(operator: Any) -> None:
     from skl2onnx.common.data_types import Int64TensorType
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 
-    calculate_linear_classifier_output_shapes(operator)
     model = operator.raw_operator
+    _check_plain(model)
+    calculate_linear_classifier_output_shapes(operator)
     if model._label_binarizer.y_type_.startswith("multilabel"):
         operator.outputs[0].type = Int64TensorType([operator.inputs[0].type.shape[0], model.n_outputs_])
 
@@ -226,6 +271,7 @@ def _regressor_shape(operator: Any) -> None:
     from skl2onnx.common.data_types import guess_tensor_type
     from skl2onnx.common.utils import check_input_and_output_numbers
 
+    _check_plain(operator.raw_operator)
     check_input_and_output_numbers(operator, input_count_range=1, output_count_range=1)
     source = operator.inputs[0].type
     kind = type(guess_tensor_type(source))

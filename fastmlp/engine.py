@@ -57,12 +57,16 @@ NUMBERS_OF_STEP = 8  # room for the numbers of an optimizer step
 
 
 class Words(NamedTuple):
-    """The codes of a network's words; `activation` and `learned` (of its slope) are pointers, one number per layer."""
+    """The codes of a network's words; `activation` and `learned` (of its slope) are pointers, one number per layer.
+
+    dropped : whether there is dropout; traits : whether units learn anything beside their weights
+    """
 
     loss: LossCodes
     optimizer: int
     normalization: int
     dropped: int
+    traits: int
     activation: Any
     learned: Any
 
@@ -146,7 +150,7 @@ def words_of(t):
     """Words from a table of codes and addresses."""
     i = np.int64(0)
     loss = LossCodes(t[0], t[1], t[2], t[3], t[4], t[5])
-    return Words(loss, t[6], t[7], t[8], pointer(t[9], i), pointer(t[10], i))
+    return Words(loss, t[6], t[7], t[8], t[9], pointer(t[10], i), pointer(t[11], i))
 
 
 @inlined
@@ -283,7 +287,7 @@ def update(rank, words, layout, terms, rows, begun, final, sweep, buffers, crew)
             affine_gradient(layout, layer, blocks, buffers)
         if final:
             affine_update(layout, layer, words.optimizer, terms, blocks, buffers)
-    for level in range(1, layers):
+    for level in range(1, layers if words.traits else 0):
         for trait in (NUMBERS, GAINS, SHIFTS):
             normalized = words.normalization != NO_NORMALIZATION
             if words.learned[level - 1] if trait == NUMBERS else normalized:

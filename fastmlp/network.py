@@ -270,7 +270,7 @@ class Session:
         self._task = np.zeros(len(Task._fields), np.int64)
         self._settings = np.zeros(len(Settings._fields))
         self._total = np.zeros(1)
-        self._foreseen = None
+        self._foreseen = self._known_settings = None
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._wanted = n_threads or self._granted
 
@@ -376,6 +376,7 @@ class Session:
             network.optimizer.code,
             normalizations.code_of(network.normalization),
             (network.keep < 1).any(),
+            network.has_traits,
             np.array([*(word.code for word in network.activations), ACTIVATIONS["identity"].code], np.int64),
             network.learned,
         )
@@ -400,7 +401,9 @@ class Session:
                 progress(end)
 
     def _set(self, settings):
-        self._settings[:] = Settings(**settings, **self._normalization)
+        if settings != self._known_settings:  # building them takes as long as a step of a small network
+            self._settings[:] = Settings(**settings, **self._normalization)
+            self._known_settings = settings
 
     def _foresee(self, rate, step, steps):
         """Work out the optimizer's numbers for the steps after `step`; returns the first one's row in `numbers`.

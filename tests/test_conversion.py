@@ -60,6 +60,7 @@ SOLVERS = {
     "early stopping": {"early_stopping": True},
     "lbfgs": {"solver": "lbfgs"},
 }
+FIXED = ("hidden_layer_sizes", "max_iter", "random_state", "shuffle")
 WITHOUT_PARTIAL_FIT = ("early stopping", "lbfgs")
 
 
@@ -165,6 +166,40 @@ def test_a_scikit_learn_without_poisson_loss(monkeypatch):
     )
     with pytest.raises(ValueError, match=r"loss='poisson' requires scikit-learn>=1.7, whose MLPRegressor has it."):
         to_sklearn(ours)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"activation": "gelu"}, "activation must be 'identity' or 'logistic' or 'relu' or 'tanh' .* got 'gelu': fit"),
+        ({"activation": ["relu", "tanh"]}, r"activation must be .* got \['relu', 'tanh'\]"),
+        ({"normalization": "batch"}, "normalization must be None to convert a model; got 'batch'"),
+        ({"n_estimators": 2}, "n_estimators must be 1 to convert a model; got 2"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("task", [multiclass, one_target])
+def test_networks_that_scikit_learn_has_not(parameters, message, task):
+    ours, X, _ = fitted(fastmlp, task, **parameters)
+    with pytest.raises(ValueError, match=message):
+        to_sklearn(ours)
+    with pytest.raises(ValueError, match=message):
+        run(ours, X)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"solver": "adamw"}, {"learning_rate": "cosine"}, {"dropout": 0.2, "class_weight": "balanced"}],
+    ids=str,
+)
+def test_words_of_training_that_scikit_learn_has_not(parameters):
+    """The model is converted; what trained it is left out."""
+    ours, X, y = fitted(fastmlp, multiclass, **parameters)
+    theirs = to_sklearn(ours)
+    np.testing.assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), rtol=1e-9)
+    assert theirs.get_params() == neural_network.MLPClassifier(**{n: getattr(theirs, n) for n in FIXED}).get_params()
+    assert hasattr(theirs, "_optimizer") == ("dropout" in parameters)
+    theirs.set_params(warm_start=True).fit(X, y)
 
 
 # --- ONNX -------------------------------------------------------------------------------------------------------------

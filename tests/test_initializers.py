@@ -137,7 +137,7 @@ def test_orthogonal_keeps_the_length_of_a_signal():
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_auto_draws_the_numbers_of_scikit_learn(activation):
     X = np.zeros((2, 4))
-    theirs = MLPRegressor("squared_error", (9, 3), activation, solver="sgd", random_state=8, momentum=0)
+    theirs = MLPRegressor(hidden_layer_sizes=(9, 3), activation=activation, solver="sgd", random_state=8, momentum=0)
     theirs.set_params(learning_rate_init=1e-300, alpha=0).partial_fit(X, np.zeros(2))
     coefs, intercepts = weights(Auto(), (4, 9, 3, 1), seed=8, activation=activation)
     for expected, got in zip(theirs.coefs_ + theirs.intercepts_, coefs + intercepts, strict=True):
