@@ -203,7 +203,7 @@ def forward(rank, words, layout, data, terms, seed, training, span, buffers, cre
     layers = layout.layers
     gather(layout, data, span, buffers)
     if training and words.dropped:
-        drop(layout, 0, crew.keep[0], seed, span, buffers)
+        drop(layout, 0, crew.keep[0], 0, seed, span, buffers)
     for layer in range(layers):
         level, learned = layer + 1, words.learned[layer]
         hidden = level < layers
@@ -222,7 +222,7 @@ def forward(rank, words, layout, data, terms, seed, training, span, buffers, cre
         if by_rows:
             activate_rows(layout, level, words.activation[layer], learned, span, buffers)
         if hidden and training and words.dropped:
-            drop(layout, level, crew.keep[level], seed, span, buffers)
+            drop(layout, level, crew.keep[level], learned, seed, span, buffers)
 
 
 @inlined
