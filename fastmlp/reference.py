@@ -86,8 +86,8 @@ def normalize_backward(layout, level, normalization, buffers):
     kept.gain, kept.shift = delta * X, delta
 
 
-def drop(layout, level, keep, seed, span, buffers):
-    """Each output is 0 with probability 1 - keep, else divided by keep; so is its slope (Srivastava et al. 2014).
+def drop(layout, level, keep, learned, seed, span, buffers):
+    """Each output is 0 with probability 1 - keep, else divided by keep; so are its slopes (Srivastava et al. 2014).
 
     The random bits of an output are a function of (seed, level, position of the row, unit).
     """
@@ -100,6 +100,8 @@ def drop(layout, level, keep, seed, span, buffers):
     buffers.outputs[level] = with_ones(A * factor)
     if level:
         buffers.deltas[level] = buffers.deltas[level] * factor
+    if learned:
+        buffers.kept[level].number = buffers.kept[level].number * factor
 
 
 def scrambled(n):
@@ -229,7 +231,7 @@ class Reference:
         layers, training = self.layout.layers, seed is not None
         gather(self.layout, data, span, self.buffers)
         if training and self.keep[0] < 1:
-            drop(self.layout, 0, self.keep[0], seed, span, self.buffers)
+            drop(self.layout, 0, self.keep[0], False, seed, span, self.buffers)
         identity = ACTIVATIONS.resolve("identity")
         for layer in range(layers):
             level, hidden = layer + 1, layer < layers - 1
@@ -241,7 +243,7 @@ class Reference:
             else:
                 affine_forward(self.layout, layer, activation, span, self.buffers)
             if hidden and training and self.keep[level] < 1:
-                drop(self.layout, level, self.keep[level], seed, span, self.buffers)
+                drop(self.layout, level, self.keep[level], activation.learned, seed, span, self.buffers)
 
     def epoch(self, X, y, order, batch_size, *, learning_rate, sample_weight=None, step=0, seed=0, **settings):
         """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows.
@@ -277,8 +279,8 @@ class Reference:
             affine_gradient(self.layout, layer, None, buffers)
             penalized_gradient(self.layout, layer, terms, buffers)
         learned = self.trait_gradients(terms)
-        squares = [(g.astype(float) ** 2).sum() for g in (*buffers.gradient, *learned.values())]
-        terms.scale = number(min(1, clip_norm / np.sqrt(sum(squares)))) if np.isfinite(clip_norm) else number(1)
+        norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in (*buffers.gradient, *learned.values())))
+        terms.scale = number(clip_norm / norm if norm > clip_norm else 1)
         for layer in range(layers):
             affine_update(self.layout, layer, self.optimizer, terms, None, buffers)
         self.trait_update(learned, terms)

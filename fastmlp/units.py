@@ -269,8 +269,8 @@ def trait_update(layout, level, trait, optimizer, terms, rank, members, buffers)
 
 
 @inlined
-def drop(layout, level, keep, seed, span, buffers):
-    """Dropout: each output is zero with probability 1 - keep, else divided by it; so is the slope.
+def drop(layout, level, keep, learned, seed, span, buffers):
+    """Dropout: each output is zero with probability 1 - keep, else divided by it; so are its slopes.
 
     Random bits are a function of (seed, level, position, unit), hence the same for any number of threads.
     Source: Srivastava et al., "Dropout", JMLR 15 (2014); the division in training, "inverted dropout", leaves
@@ -280,6 +280,7 @@ def drop(layout, level, keep, seed, span, buffers):
     zero = bits_of(full_like(load(A, 0), 0))
     stream = scrambled(scrambled(zero + seed) + level)
     threshold, scale = full_like(load(A, 0), keep), full_like(load(A, 0), 1 / keep)
+    kept = kept_at(layout, NUMBERS, level) - layout.rows_at[level]
     for r in range(span.first, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         row = scrambled(stream + (span.at + r))
@@ -288,6 +289,8 @@ def drop(layout, level, keep, seed, span, buffers):
             store(A, at + c, load(A, at + c) * factor)
             if level:
                 store(D, at + c, load(D, at + c) * factor)
+            if learned:
+                store(buffers.kept, kept + at + c, load(buffers.kept, kept + at + c) * factor)
     restore_ones(layout, level, span, buffers)
 
 

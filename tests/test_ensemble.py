@@ -1,0 +1,102 @@
+"""Ensembles: members side by side, averaged; and averages of one network's weights."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+
+from fastmlp import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:400] / 16, y[:400]
+
+
+def ensemble(**parameters):
+    return MLPClassifier(
+        **{"hidden_layer_sizes": 10, "max_iter": 4, "n_estimators": 3, "random_state": 0, **parameters}
+    )
+
+
+def test_outputs_are_the_mean_of_the_members(digits):
+    X, y = digits
+    model = ensemble().fit(X, y)
+    assert len(model.estimators_) == 3
+    members = [member.predict_proba(X) for member in model.estimators_]
+    assert not np.array_equal(members[0], members[1])
+    np.testing.assert_allclose(model.predict_proba(X), np.mean(members, axis=0))
+    np.testing.assert_array_equal(model.predict(X), model.classes_[np.mean(members, axis=0).argmax(axis=1)])
+    assert model.loss_ == pytest.approx(np.mean([member.loss_ for member in model.estimators_]))
+    assert (model.n_iter_, model.n_features_in_, model.n_outputs_) == (4, 64, 10)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, None])
+def test_members_do_not_depend_on_threads(digits, n_threads):
+    X, y = digits
+    one, other = (ensemble(n_threads=threads).fit(X, y) for threads in (1, n_threads))
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_regressor_and_early_stopping(digits):
+    X, y = digits
+    model = MLPRegressor(
+        hidden_layer_sizes=20, n_estimators=2, max_iter=60, random_state=0, early_stopping=True, learning_rate_init=0.01
+    ).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), np.mean([member.predict(X) for member in model.estimators_], axis=0))
+    assert all(member.best_validation_score_ is not None for member in model.estimators_)
+
+
+def test_partial_fit_and_warm_start_go_on(digits):
+    X, y = digits
+    model = ensemble()
+    for _ in range(2):
+        model.partial_fit(X, y, classes=np.arange(10))
+    assert model.t_ == 800
+    members = model.estimators_
+    model.set_params(warm_start=True).fit(X, y)
+    assert [len(member.loss_curve_) for member in model.estimators_] == [6, 6, 6]
+    assert [len(member.loss_curve_) for member in members] == [2, 2, 2]
+
+
+def test_a_failed_fit_leaves_the_ensemble(digits):
+    X, y = digits
+    model = ensemble().fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(X * np.nan, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert not hasattr(clone(model), "estimators_")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_averaged_weights_are_the_mean_over_the_last_epochs(digits, share):
+    """Against the weights after every epoch, from fits of each length."""
+    X, y = digits
+    epochs = 6
+    fits = [
+        MLPClassifier(10, max_iter=n, random_state=0, tol=0, n_iter_no_change=np.inf).fit(X, y)
+        for n in range(1, epochs + 1)
+    ]
+    averaged = MLPClassifier(
+        10, max_iter=epochs, random_state=0, tol=0, n_iter_no_change=np.inf, weight_averaging=share
+    ).fit(X, y)
+    last = fits[int(share * epochs) :]
+    for layer, coef in enumerate(averaged.coefs_):
+        np.testing.assert_allclose(coef, np.mean([fit.coefs_[layer] for fit in last], axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"early_stopping": True}, r"weight_averaging requires early_stopping=False, .*; got weight_averaging=0\.5\."),
+        ({"normalization": "batch"}, r"weight_averaging requires normalization=None or 'layer'.*; got .*'batch'\."),
+        ({"solver": "lbfgs"}, r"weight_averaging=0\.5 requires a solver that takes steps, .*; got solver='lbfgs'\."),
+    ],
+)
+def test_averages_that_cannot_be(digits, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(weight_averaging=0.5, **parameters).fit(*digits)

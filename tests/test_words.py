@@ -1,0 +1,319 @@
+"""The estimators' words: every one of each kind trains, and what cannot be is told in a sentence."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier as Original
+
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.activations import ACTIVATIONS, LeakyReLU
+from fastmlp.initializers import INITIALIZERS, Normal
+from fastmlp.losses import Gamma, Huber, KLDivergence, LogLoss, Poisson, Quantile
+from fastmlp.network import machine_code
+from fastmlp.optimizers import OPTIMIZERS, Adam, AdamW, GradientDescent
+from fastmlp.schedules import SCHEDULES, Adaptive, InverseScaling, StepDecay
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:400] / 16, y[:400]
+
+
+@pytest.fixture(scope="module")
+def curve():
+    """A positive target of one feature, with noise that grows."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (600, 1))
+    return X, np.exp(X[:, 0] + 0.3 * (1.5 + X[:, 0]) * rng.standard_normal(600))
+
+
+def small(**parameters):
+    return MLPClassifier(**{"hidden_layer_sizes": (12, 9), "max_iter": 15, "random_state": 0, **parameters})
+
+
+def assert_same_weights(one, other):
+    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+EVERY = [
+    *(("activation", name) for name in ACTIVATIONS),
+    *(("solver", name) for name in OPTIMIZERS if name != "gradient"),
+    *(("learning_rate", name) for name in SCHEDULES),
+    *(("initializer", name) for name in INITIALIZERS),
+]
+
+
+@pytest.mark.parametrize(("parameter", "name"), EVERY)
+def test_every_word_trains_clones_and_pickles(digits, parameter, name):
+    solver = {} if parameter == "solver" else {"solver": "momentum"}
+    model = small(**{parameter: name}, **solver, learning_rate_init=0.02, batch_size=20).fit(*digits)
+    assert model.loss_curve_[-1] < model.loss_curve_[0] or name in ("zeros", "adadelta")
+    table = {"activation": ACTIVATIONS, "solver": OPTIMIZERS, "learning_rate": SCHEDULES, "initializer": INITIALIZERS}
+    word = table[parameter].resolve(name)
+    with_object = clone(small(**{parameter: word}, **solver, learning_rate_init=0.02, batch_size=20)).fit(*digits)
+    if name != "adam":  # the string takes the estimator's numbers
+        assert_same_weights(model, with_object)
+    assert type(word).__name__ in repr(with_object)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(digits[0]), model.predict(digits[0]))
+
+
+def test_numbers_of_a_word_matter_and_equal_words_are_equal(digits):
+    plain, same, steep = (
+        small(activation=word).fit(*digits) for word in ("leaky_relu", LeakyReLU(slope=0.01), LeakyReLU(slope=0.3))
+    )
+    assert_same_weights(plain, same)
+    assert not np.array_equal(plain.coefs_[0], steep.coefs_[0])
+
+
+def test_an_activation_for_each_layer(digits):
+    both = small(activation=["tanh", "relu"]).fit(*digits)
+    assert_same_weights(both, small(activation=("tanh", "relu")).fit(*digits))
+    assert not np.array_equal(both.coefs_[0], small(activation=["relu", "tanh"]).fit(*digits).coefs_[0])
+    hidden = np.tanh(digits[0] @ both.coefs_[0] + both.intercepts_[0])
+    hidden = np.maximum(hidden @ both.coefs_[1] + both.intercepts_[1], 0)
+    np.testing.assert_allclose(both.decision_function(digits[0]), hidden @ both.coefs_[2] + both.intercepts_[2])
+
+
+def test_scikit_learns_schedules_concern_its_sgd_alone(digits):
+    """With 'adam' their names change nothing, as there; the words do."""
+    plain = small().fit(*digits)
+    assert_same_weights(plain, small(learning_rate="invscaling").fit(*digits))
+    assert_same_weights(plain, small(learning_rate="adaptive").fit(*digits))
+    decayed = small(learning_rate=InverseScaling()).fit(*digits)
+    assert not np.array_equal(plain.coefs_[0], decayed.coefs_[0])
+    assert decayed.history_["learning_rate"][1] < decayed.history_["learning_rate"][0]
+    assert small(learning_rate=Adaptive(), tol=10, n_iter_no_change=1).fit(*digits).history_["learning_rate"][-1] < 1e-3
+
+
+def test_words_of_the_solvers_names(digits):
+    assert_same_weights(small(beta_1=0.8).fit(*digits), small(solver=Adam(beta_1=0.8)).fit(*digits))
+    assert_same_weights(small(solver="adamw").fit(*digits), small(solver=AdamW()).fit(*digits))
+
+
+def test_gradient_descent_takes_all_rows_unless_it_is_told_otherwise(digits):
+    model = small(solver="gradient_descent").fit(*digits)
+    assert model._optimizer.step == 15
+    assert small(solver=GradientDescent(), batch_size=100).fit(*digits)._optimizer.step == 60
+    assert small(solver="gradient_descent", batch_size=1, max_iter=1).fit(*digits)._optimizer.step == 400
+
+
+def test_own_arrays_as_initial_weights(digits):
+    X, y = digits
+    first = small(max_iter=1).fit(X, y)
+    weights = first.coefs_, first.intercepts_
+    before = [array.copy() for arrays in weights for array in arrays]
+    model = small(initializer=weights, max_iter=1).fit(X, y)
+    assert model.loss_ < first.loss_
+    for array, old in zip((array for arrays in weights for array in arrays), before):
+        np.testing.assert_array_equal(array, old)
+
+
+def test_dropout_draws_after_the_weights_and_only_when_switched_on(digits):
+    plain = small().fit(*digits)
+    assert_same_weights(plain, small(dropout=0.0).fit(*digits))
+    assert_same_weights(plain, small(dropout=[0, 0, 0]).fit(*digits))
+    dropped = small(dropout=0.5).fit(*digits)
+    assert not np.array_equal(plain.coefs_[0], dropped.coefs_[0])
+    assert_same_weights(dropped, small(dropout=[0, 0.5, 0.5]).fit(*digits))
+    assert_same_weights(dropped, small(dropout=0.5, n_threads=2).fit(*digits))
+    ours, theirs = small(dropout=0.5, max_iter=1, learning_rate_init=1e-12), Original((12, 9), random_state=0)
+    theirs.set_params(max_iter=1, learning_rate_init=1e-12)
+    np.testing.assert_allclose(ours.fit(*digits).coefs_[0], theirs.fit(*digits).coefs_[0], atol=1e-9)
+
+
+def test_limits(digits):
+    model = small(max_norm=0.5, max_iter=3).fit(*digits)
+    assert max(np.linalg.norm(coef, axis=0).max() for coef in model.coefs_) <= 0.5 * (1 + 1e-12)
+    step = [
+        np.linalg.norm(
+            np.concatenate(
+                [coef.ravel() for coef in small(solver="gradient_descent", max_iter=n, **kw).fit(*digits).coefs_]
+            )
+        )
+        for n in (1,)
+        for kw in ({}, {"clip_norm": 1e-9})
+    ]
+    assert step[0] != step[1]
+    sparse = small(l1=5.0, alpha=0, max_iter=40, solver="momentum", learning_rate_init=0.05).fit(*digits)
+    dense = small(alpha=0, max_iter=40, solver="momentum", learning_rate_init=0.05).fit(*digits)
+    assert np.abs(sparse.coefs_[0]).sum() < 0.5 * np.abs(dense.coefs_[0]).sum()
+
+
+# --- losses and targets -----------------------------------------------------------------------------------------------
+
+
+def test_one_hot_targets_are_labels_where_that_is_asked_for(digits):
+    X, y = digits
+    onehot = np.eye(10, dtype=int)[y]
+    labels, matrix = small().fit(X, y), small(one_hot=True).fit(X, onehot)
+    assert_same_weights(labels, matrix)
+    np.testing.assert_array_equal(matrix.predict(X), labels.predict(X))
+    assert small().fit(X, onehot).predict(X).shape == (400, 10)  # scikit-learn reads them as multilabel
+    two = small(one_hot=True).fit(X, np.eye(2)[y % 2])
+    assert_same_weights(two, small().fit(X, y % 2))
+    assert small(one_hot=True, early_stopping=True).fit(X, onehot).best_validation_score_ > 0
+
+
+def test_soft_targets(digits):
+    X, y = digits
+    hard, soft = np.eye(10)[y], 0.1 + 0.0 * np.eye(10)[y]
+    assert_close = np.testing.assert_allclose
+    assert_close(small(loss="kl_divergence").fit(X, hard).coefs_[0], small().fit(X, y).coefs_[0], rtol=1e-6)
+    model = small(loss="kl_divergence", max_iter=200, alpha=0).fit(X, soft)
+    assert_close(model.predict_proba(X), 0.1, atol=0.05)
+    named = small(loss=KLDivergence(classes=tuple("abcdefghij"))).fit(X, hard)
+    assert set(named.predict(X)) <= set("abcdefghij")
+    model = small(loss="kl_divergence", early_stopping=True).partial_fit if False else small(loss="kl_divergence")
+    assert model.partial_fit(X, hard).partial_fit(X, hard).t_ == 800
+
+
+@pytest.mark.parametrize("output", ["identity", "logistic", "tanh"])
+def test_squared_error_on_one_hot_targets(digits, output):
+    X, y = digits
+    model = small(
+        loss="squared_error", output_activation=output, max_iter=60, learning_rate_init=0.01, batch_size=40
+    ).fit(X, y)
+    assert model.out_activation_ == output
+    assert model.score(X, y) > 0.9
+    probabilities = model.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert (probabilities >= 0).all()
+    assert model.decision_function(X).shape == (400, 10)
+
+
+def test_label_smoothing_makes_probabilities_less_certain(digits):
+    X, y = digits
+    hard, smooth = (small(loss=LogLoss(s), max_iter=150, learning_rate_init=0.01).fit(X, y) for s in (0.0, 0.2))
+    assert smooth.predict_proba(X).max(axis=1).mean() < hard.predict_proba(X).max(axis=1).mean() - 0.05
+    binary = small(loss=LogLoss(0.2), max_iter=150, learning_rate_init=0.01).fit(X, y % 2)
+    assert binary.predict_proba(X).max() < 0.98
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "log_cosh", Huber(0.1), "gamma", "poisson"])
+def test_losses_of_regression(curve, loss):
+    X, y = curve
+    model = MLPRegressor(hidden_layer_sizes=20, loss=loss, random_state=0, max_iter=100, learning_rate_init=0.01).fit(
+        X, y
+    )
+    assert model.score(X, y) > 0.2
+    assert (model.predict(X) > 0).all() or not isinstance(loss, str) or loss not in ("gamma", "poisson")
+
+
+def test_quantiles_cover_their_share(curve):
+    X, y = curve
+    levels = (0.1, 0.5, 0.9)
+    model = MLPRegressor(
+        hidden_layer_sizes=30, loss=Quantile(levels), random_state=0, max_iter=300, learning_rate_init=0.01, tol=0
+    ).fit(X, y)
+    predicted = model.predict(X)
+    assert predicted.shape == (600, 3)
+    np.testing.assert_allclose((y[:, None] < predicted).mean(axis=0), levels, atol=0.05)
+    twice = MLPRegressor(hidden_layer_sizes=5, loss=Quantile(levels), max_iter=2).fit(X, np.column_stack([y, y]))
+    assert twice.predict(X).shape == (600, 2, 3)
+    stopped = MLPRegressor(
+        hidden_layer_sizes=5, loss=Quantile(levels), max_iter=3, early_stopping=True, random_state=0
+    ).fit(X, y)
+    assert stopped.best_validation_score_ == -min(stopped.validation_loss_curve_)
+
+
+@pytest.mark.parametrize("loss", [Poisson(), Gamma()])
+def test_validation_losses_are_those_of_training(curve, loss):
+    X, y = curve
+    model = MLPRegressor(
+        hidden_layer_sizes=5, loss=loss, alpha=0, max_iter=2, batch_size=600, learning_rate_init=1e-12, random_state=0
+    )
+    model.fit(X, y, X_val=X, y_val=y)
+    assert model.validation_loss_curve_[-1] == pytest.approx(model.loss_curve_[-1], rel=1e-6)
+
+
+# --- what cannot be ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"activation": ["relu"]}, r"activation must have one word for each of 2 hidden layers; got 1\."),
+        ({"activation": ["relu", "ReLU"]}, r"activation must be one of 'identity', .*; got 'ReLU'\."),
+        ({"dropout": [0.1]}, r"dropout must be a number in \[0, 1\) or 3 of them, .*; got \[0\.1\]\."),
+        ({"dropout": [0.1, 0.2, 1.0]}, r"dropout must be a number in \[0, 1\) or 3 of them"),
+        ({"solver": "lbfgs", "dropout": 0.1}, r"dropout=0\.1 requires a solver that takes steps, .*solver='lbfgs'\."),
+        ({"solver": "lbfgs", "activation": "prelu"}, r"activation='prelu' requires a solver that takes steps"),
+        ({"solver": "lbfgs", "clip_norm": 1.0}, r"clip_norm=1\.0 requires a solver that takes steps"),
+        ({"output_activation": "tanh"}, r"output_activation must be one of 'softmax', 'logistic' with loss 'log_loss'"),
+        ({"initializer": ([], [])}, r"initializer must be a word or \(coefs, intercepts\)"),
+        ({"solver": "rprop"}, r"The 'solver' parameter of MLPClassifier must be a str among"),
+        ({"loss": "poisson"}, r"The 'loss' parameter of MLPClassifier must be"),
+        ({"loss": Poisson()}, r"The 'loss' parameter of MLPClassifier must be"),
+        ({"max_norm": 0}, r"The 'max_norm' parameter of MLPClassifier must be"),
+        ({"n_estimators": 0}, r"The 'n_estimators' parameter of MLPClassifier must be"),
+    ],
+)
+def test_bad_words_are_told(digits, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        small(**parameters).fit(*digits)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "y", "message"),
+    [
+        (
+            {"one_hot": True},
+            np.eye(10)[[0, 1]] * 2,
+            r"y must hold one 1 and zeros beside it in each row; got .* row 0\.",
+        ),
+        ({"one_hot": True}, np.array([0, 1]), r"y must be a matrix of at least 2 columns, one for each class"),
+        ({"loss": "kl_divergence"}, np.array([[0.5, 0.6], [0.5, 0.5]]), r"y must hold probabilities that sum to 1"),
+        (
+            {"loss": KLDivergence(classes=(1, 2, 3))},
+            np.full((2, 2), 0.5),
+            r"y must be a matrix of 3 columns, as classes",
+        ),
+        ({"output_activation": "softmax"}, np.array([[1, 1], [0, 1]]), r"requires one label for each row"),
+    ],
+)
+def test_bad_targets_are_told(parameters, y, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**parameters).fit(np.ones((2, 3)), y)
+
+
+def test_gamma_needs_positive_targets():
+    with pytest.raises(ValueError, match=r"y must be above 0 with loss 'gamma'; got -1\."):
+        MLPRegressor(loss="gamma").fit(np.ones((2, 3)), [1.0, -1.0])
+
+
+def test_sparse_rows_and_what_needs_dense_ones(digits):
+    from scipy.sparse import csr_array
+
+    X, y = digits
+    with pytest.raises(ValueError, match=r"dropout of the inputs requires dense X; got sparse X"):
+        small(dropout=[0.1, 0, 0]).fit(csr_array(X), y)
+    with pytest.raises(ValueError, match=r"augmentation requires dense X; got sparse X"):
+        small(augmentation="mixup").fit(csr_array(X), y)
+    words = {"normalization": "layer", "dropout": 0.2, "activation": "prelu", "clip_norm": 0.5}
+    dense, sparse = (small(**words).fit(rows, y) for rows in (X, csr_array(X)))
+    for ours, theirs in zip(dense.coefs_, sparse.coefs_):
+        np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+def test_a_grid_over_words_compiles_nothing_after_the_first_fit(digits):
+    X, y = digits
+    small().fit(X, y)
+    before = machine_code.cache_info().misses
+    grid = {
+        "activation": ["gelu", LeakyReLU(0.2), "mish"],
+        "solver": ["adamw", "lion"],
+        "loss": ["log_loss", "focal"],
+        "learning_rate": [StepDecay(2), "cosine"],
+        "initializer": [Normal(0.1)],
+    }
+    search = GridSearchCV(small(max_iter=2), grid, cv=2).fit(X, y)
+    assert len(search.cv_results_["params"]) == 24
+    assert machine_code.cache_info().misses == before
