@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
 
 

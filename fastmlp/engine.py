@@ -59,13 +59,12 @@ NUMBERS_OF_STEP = 8  # room for the numbers of an optimizer step
 class Words(NamedTuple):
     """The codes of a network's words; `activation` and `learned` (of its slope) are pointers, one number per layer.
 
-    dropped : whether there is dropout; traits : whether units learn anything beside their weights
+    traits : whether units learn anything beside their weights
     """
 
     loss: LossCodes
     optimizer: int
     normalization: int
-    dropped: int
     traits: int
     activation: Any
     learned: Any
@@ -150,7 +149,7 @@ def words_of(t):
     """Words from a table of codes and addresses."""
     i = np.int64(0)
     loss = LossCodes(t[0], t[1], t[2], t[3], t[4], t[5])
-    return Words(loss, t[6], t[7], t[8], t[9], pointer(t[10], i), pointer(t[11], i))
+    return Words(loss, t[6], t[7], t[8], pointer(t[9], i), pointer(t[10], i))
 
 
 @inlined
@@ -202,7 +201,7 @@ def forward(rank, words, layout, data, terms, seed, training, span, buffers, cre
     """Rows through all layers; the last one keeps its z. Batch normalization in training has two barriers a layer."""
     layers = layout.layers
     gather(layout, data, span, buffers)
-    if training and words.dropped:
+    if training and crew.keep[0] < 1:
         drop(layout, 0, crew.keep[0], 0, seed, span, buffers)
     for layer in range(layers):
         level, learned = layer + 1, words.learned[layer]
@@ -221,7 +220,7 @@ def forward(rank, words, layout, data, terms, seed, training, span, buffers, cre
             batch_normalize(layout, level, span, buffers)
         if by_rows:
             activate_rows(layout, level, words.activation[layer], learned, span, buffers)
-        if hidden and training and words.dropped:
+        if hidden and training and crew.keep[level] < 1:
             drop(layout, level, crew.keep[level], learned, seed, span, buffers)
 
 

@@ -375,7 +375,6 @@ class Session:
             *codes_of(network.loss, network.output),
             network.optimizer.code,
             normalizations.code_of(network.normalization),
-            (network.keep < 1).any(),
             network.has_traits,
             np.array([*(word.code for word in network.activations), ACTIVATIONS["identity"].code], np.int64),
             network.learned,

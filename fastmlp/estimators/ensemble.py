@@ -1,5 +1,6 @@
 """Ensembles: networks of different random streams, trained side by side, whose outputs are averaged."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,17 @@ class Ensemble:
             clone(self).set_params(n_estimators=1, n_threads=1, random_state=int(seed), progress=None) for seed in seeds
         ]
 
+    def _going_on(self, member: Any) -> Any:
+        """A member that trains on, by the parameters of now, while the original stays as it is."""
+        other = copy(member)
+        own = ("n_estimators", "n_threads", "random_state", "progress")
+        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        return other.set_params(**{name: value for name, value in parameters.items() if name not in own})
+
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, validation: tuple, n_epochs: int | None) -> None:
         """Check the data once, then train every member; the first one gives the ensemble its attributes."""
         begin = not hasattr(self, "estimators_") or (not self.warm_start and n_epochs is None)
-        members = self._new_members() if begin else [clone_fitted(member) for member in self.estimators_]
+        members = self._new_members() if begin else [self._going_on(member) for member in self.estimators_]
         names = ("X_val", "y_val", "sample_weight_val")
 
         def train(member: Any) -> Any:
@@ -49,10 +57,3 @@ class Ensemble:
         self.loss_ = float(np.mean([member.loss_ for member in self.estimators_]))
         self.n_iter_ = max(member.n_iter_ for member in self.estimators_)
         self.t_ = first.t_
-
-
-def clone_fitted(member: Any) -> Any:
-    """A member that may train on while the original stays as it is."""
-    other = clone(member)
-    vars(other).update(vars(member))
-    return other
