@@ -8,7 +8,6 @@ z stops at a number beyond which nothing is left, so that no infinity meets a ze
 """
 
 import math
-from dataclasses import fields
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -17,12 +16,12 @@ from .machine import elementary
 from .machine.elementary import erf, exp, expm1, log1p
 from .machine.simd import absolute, full_like, maximum, minimum, where
 from .machine.words import Strip, strips
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 ACTIVATIONS = Vocabulary("activation")
 
 
-class Activation:
+class Activation(Word):
     """A word of the table.
 
     Attributes
@@ -32,11 +31,6 @@ class Activation:
     """
 
     learned = False
-
-    @property
-    def number(self):
-        """The word's number, 0 where it has none."""
-        return next((getattr(self, field.name) for field in fields(self)), 0.0)
 
     def formula(self, z):
         """(f(z), f'(z)) of an array, in its dtype."""

@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 AUGMENTATIONS = Vocabulary("augmentation")
 
 
-class Augmentation:
+class Augmentation(Word):
     """A word of this file.
 
     Attributes

@@ -10,14 +10,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
 INITIALIZERS = Vocabulary("initializer")
 
 
-class Initializer:
+class Initializer(Word):
     """A word of this file. Intercepts start at zero, unless ``draw`` says otherwise."""
 
     def coefficients(self, random_state, fan_in, fan_out):

@@ -10,9 +10,8 @@ one can check the other. The softmax needs a whole row: it is grammar, and here 
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_softmax, softmax, xlogy
@@ -21,7 +20,7 @@ from .machine import elementary
 from .machine.elementary import exp, expm1, log, log1p
 from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, traced, where
 from .machine.words import choice
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 LOSSES = Vocabulary("loss")
 
@@ -68,7 +67,7 @@ def output_slope(output, y):
 # --- what losses have in common ---------------------------------------------------------------------------------------
 
 
-class Loss:
+class Loss(Word):
     """A word of the table.
 
     Attributes
@@ -77,12 +76,7 @@ class Loss:
         The output activations it allows, its default first.
     """
 
-    outputs: tuple
-
-    @property
-    def number(self):
-        """The word's number, or a sequence of one for each output in turn; 0 where it has none."""
-        return next((getattr(self, field.name) for field in fields(self)), 0.0)
+    outputs: ClassVar[tuple]
 
     @staticmethod
     def takes_codes(output):

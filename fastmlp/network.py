@@ -171,7 +171,8 @@ class Network:
 
     def parameters(self):
         """All that is learned, as new arrays."""
-        return Parameters(*self.weights(), self.traits() if self.has_traits else [])
+        coefs, intercepts = self.weights()
+        return Parameters(coefs, intercepts, self.traits() if self.has_traits else [])
 
     def set_parameters(self, parameters):
         """Copy in what `parameters` gives."""

@@ -6,13 +6,13 @@ They need a whole column or row, so the vector code is grammar (`units.py`); her
 
 import numpy as np
 
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 NORMALIZATIONS = Vocabulary("normalization")
 
 
 @NORMALIZATIONS.add("batch")
-class BatchNormalization:
+class BatchNormalization(Word):
     """x = (z - mean) / sqrt(variance + epsilon), over the rows of the batch, for each unit.
 
     Predictions use running statistics, running = running + momentum (batch - running), with the variance of the
@@ -52,7 +52,7 @@ class BatchNormalization:
 
 
 @NORMALIZATIONS.add("layer")
-class LayerNormalization:
+class LayerNormalization(Word):
     """x = (z - mean) / sqrt(variance + epsilon), over the units of the layer, for each row.
 
     Parameters

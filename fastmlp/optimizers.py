@@ -14,7 +14,7 @@ import numpy as np
 
 from .machine.simd import maximum, sqrt, where
 from .machine.words import Strip, strips
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 OPTIMIZERS = Vocabulary("solver")
 
@@ -27,7 +27,7 @@ def rows_of(t, *numbers):
     return rows
 
 
-class Optimizer:
+class Optimizer(Word):
     """A word of this file.
 
     Attributes

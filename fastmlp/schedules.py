@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .vocabulary import Vocabulary, check_number
+from .vocabulary import Vocabulary, Word, check_number
 
 SCHEDULES = Vocabulary("learning_rate")
 SMALLEST_ADAPTIVE_RATE = 1e-6
@@ -35,7 +35,7 @@ class Progress(NamedTuple):
     share: Any
 
 
-class Schedule:
+class Schedule(Word):
     """A word of this file.
 
     Attributes

@@ -10,13 +10,40 @@ True
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-W = TypeVar("W", bound=type)
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**settings: Any) -> Callable[[Any], Any]:
+        """For type checkers: subclasses are dataclasses."""
+        return lambda cls: cls
 
 
-class Vocabulary(Mapping[str, type]):
+@dataclass_transform(frozen_default=True)
+class Word:
+    """What all words have.
+
+    Attributes
+    ----------
+    name, code : in the table of its kind
+    """
+
+    name: ClassVar[str]
+    code: ClassVar[int]
+
+    @property
+    def number(self) -> Any:
+        """The first of its numbers, the only one of those that kernels know one of; 0 where it has none."""
+        return next((getattr(self, field.name) for field in fields(self)), 0.0)  # type: ignore[arg-type]
+
+
+W = TypeVar("W", bound=type[Word])
+
+
+class Vocabulary(Mapping[str, type[Word]]):
     """The words of one kind by name, in the order of their codes.
 
     Parameters
@@ -27,8 +54,8 @@ class Vocabulary(Mapping[str, type]):
 
     def __init__(self, parameter: str) -> None:
         self.parameter = parameter
-        self.classes: list[type] = []
-        self._by_name: dict[str, type] = {}
+        self.classes: list[type[Word]] = []
+        self._by_name: dict[str, type[Word]] = {}
 
     def add(self, name: str, *aliases: str) -> Callable[[W], W]:
         """Class decorator: a frozen dataclass, equal by value, whose position in the table is its ``code``."""
@@ -63,7 +90,7 @@ class Vocabulary(Mapping[str, type]):
         with_numbers = "" if example is None else f" or a word with its own numbers such as {example.__name__}(...)"
         return f"one of {names}{with_numbers}"
 
-    def __getitem__(self, name: str) -> type:
+    def __getitem__(self, name: str) -> type[Word]:
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -5,23 +5,27 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
 from ..machine.team import available_cores
 
 
-class Ensemble:
+class Ensemble(BaseEstimator):
     """What an estimator with ``n_estimators`` above 1 does: its members are estimators like itself with one network.
 
     Source: L. Hansen and P. Salamon, "Neural network ensembles", IEEE Transactions on Pattern Analysis 12 (1990).
     """
 
+    n_estimators: int
+    n_threads: int | None
+    random_state: Any
+    warm_start: bool
     estimators_: list[Any]
 
     def _new_members(self) -> list[Any]:
         """Members with one thread and a seed each, drawn from ``random_state``."""
-        seeds = check_random_state(self.random_state).randint(2**31, size=self.n_estimators)  # type: ignore[attr-defined]
+        seeds = check_random_state(self.random_state).randint(2**31, size=self.n_estimators)
         return [
             clone(self).set_params(n_estimators=1, n_threads=1, random_state=int(seed), progress=None) for seed in seeds
         ]
@@ -30,7 +34,7 @@ class Ensemble:
         """A member that trains on, by the parameters of now, while the original stays as it is."""
         other = copy(member)
         own = ("n_estimators", "n_threads", "random_state", "progress")
-        parameters = self.get_params(deep=False)  # type: ignore[attr-defined]
+        parameters = self.get_params(deep=False)
         return other.set_params(**{name: value for name, value in parameters.items() if name not in own})
 
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, validation: tuple, n_epochs: int | None) -> None:

@@ -353,7 +353,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             parameters = descent.run(random_state)
         if average and average[0].mean is not None:
             parameters = average[0].mean
-        vars(self).update(learned_attributes(network.normalization, parameters))
+        self.__dict__.update(learned_attributes(network.normalization, parameters))
         self._optimizer = optimizer
         set_history(self, record)
 

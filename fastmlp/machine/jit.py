@@ -79,8 +79,12 @@ class PackageCache(caching.FunctionCache):
     _impl_class = _PackageCacheImpl
 
     def load_overload(self, sig, target_context):
+        """The machine code, or None.
+
+        Numba would first import all that it needs to compile, a tenth of a second; machine code needs none of that.
+        """
         try:
-            found = super().load_overload(sig, target_context)
+            found = self._load_overload(sig, target_context)
         except Exception:
             return None
         return found if found is not None and tuple(found.signature.args) == tuple(sig) else None
