@@ -333,13 +333,18 @@ class Session:
         )
 
     def __enter__(self):
-        network = self.network
         layout, buffers = self._allocate(self._wanted)
         words = self._words()
-        records = [*map(table_of, (words, layout, buffers, self._data))]
+        self._records = [*map(table_of, (words, layout, buffers, self._data))]
         self._alive = layout, buffers, words  # the tables hold addresses only
-        zero = network.dtype.type(0)
-        call = machine_code(network.dtype)
+        self._assemble(self._wanted)
+        return self
+
+    def _assemble(self, members):
+        """Start a team for the buffers, which may have room for a larger one."""
+        records, buffers = self._records, self._alive[1]
+        zero = self.network.dtype.type(0)
+        call = machine_code(self.network.dtype)
 
         def member(rank, team):
             crew = self._crew(team, buffers)
@@ -350,9 +355,24 @@ class Session:
 
             return serve
 
-        self._team = Team(self._wanted, lambda rank, team: member(rank, team)())
+        self._team = Team(members, lambda rank, team: member(rank, team)())
         self._lead = member(0, self._team)
-        return self
+
+    def _dismiss(self):
+        """Let the team go."""
+        self._publish(LEAVE, 0, 0, 0)
+        lead, self._lead = self._lead, lambda: None  # an interrupt from here on finds no team to dismiss
+        lead()
+        self._team.join()
+
+    def _make_room(self):
+        """Go on with a smaller team where other fits want cores; the bits of the results stay as they are."""
+        excess = BUDGET.excess(self._granted)
+        if excess:
+            self._dismiss()
+            BUDGET.spare(excess)
+            self._granted -= excess
+            self._assemble(self._granted)
 
     def _crew(self, team, buffers):
         line = LINE // self.network.dtype.itemsize
@@ -382,10 +402,9 @@ class Session:
         )
 
     def __exit__(self, *exception):
-        self._publish(LEAVE, 0, 0, 0)
-        self._lead()
-        self._team.join()
-        BUDGET.give_back(self._granted)
+        self._dismiss()
+        if self._granted:
+            BUDGET.give_back(self._granted)
 
     def _publish(self, kind, first, stop, rows, step=0, seed=0):
         self._task[:] = Task(kind, first, stop, rows, self._batch, self._chunk, step, seed)
@@ -395,6 +414,7 @@ class Session:
         slice_rows = max(1, int(SLICE / row_operations) // self._chunk) * self._chunk
         for at in range(first, stop, slice_rows):
             end = min(at + slice_rows, stop)
+            self._make_room()
             self._publish(kind, at, end, rows, **task)
             self._lead()
             if progress is not None:

@@ -1,5 +1,7 @@
 """Inside scikit-learn's pipelines, searches and meta-estimators, also in two processes and two threads."""
 
+import threading
+
 import joblib
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from sklearn.datasets import load_digits, make_multilabel_classification, make_r
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp import MLPClassifier, MLPRegressor, network
+from fastmlp.machine import team
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -147,6 +150,41 @@ def test_search_in_parallel_finds_the_same(backend, digits):
         shared = model_selection.GridSearchCV(classifier(), GRID, cv=2, n_jobs=2).fit(X, y)
     np.testing.assert_array_equal(shared.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(shared.predict_proba(X), alone.predict_proba(X))
+
+
+@pytest.mark.threads
+def test_searches_in_threads_share_the_cores(digits, monkeypatch):
+    """Two fits at a time on two cores: never more than two threads in the kernels."""
+    at_work, most, lock = 0, 0, threading.Lock()
+    machine_code = network.machine_code
+
+    def counted(dtype):
+        call = machine_code(dtype)
+
+        def count(*arguments):
+            nonlocal at_work, most
+            with lock:
+                at_work += 1
+                most = max(most, at_work)
+            call(*arguments)
+            with lock:
+                at_work -= 1
+
+        return count
+
+    monkeypatch.setattr(team, "available_cores", lambda: 2)
+    monkeypatch.setattr(network, "machine_code", counted)
+    shared = classifier(hidden_layer_sizes=64, batch_size=100).fit(*digits)
+    assert most == 2
+    with joblib.parallel_config("threading"):
+        model_selection.GridSearchCV(shared, GRID, cv=5, n_jobs=2).fit(*digits)
+    assert most == 2
+
+
+def test_worker_processes_share_the_cores():
+    """joblib tells its workers how many threads each may have."""
+    cores = joblib.Parallel(n_jobs=2)(joblib.delayed(team.available_cores)() for _ in range(2))
+    assert max(cores) <= max(1, team.available_cores() // 2)
 
 
 def test_metadata_routing(digits):

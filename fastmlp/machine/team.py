@@ -23,6 +23,7 @@ YIELDS = 20_000  # some ten milliseconds; then sleep: the leader is busy elsewhe
 NAP = 50  # microseconds
 ARRIVED, GENERATION = 0, 8  # places in `meeting`, a cache line apart
 MEETING_SIZE = 16
+PATIENCE = 0.2  # seconds that a fit waits for a core which a larger team can spare
 
 # The instruction for a spinning loop by architecture: LLVM's intrinsic and its arguments.
 PAUSE = {
@@ -178,28 +179,59 @@ def available_cores():
 
 
 class CoreBudget:
-    """The process's cores, shared by concurrent fits instead of multiplied by them."""
+    """The process's cores, shared by concurrent fits instead of multiplied by them.
+
+    A newcomer for whom no core is free waits until a larger team spares one. Teams look at `excess` every some
+    milliseconds, so that there are never more threads at work than cores, or than fits where these are more.
+    """
 
     def __init__(self):
         self._renew()
 
     def _renew(self):
-        self._process, self._lock, self._taken = os.getpid(), threading.Lock(), 0
+        self._process, self._changed = os.getpid(), threading.Condition()
+        self._cores = self._taken = self._waiting = 0
+        self._holders = []  # thread of each team
+
+    def _settled(self):
+        """Whether a newcomer has nothing to wait for: a core is free, or no team has more than one."""
+        return self._taken < self._cores or self._taken == len(self._holders)
 
     def take(self, wanted):
-        """Up to `wanted` free cores, at least one; give them back."""
+        """Up to `wanted` free cores, at least one; give them back in the same thread."""
         if os.getpid() != self._process:  # a forked child: the lock may be held by a thread that is not here
             self._renew()
-        with self._lock:
-            granted = max(1, min(wanted, available_cores() - self._taken)) if wanted > 1 else 1
+        thread = threading.get_ident()
+        with self._changed:
+            if wanted > 1:  # asking takes longer than predicting a row
+                self._cores = available_cores()
+            if thread not in self._holders:  # a fit that predicts between two epochs: its own team is at rest
+                self._waiting += 1
+                try:
+                    self._changed.wait_for(self._settled, PATIENCE)
+                finally:
+                    self._waiting -= 1
+            granted = max(1, min(wanted, self._cores - self._taken))
             self._taken += granted
+            self._holders.append(thread)
         return granted
 
+    def excess(self, granted):
+        """How many of its `granted` cores a team should `spare`, since others wait; one is its own."""
+        return max(0, min(granted - 1, self._taken + self._waiting - self._cores))
+
+    def spare(self, cores):
+        """Return some of what `take` granted."""
+        with self._changed:
+            self._taken -= cores
+            self._changed.notify_all()
+
     def give_back(self, granted):
-        """Return what `take` granted (in the same process)."""
+        """Return all that is left of what `take` granted (in the same process)."""
         if os.getpid() == self._process:
-            with self._lock:
-                self._taken -= granted
+            with self._changed:
+                self._holders.remove(threading.get_ident())
+                self.spare(granted)
 
 
 BUDGET = CoreBudget()

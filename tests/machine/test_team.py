@@ -169,6 +169,7 @@ def test_waiting_where_there_is_no_pause(triple, monkeypatch):
 def budget(monkeypatch):
     """A budget of four cores."""
     monkeypatch.setattr(team, "available_cores", lambda: 4)
+    monkeypatch.setattr(team, "PATIENCE", 0.01)
     return CoreBudget()
 
 
@@ -205,11 +206,29 @@ def test_concurrent_fits_share_the_cores(budget, wanted, grants):
     assert budget.take(9) == 4
 
 
+def test_larger_team_spares_a_core_for_a_newcomer(budget, monkeypatch):
+    monkeypatch.setattr(team, "PATIENCE", 60)
+    assert budget.take(3) == 3
+    assert budget.take(9) == 1  # the same thread: its other team is at rest
+    assert budget.excess(3) == budget.excess(1) == 0
+    granted = []
+    newcomer = threading.Thread(target=lambda: granted.append(budget.take(2)))
+    newcomer.start()
+    while not budget.excess(3):
+        time.sleep(0.001)
+    assert not granted
+    assert budget.excess(3) == 1
+    budget.spare(1)
+    newcomer.join()
+    assert granted == [1]
+    assert budget.excess(2) == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_forked_child_starts_with_a_fresh_budget_and_lock(budget):
     taken = budget.take(3)
-    with budget._lock:
+    with budget._changed:
         child = os.fork()
         if not child:
             signal.alarm(20)  # a child that hangs at the lock ends
