@@ -17,6 +17,7 @@ import scipy
 from scipy.optimize import OptimizeResult, minimize
 
 from .initializers import Weights
+from .machine.random import Shuffler
 from .network import Network, Parameters, Session
 from .optimizers import Optimizer
 from .schedules import Progress, Schedule
@@ -207,15 +208,6 @@ class WeightAverage:
         return False
 
 
-def draw_order(order: np.ndarray, random_state: np.random.RandomState) -> None:
-    """Shuffle ``order`` in place: the next epoch's rows.
-
-    The stream and the result are those of ``sklearn.utils.shuffle(order, random_state=random_state)``, which shuffles
-    ``arange(n)`` by the same call and indexes with it.
-    """
-    random_state.shuffle(order)
-
-
 def all_finite(arrays: Iterable[np.ndarray]) -> bool:
     """True if no array holds NaN or infinity."""
     return all(np.isfinite(array).all() for array in arrays)
@@ -302,6 +294,7 @@ class Descent:
         steps_per_epoch = -(-n_rows // settings.batch_size)
         per_step = optimizer.schedule.per == "step"
         ahead = np.arange(steps_per_epoch) if per_step else 0
+        shuffle = Shuffler(random_state)
         rows_done = 0
 
         def note_progress(rows: int) -> None:
@@ -319,7 +312,7 @@ class Descent:
                 watcher.before_epoch()
             seed = random_state.randint(2**31) if settings.seeded else 0
             if settings.shuffle:
-                draw_order(order, random_state)
+                shuffle(order)
             rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
             rows_done = 0
             try:

@@ -8,10 +8,11 @@ import pytest
 from sklearn.utils import shuffle
 
 from fastmlp import training
+from fastmlp.machine.random import Shuffler
 from fastmlp.network import Parameters
 from fastmlp.optimizers import Adam, Momentum
 from fastmlp.schedules import Adaptive, Constant, Cosine, InverseScaling, Polynomial, ReduceOnPlateau, StepDecay, WarmUp
-from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings, draw_order, minimize_lbfgs
+from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings, minimize_lbfgs
 
 
 class PlayedNetwork:
@@ -207,7 +208,7 @@ def test_orders_are_those_of_scikit_learn(n_rows):
     ours, theirs = np.random.RandomState(1), np.random.RandomState(1)
     order, expected = np.arange(n_rows, dtype=np.intp), np.arange(n_rows)
     for _ in range(4):
-        draw_order(order, ours)
+        Shuffler(ours)(order)
         expected = shuffle(expected, random_state=theirs)
         np.testing.assert_array_equal(order, expected)
     assert ours.randint(2**31) == theirs.randint(2**31)

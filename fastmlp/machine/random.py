@@ -1,13 +1,19 @@
-"""Random numbers by counting: bits that are a function of where they are used, so that no thread waits for another.
+"""Random numbers: by counting, and in the order of NumPy's stream.
 
-The same numbers come out in float32 and in float64, on registers of any width.
+Bits by counting are a function of where they are used, so that no thread waits for another. The same numbers come out
+in float32 and in float64, on registers of any width.
 """
 
+import ctypes
 from functools import partial
 
+import numpy as np
 from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from .simd import by_dtype, operation, real_like, real_of, traced
+from .jit import compiled, entry
+from .simd import I32, I64, by_dtype, operation, pointer, real_like, real_of, traced
 
 # The lower 32 bits, as integers of 32 bits (where all are) and of 64.
 _WORD = by_dtype(-1, 0xFFFFFFFF)
@@ -37,3 +43,59 @@ def scrambled(n):
 def uniform(n):
     """Numbers in [0, 1) from the upper 24 of 32 random bits."""
     return real_of(n >> 8) * 2.0**-24
+
+
+# --- NumPy's stream ---------------------------------------------------------------------------------------------------
+
+
+@intrinsic
+def next_bits(typing_context, function, state):
+    """32 random bits from a generator of NumPy's: the addresses of its function and of its state."""
+
+    def emit(context, builder, sig, values):
+        kind = ir.FunctionType(I32, [I64])
+        bits = builder.call(builder.inttoptr(values[0], kind.as_pointer()), [values[1]])
+        return builder.zext(bits, I64)
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@entry
+def _shuffle(address, count, function, state):
+    """Fisher and Yates: number i changes places with number j, drawn evenly from 0 ... i, for i = count - 1 ... 1.
+
+    A draw is the lowest bits that i has, again until it is not above i. One above it changes i with itself instead of
+    taking a branch, which nobody could foresee.
+    """
+    order = pointer(address, np.int64(0))
+    i, mask = count - 1, 1
+    while mask < i:
+        mask = 2 * mask + 1
+    while i > 0:
+        drawn = next_bits(function, state) & mask
+        accepted = drawn <= i
+        j = drawn if accepted else i
+        order[i], order[j] = order[j], order[i]
+        i -= accepted
+        if mask >> 1 >= i:
+            mask >>= 1
+
+
+class Shuffler:
+    """RandomState.shuffle for arrays of int64: the same stream and result in half the time.
+
+    Parameters
+    ----------
+    random_state : numpy.random.RandomState
+    """
+
+    def __init__(self, random_state):
+        self._generator = random_state._bit_generator
+        interface = self._generator.ctypes
+        self._addresses = ctypes.cast(interface.next_uint32, ctypes.c_void_p).value, interface.state_address
+        self._call = compiled(_shuffle, 0, 0, 0, 0)
+
+    def __call__(self, order):
+        """Shuffle a contiguous int64 array in place."""
+        with self._generator.lock:
+            self._call(order.ctypes.data, len(order), *self._addresses)
