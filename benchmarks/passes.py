@@ -8,11 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp import kernels, reference
-from fastmlp.layout import Blocks, Span, aligned, buffers_of, data_of, layout_of, table_of
+from fastmlp.activations import ReLU
+from fastmlp.engine import Terms
+from fastmlp.layout import ALL, Blocks, Span, aligned, buffers_of, data_of, layout_of, table_of
+from fastmlp.losses import LogLoss, codes_of
 from fastmlp.machine.jit import entry
 from fastmlp.machine.simd import number_like
 from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, Rates, Settings
+from fastmlp.optimizers import Adam
 
 GATHER, FORWARD, DELTA, BACKWARD, UPDATE = range(5)
 PASSES = {
@@ -23,8 +26,10 @@ PASSES = {
     "affine_update": UPDATE,
 }
 LAYER = 1  # the layer that is measured has one below it, so that there is something to go back to
-RELU, ADAM, SOFTMAX = 3, OPTIMIZERS["adam"].code, 0
-RATE, BETA_1, BETA_2, EPSILON, ALPHA = 1e-3, 0.9, 0.999, 1e-8, 1e-4
+ACTIVATION, OPTIMIZER, LOSS, OUTPUT = ReLU(), Adam(), LogLoss(), "softmax"
+RELU, ADAM, SOFTMAX = ACTIVATION.code, OPTIMIZER.code, codes_of(LOSS, OUTPUT)
+RATE, ALPHA = 1e-3, 1e-4
+NUMBERS = OPTIMIZER.numbers(np.array([1e9]), np.array([RATE]))[0]  # so late that Adam's correction is 1
 
 
 class Size(NamedTuple):
@@ -47,20 +52,12 @@ class Size(NamedTuple):
 def repeat(which, times, zero, layout, buffers, data, rows):
     """One pass, again and again, alone in its team."""
     layout, buffers, data = layout_of(layout), buffers_of(buffers, zero), data_of(data, zero)
-    span = Span(0, 0, rows, rows, rows, 0)
-    w = buffers.weights
-    rates = Rates(
-        number_like(w, RATE),
-        number_like(w, BETA_1),
-        number_like(w, BETA_1),
-        number_like(w, BETA_2),
-        number_like(w, 1 - BETA_1),
-        number_like(w, 1 - BETA_2),
-        number_like(w, EPSILON),
-        number_like(w, ALPHA),
-        number_like(w, 1 / rows),
-    )
-    blocks = Blocks(0, layout.blocks_at[LAYER + 1] - layout.blocks_at[LAYER], rows, False, 0)
+    span = Span(0, 0, rows, rows, rows, 0, rows)
+    zero, one = number_like(buffers.weights, 0), number_like(buffers.weights, 1)
+    alpha, share = number_like(buffers.weights, ALPHA), number_like(buffers.weights, 1 / rows)
+    infinity = one / zero
+    terms = Terms(alpha, zero, infinity, infinity, zero, zero, share, one, 0)
+    blocks = Blocks(0, layout.blocks_at[LAYER + 1] - layout.blocks_at[LAYER], rows, False, 0, ALL)
     for _ in range(times):
         if which == GATHER:
             kernels.gather(layout, data, span, buffers)
@@ -69,9 +66,9 @@ def repeat(which, times, zero, layout, buffers, data, rows):
         elif which == DELTA:
             kernels.output_delta(layout, data, SOFTMAX, span, buffers)
         elif which == BACKWARD:
-            kernels.affine_backward(layout, LAYER, span, buffers)
+            kernels.affine_backward(layout, LAYER, False, span, buffers)
         else:
-            kernels.affine_update(layout, LAYER, ADAM, rates, blocks, buffers)
+            kernels.affine_update(layout, LAYER, ADAM, terms, blocks, buffers)
 
 
 class Bench:
@@ -80,9 +77,10 @@ class Bench:
     def __init__(self, size, dtype):
         random = np.random.default_rng(0)
         self.size, self.dtype = size, np.dtype(dtype)
+        number = self.dtype.type
         self.rows = min(size.rows, 512)  # of a chunk
         units = (4, size.below, size.above)
-        words = {"activation": "relu", "loss": "softmax_log_loss", "optimizer": "adam"}
+        words = {"activation": ACTIVATION, "loss": LOSS, "output": OUTPUT, "optimizer": OPTIMIZER}
         coefs = [random.normal(size=n).astype(dtype) / n[0] ** 0.5 for n in itertools.pairwise(units)]
         intercepts = [random.normal(size=n).astype(dtype) for n in units[1:]]
         X = random.normal(size=(self.rows, units[0])).astype(dtype)
@@ -90,12 +88,15 @@ class Bench:
         self.network = Network(units, dtype=dtype, **words)
         self.network.set_weights(coefs, intercepts)
         self.session = self.network.session(X, y, batch_size=self.rows, n_threads=1).__enter__()
-        layout, buffers = self.session._alive
+        layout, buffers, _ = self.session._alive
+        buffers.numbers[: len(NUMBERS)] = NUMBERS
         self.session._data.order[:] = np.arange(self.rows)
         self.buffers = buffers._replace(gradient=aligned(self.network._weights.size, dtype))
         self.tables = [table_of(record) for record in (layout, self.buffers, self.session._data)]
         self.reference = reference.Reference(coefs, intercepts, **words)
-        self.arrays = SimpleNamespace(inputs=X, codes=y, targets=y, order=np.arange(self.rows), sample_weight=None)
+        self.arrays = SimpleNamespace(inputs=X, targets=y, order=np.arange(self.rows), sample_weight=None)
+        self.terms = SimpleNamespace(l1=number(0), clip=number(np.inf), scale=number(1), numbers=NUMBERS.astype(dtype))
+        self.terms.alpha, self.terms.share = number(ALPHA), number(1 / self.rows)
         self.reference.forward(self.arrays, slice(0, self.rows))
         for which in (GATHER, FORWARD):
             self.ours(which)
@@ -131,15 +132,15 @@ class Bench:
         if which == GATHER:
             reference.gather(layout, data, span, buffers)
         elif which == FORWARD:
-            reference.affine_forward(layout, LAYER, "relu", span, buffers)
+            reference.affine_forward(layout, LAYER, ACTIVATION, span, buffers)
         elif which == DELTA:
-            reference.output_delta(layout, data, "softmax_log_loss", span, buffers)
+            reference.output_delta(layout, data, (LOSS, OUTPUT), span, buffers)
         elif which == BACKWARD:
-            reference.affine_backward(layout, LAYER, span, buffers)
+            reference.affine_backward(layout, LAYER, False, span, buffers)
         else:
-            settings = Settings(RATE, BETA_1, BETA_1, BETA_2, EPSILON, ALPHA)
-            rates = self.reference.rates(settings, 10**9, self.rows)  # so late that Adam's correction is 1
-            reference.affine_update(layout, LAYER, "adam", rates, None, buffers)
+            reference.affine_gradient(layout, LAYER, None, buffers)
+            reference.penalized_gradient(layout, LAYER, self.terms, buffers)
+            reference.affine_update(layout, LAYER, OPTIMIZER, self.terms, None, buffers)
 
     def assert_equal(self, which):
         """One pass of both from the same numbers gives the same."""

@@ -46,17 +46,17 @@ def fastmlp_side(workload, X, y, n_threads=2, **parameters):
 
 def reference_side(workload, X, y):
     """The passes of `fastmlp/reference.py`: plain NumPy, whole arrays."""
+    from fastmlp.optimizers import Adam
     from fastmlp.reference import Reference
 
     batches = -(-workload.rows // workload.batch)
-    settings = {"learning_rate": RATE, "beta_1": BETA_1, "beta_2": BETA_2, "epsilon": EPSILON, "alpha": 0.0}
+    words = {"activation": workload.activation, "loss": "log_loss", "optimizer": Adam(BETA_1, BETA_2, EPSILON)}
 
     def fit(epochs, start=None):
         start = make_start(workload, X.dtype, epochs, SEED) if start is None else start
-        words = {"activation": workload.activation, "loss": "softmax_log_loss", "optimizer": "adam"}
         network = Reference(start.coefs, start.intercepts, **words)
         for epoch, order in enumerate(start.orders[:epochs]):
-            network.epoch(X, y, order, workload.batch, step=epoch * batches, **settings)
+            network.epoch(X, y, order, workload.batch, step=epoch * batches, learning_rate=RATE)
         return network.weights()
 
     return fit

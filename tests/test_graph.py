@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from fastmlp import graph
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.graph import Affine, Node, ReLU, Sigmoid, SoftmaxWithLoss, exp, log, maximum
-from fastmlp.losses import LOSSES
+from fastmlp.losses import LOSSES, PAIRS
+from fastmlp.normalizations import BatchNormalization, LayerNormalization
 from fastmlp.reference import Reference
 
 H = 1e-6
@@ -267,14 +268,20 @@ def log_softmax(z):
     return z - log(exp(z).sum(axis=1, keepdims=True))
 
 
-def focal(z, t):
-    p = exp(log_softmax(z))
-    return -t * (1 - p) * (1 - p) * log_softmax(z)
+def focal(p, t):
+    return -t * (1 - p) * (1 - p) * log(p)
 
 
-def huber(r):
-    near = minimum(absolute(r), 1)
-    return absolute(r) - near + 0.5 * near * near
+def huber(e):
+    near = minimum(absolute(e), 1)
+    return absolute(e) - near + 0.5 * near * near
+
+
+def normalized(z, axis, epsilon):
+    count = z.value.shape[axis]
+    centred = z - z.sum(axis=axis, keepdims=True) * (1 / count)
+    variance = (centred * centred).sum(axis=axis, keepdims=True) * (1 / count)
+    return centred * exp(-0.5 * log(variance + epsilon))
 
 
 HIDDEN = {  # z -> f(z)
@@ -293,28 +300,36 @@ HIDDEN = {  # z -> f(z)
     "hard_sigmoid": lambda z: minimum(maximum(z * (1 / 6) + 0.5, 0), 1),
     "hard_swish": lambda z: z * minimum(maximum(z * (1 / 6) + 0.5, 0), 1),
 }
-OUTPUT = {  # z, t -> losses, up to a constant, whose sum has the derivative delta; class codes come one-hot
-    "softmax_log_loss": lambda z, t: SoftmaxWithLoss()(z, t) * len(t),
-    "logistic_log_loss": lambda z, t: softplus(z) - t * z,
-    "squared_error": lambda z, t: 0.5 * (z - t) * (z - t),
-    "poisson": lambda z, t: exp(z) - t * z,
-    "gamma": lambda z, t: z + t * exp(-z),
-    "absolute_error": lambda z, t: absolute(z - t),
-    "huber": lambda z, t: huber(z - t),
-    "log_cosh": lambda z, t: absolute(z - t) + log(1 + exp(-2 * absolute(z - t))),
-    "quantile": lambda z, t: 0.5 * absolute(z - t),
-    "kl_divergence": lambda z, t: -t * log_softmax(z),
-    "focal": focal,
+OUTPUT = {"identity": lambda z: z, "logistic": sigmoid, "tanh": tanh, "exp": exp}  # z -> y
+ERROR = {  # e = y - t -> rho(e)
+    "squared_error": lambda e: 0.5 * e * e,
+    "absolute_error": absolute,
+    "huber": huber,
+    "log_cosh": lambda e: absolute(e) + log(1 + exp(-2 * absolute(e))),
+    "quantile": lambda e: 0.5 * absolute(e),
+}
+LOSS = {  # z, t -> losses, up to a constant, whose sum has the derivative delta; class codes come one-hot
+    ("log_loss", "softmax"): lambda z, t: SoftmaxWithLoss()(z, t) * len(t),
+    ("log_loss", "logistic"): lambda z, t: softplus(z) - t * z,
+    ("kl_divergence", "softmax"): lambda z, t: -t * log_softmax(z),
+    ("focal", "softmax"): lambda z, t: focal(exp(log_softmax(z)), t),
+    ("focal", "logistic"): lambda z, t: focal(sigmoid(z), t) + focal(sigmoid(-z), 1 - t),
+    ("poisson", "exp"): lambda z, t: exp(z) - t * z,
+    ("gamma", "exp"): lambda z, t: z + t * exp(-z),
+    **{
+        (name, output): lambda z, t, rho=rho, output=output: rho(OUTPUT[output](z) - t)
+        for name, rho in ERROR.items()
+        for output in LOSSES[name].outputs
+    },
 }
 NOT_EXPRESSIBLE = {"gelu"}  # the error function is no composition of exp and log
 
 ROWS, UNITS, ALPHA = 7, (3, 5, 4, 3), 0.3
 
 
-@pytest.mark.parametrize(("table", "compositions"), [(ACTIVATIONS, HIDDEN), (LOSSES, OUTPUT)], ids=["hidden", "output"])
-def test_every_word_has_a_second_opinion(table, compositions):
-    assert set(table) - set(compositions) <= NOT_EXPRESSIBLE
-    assert not set(compositions) & NOT_EXPRESSIBLE
+def test_every_word_has_a_second_opinion():
+    assert {cls.name for cls in ACTIVATIONS.classes} - set(HIDDEN) == NOT_EXPRESSIBLE
+    assert {(cls.name, output) for cls, output in PAIRS} == set(LOSS)
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -322,33 +337,64 @@ def test_activation_as_a_graph(name):
     assert_slopes_are_right(HIDDEN[name], 3 * matrix(6, 4))
 
 
-@pytest.mark.parametrize("name", OUTPUT)
-def test_loss_as_a_graph(name):
+@pytest.mark.parametrize("pair", LOSS, ids="-".join)
+def test_loss_as_a_graph(pair):
     t = np.random.default_rng(0).dirichlet(np.ones(4), 6)
-    assert_slopes_are_right(lambda z: OUTPUT[name](z, t), 3 * matrix(6, 4))
+    assert_slopes_are_right(lambda z: LOSS[pair](z, t), 3 * matrix(6, 4))
 
 
-@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name in HIDDEN])
-@pytest.mark.parametrize("loss", [name for name in LOSSES if name in OUTPUT])
-def test_gradients_of_the_reference(loss, activation):
-    random = np.random.default_rng(0)
+def check_reference(pair, activation, normalization=None):
+    """One batch, by the reference and as one graph: the gradients of all weights, gains, shifts and slopes."""
+    random, loss, output = np.random.default_rng(0), LOSSES.resolve(pair[0]), pair[1]
     coefs = [random.normal(size=shape) for shape in itertools.pairwise(UNITS)]
     intercepts = [random.normal(size=n) for n in UNITS[1:]]
     X, t = random.normal(size=(ROWS, UNITS[0])), random.dirichlet(np.ones(UNITS[-1]), ROWS)
-    codes = t.argmax(axis=1)
-    y = codes if LOSSES[loss].codes else t
+    codes, codes_wanted = t.argmax(axis=1), loss.takes_codes(output)
+    if codes_wanted or loss.name == "focal":
+        t = np.eye(UNITS[-1])[codes]
 
-    reference = Reference(coefs, intercepts, activation=activation, loss=loss, optimizer="gradient")
-    reference.epoch(X, y, np.arange(ROWS), ROWS, learning_rate=0.0, alpha=ALPHA)
+    words = {"activation": activation, "loss": loss, "output": output, "normalization": normalization}
+    reference = Reference(coefs, intercepts, optimizer="gradient", **words)
+    reference.epoch(X, codes if codes_wanted else t, np.arange(ROWS), ROWS, learning_rate=0.0, alpha=ALPHA)
 
-    layers = [Affine(W, b) for W, b in zip(coefs, intercepts)]
+    layers, learned = [Affine(W, b) for W, b in zip(coefs, intercepts)], {}
     A = Node(X)
-    for layer in layers[:-1]:
-        A = HIDDEN[activation](layer(A))
-    losses = OUTPUT[loss](layers[-1](A), np.eye(UNITS[-1])[codes] if LOSSES[loss].codes else t)
+    for level, layer in enumerate(layers[:-1], 1):
+        Z = layer(A)
+        if normalization is not None:
+            gain, shift = Node(np.ones(UNITS[level])), Node(np.zeros(UNITS[level]))
+            Z = normalized(Z, ("batch", "layer").index(normalization.name), normalization.epsilon) * gain + shift
+            learned |= {(level, "gain"): gain, (level, "shift"): shift}
+        if activation == "prelu":
+            learned[level, "number"] = slope = Node(np.full(UNITS[level], 0.25))
+            A = leaky(Z, slope)
+        else:
+            A = HIDDEN[activation](Z)
+    losses = LOSS[pair](layers[-1](A), t)
     penalty = sum((0.5 * ALPHA * layer.W * layer.W).sum() for layer in layers)
     ((losses.sum() + penalty) * (1 / ROWS)).backward()
 
-    for layer, gradient in zip(layers, reference.buffers.first):
+    for layer, gradient in zip(layers, reference.buffers.states[0]):
         np.testing.assert_allclose(gradient[:-1], layer.W.gradient, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(gradient[-1], layer.b.gradient, rtol=1e-10, atol=1e-12)
+    states = reference.buffers.trait_states
+    assert set(states) == set(learned)
+    for key, node in learned.items():
+        np.testing.assert_allclose(states[key][0], node.gradient, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", HIDDEN)
+@pytest.mark.parametrize("pair", [("log_loss", "softmax"), ("squared_error", "identity")], ids="-".join)
+def test_gradients_of_the_reference_by_activation(pair, activation):
+    check_reference(pair, activation)
+
+
+@pytest.mark.parametrize("pair", LOSS, ids="-".join)
+def test_gradients_of_the_reference_by_loss(pair):
+    check_reference(pair, "mish")
+
+
+@pytest.mark.parametrize("activation", ["tanh", "prelu"])
+@pytest.mark.parametrize("normalization", [BatchNormalization(), LayerNormalization()], ids=repr)
+def test_gradients_of_the_reference_by_normalization(normalization, activation):
+    check_reference(("log_loss", "softmax"), activation, normalization)

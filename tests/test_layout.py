@@ -8,7 +8,7 @@ import pytest
 from numba import njit
 
 from fastmlp import layout
-from fastmlp.layout import LINE, PAGE, aligned, pack, panel, plan, round_up, shares, unpack
+from fastmlp.layout import LINE, PAGE, TRAITS, aligned, pack, panel, plan, round_up, shares, unpack
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.simd import lanes_of_dtype
 from fastmlp.machine.tile import TILE_ROWS, TILE_VECTORS, tallest
@@ -39,6 +39,16 @@ over_inputs = pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sp
 def rows_of_blocks(units, rows):
     for block in range(rows.size):
         rows[block] = layout.block_rows(units, block)
+
+
+@njit(**OPTIONS)
+def compiled_trait_at(table, trait, level):
+    return layout.trait_at(layout.layout_of(table), trait, level)
+
+
+def trait_of(where, trait, level):
+    """Where compiled code finds a trait of a level's units."""
+    return compiled_trait_at(layout.table_of(where), trait, level)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -142,6 +152,23 @@ def test_plan(units, rows, sparse, dtype):
         assert (offsets * itemsize % LINE == 0).all()
         assert (np.diff(offsets) >= numbers).all()
         assert ends[name] >= offsets[-1] + TILE_VECTORS * lanes  # a tile may read past the last row
+
+
+@over_dtypes
+@over_networks
+@over_inputs
+def test_traits_stand_after_the_weights(units, sparse, dtype):
+    """Five rows of a number for each unit, each level in whole cache lines, beyond what a tile reads of the weights."""
+    where, sizes = plan(units, dtype, 5, sparse)
+    lanes, line = lanes_of_dtype(np.dtype(dtype)), LINE // np.dtype(dtype).itemsize
+    assert where.traits_at >= where.weights_at[-1] + TILE_VECTORS * lanes
+    assert where.traits_at % line == where.trait_row % line == 0
+    assert sizes["weights"] == where.traits_at + TRAITS * where.trait_row
+    assert (np.diff(where.units_at) >= round_up(np.array(units), lanes)).all()
+    assert where.units_at[0] == 0
+    assert where.units_at[-1] == where.trait_row
+    for trait, level in itertools.product(range(TRAITS), range(len(units))):
+        assert trait_of(where, trait, level) == where.traits_at + trait * where.trait_row + where.units_at[level]
 
 
 @over_dtypes

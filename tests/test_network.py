@@ -1,106 +1,77 @@
 """The network against the reference: every word, shape and batch, any number of threads."""
 
-import itertools
 import os
 import signal
 
 import numpy as np
 import pytest
+from problems import (
+    Problem,
+    assert_close,
+    make_targets,
+    make_weights,
+    over_activations,
+    over_dtypes,
+    over_losses,
+    over_optimizers,
+)
 
 from fastmlp import engine
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.losses import LOSSES
-from fastmlp.network import Network
+from fastmlp.activations import ACTIVATIONS, LeakyReLU
+from fastmlp.losses import LogLoss, SquaredError
+from fastmlp.network import FORESIGHT, MOST_FORESIGHT, Network
+from fastmlp.normalizations import NORMALIZATIONS
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.reference import Reference
 
 pytestmark = [pytest.mark.width, pytest.mark.threads]
-TOLERANCE = {np.float32: 1e-3, np.float64: 1e-11}
-SETTINGS = {"learning_rate": 0.01, "alpha": 0.1, "momentum": 0.8}
+SETTINGS = {"learning_rate": 0.01, "alpha": 0.1}
+
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_compilation_per_dtype():
-    """At the end of the whole run: nothing that any test did has compiled the engine for another kind of argument."""
-    yield
-    dtypes = [arguments[1] for arguments in engine.work.overloads]
-    assert len(dtypes) == len(set(dtypes)) <= 2
+@over_dtypes
+@over_activations
+def test_activations(activation, dtype):
+    Problem((5, 19, 7, 3), 50, 16, dtype, activation=activation).check()
 
 
-def make(units, rows, dtype, loss, seed=0):
-    """Parameters and data of a problem of that shape."""
-    generator = np.random.default_rng(seed)
-    coefs = [generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in itertools.pairwise(units)]
-    intercepts = [generator.normal(size=n).astype(dtype) for n in units[1:]]
-    X = generator.normal(size=(rows, units[0])).astype(dtype)
-    if LOSSES[loss].codes:
-        y = generator.integers(0, units[-1], rows)
-    elif loss == "logistic_log_loss":
-        y = generator.integers(0, 2, (rows, units[-1])).astype(dtype)
-    else:
-        y = generator.poisson(1.5, (rows, units[-1])).astype(dtype)
-    return coefs, intercepts, X, y
+@over_dtypes
+@over_losses
+@pytest.mark.parametrize("outputs", [3, 18])
+def test_losses(loss, output, outputs, dtype):
+    Problem((5, 19, 7, outputs), 50, 16, dtype, loss=loss, output=output, activation="tanh", weighted=True).check()
 
 
-def train(
-    units,
-    rows,
-    batch_size,
-    dtype,
-    *,
-    activation="relu",
-    loss="softmax_log_loss",
-    optimizer="adam",
-    n_threads=1,
-    weighted=False,
-):
-    """Two epochs of both; (network's results, reference's results)."""
-    coefs, intercepts, X, y = make(units, rows, dtype, loss)
-    generator = np.random.default_rng(1)
-    sample_weight = generator.uniform(0.2, 2, rows).astype(dtype) if weighted else None
-    orders = [generator.permutation(rows) for _ in range(2)]
-    words = {"activation": activation, "loss": loss, "optimizer": optimizer}
-    network = Network(units, dtype=dtype, **words)
-    network.set_weights(coefs, intercepts)
-    reference = Reference(coefs, intercepts, **words)
-    results, expected = [], []
-    steps = -(-rows // batch_size)
-    with network.session(X, y, sample_weight, batch_size=batch_size, n_threads=n_threads) as session:
-        for e, order in enumerate(orders):
-            results.append(session.epoch(order, step=e * steps, **SETTINGS))
-            expected.append(
-                reference.epoch(X, y, order, batch_size, sample_weight=sample_weight, step=e * steps, **SETTINGS)
-            )
-        results.append(session.predict())
-    expected.append(reference.predict(X))
-    (coefs, intercepts), moments = network.weights(), network.moments()
-    results += [*coefs, *intercepts, *moments[0], *moments[1]]
-    coefs, intercepts = reference.weights()
-    expected += [*coefs, *intercepts]
-    for moment in (reference.buffers.first, reference.buffers.second):
-        expected += [*(m[:-1] for m in moment), *(m[-1] for m in moment)]
-    return results, expected
-
-
-def assert_close(results, expected, dtype):
-    assert len(results) == len(expected)
-    for result, truth in zip(results, expected, strict=True):
-        scale = np.abs(truth).max() + 1e-12
-        np.testing.assert_allclose(result / scale, truth / scale, rtol=0, atol=TOLERANCE[dtype])
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_words_of_the_forward_pass(activation, loss, dtype):
-    assert_close(*train((5, 19, 7, 3), 50, 16, dtype, activation=activation, loss=loss), dtype)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@over_dtypes
+@over_optimizers
 def test_optimizers(optimizer, dtype):
-    assert_close(*train((5, 19, 7, 3), 50, 16, dtype, optimizer=optimizer, weighted=True), dtype)
+    Problem((5, 19, 7, 3), 50, 16, dtype, optimizer=optimizer, weighted=True).check()
 
+
+@over_dtypes
+def test_each_hidden_layer_has_an_activation_of_its_own(dtype):
+    Problem((5, 19, 7, 11, 3), 50, 16, dtype, activation=["gelu", LeakyReLU(0.3), "tanh"]).check()
+
+
+def test_a_grid_over_words_compiles_nothing_after_the_first_fit():
+    """The numbers and names of words are data; only the dtype is a type."""
+    Problem((4, 6, 5, 3), 9, 4, np.float32).by_network()
+    Problem((4, 6, 5, 3), 9, 4, np.float64).by_network()
+    before = set(engine.work.overloads)
+    for activation in ACTIVATIONS:
+        for optimizer in OPTIMIZERS:
+            Problem((4, 6, 5, 3), 9, 4, np.float32, activation=activation, optimizer=optimizer).by_network()
+    for normalization in (None, *(cls() for cls in NORMALIZATIONS.classes)):
+        for dropout in (None, [0.1, 0.5, 0.2]):
+            settings = {"l1": 0.1, "clip_norm": 1.0, "max_norm": 2.0}
+            words = {"normalization": normalization, "dropout": dropout, "loss": SquaredError(), "output": "tanh"}
+            Problem((4, 6, 5, 3), 9, 4, np.float64, settings=settings, **words).by_network(n_threads=2)
+    assert set(engine.work.overloads) == before
+    assert len(before) == 2
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
 
 SHAPES = {
     "linear": ((3, 2), 17, 4),
@@ -119,38 +90,118 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@over_dtypes
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes(name, dtype):
-    assert_close(*train(*SHAPES[name], dtype, activation="tanh"), dtype)
+    Problem(*SHAPES[name], dtype, activation="tanh").check()
 
 
 @pytest.mark.parametrize("outputs", range(1, 18))
 def test_narrow_outputs(outputs):
-    assert_close(*train((6, 21, outputs), 40, 16, np.float64, loss="squared_error"), np.float64)
+    Problem((6, 21, outputs), 40, 16, np.float64, loss=SquaredError()).check()
 
 
 @pytest.mark.parametrize("batch_size", range(1, 10))
 def test_small_batches(batch_size):
-    assert_close(*train((6, 50, 4), 2 * batch_size + 1, batch_size, np.float64), np.float64)
+    Problem((6, 50, 4), 2 * batch_size + 1, batch_size, np.float64).check()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@over_dtypes
 @pytest.mark.parametrize("name", ["tile and one", "chunks in batches", "linear", "one row"])
 def test_same_bits_for_any_team(name, dtype):
-    alone, _ = train(*SHAPES[name], dtype, weighted=True)
-    for n_threads in (2, 3, 5):
-        together, _ = train(*SHAPES[name], dtype, n_threads=n_threads, weighted=True)
-        for one, other in zip(alone, together, strict=True):
-            np.testing.assert_array_equal(one, other)
+    Problem(*SHAPES[name], dtype, weighted=True).check(n_threads=(1, 2, 3, 5))
+
+
+# --- learning rates ---------------------------------------------------------------------------------------------------
+
+
+@over_dtypes
+@over_optimizers
+def test_a_rate_for_each_step(optimizer, dtype):
+    rates = np.geomspace(0.02, 0.001, 4)
+    Problem((5, 19, 3), 50, 16, dtype, optimizer=optimizer, settings={"learning_rate": rates}).check((1, 2))
+
+
+def test_a_rate_for_each_of_more_steps_than_are_foreseen():
+    steps = MOST_FORESIGHT + 100
+    constant, spelled, falling = (
+        Problem((2, 3, 2), 3 * steps - 1, 3, np.float64, settings={"learning_rate": rate, "alpha": 0.0})
+        for rate in (0.01, np.full(steps, 0.01), np.geomspace(0.02, 0.001, steps))
+    )
+    falling.check((1, 2))
+    for one, other in zip(constant.by_network(), spelled.by_network(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_constant_rate_is_an_array_of_it():
+    """Numbers of steps that were worked out beforehand serve while the rate stays, through many short epochs."""
+    problem = Problem((3, 4, 2), 21, 5, np.float64, optimizer="nadam")
+    rates = [0.01, 0.01, 0.02, 0.01] * FORESIGHT
+    trained = []
+    for rate_of in (float, lambda rate: np.full(5, rate)):
+        network = problem.network()
+        with problem.session(network) as session:
+            for epoch, rate in enumerate(rates):
+                session.epoch(problem.orders[0], step=5 * epoch, learning_rate=rate_of(rate), alpha=0.1)
+        trained.append(network.weights()[0])
+    for one, other in zip(*trained):
+        np.testing.assert_array_equal(one, other)
+
+
+# --- parameters and states --------------------------------------------------------------------------------------------
+
+
+def test_settings_left_out_change_nothing():
+    plain = Problem((5, 19, 3), 50, 16, np.float64, settings={"alpha": 0.0})
+    inf = float("inf")
+    spelled = Problem(
+        (5, 19, 3), 50, 16, np.float64, settings={"alpha": 0.0, "l1": 0.0, "clip_value": inf, "max_norm": inf}
+    )
+    for one, other in zip(plain.by_network(), spelled.by_network(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@over_dtypes
+@over_optimizers
+def test_training_goes_on_from_weights_traits_and_states(optimizer, dtype):
+    """To the bit, in another network: what learned slopes and gains remember is among the states."""
+    words = {"activation": "prelu", "normalization": NORMALIZATIONS["layer"](), "optimizer": optimizer}
+    problem = Problem((5, 19, 7, 3), 50, 16, dtype, **words)
+    expected = problem.by_network()
+    (first, _), (second, settings) = epochs = list(problem.epochs())
+    network, heir = problem.network(), problem.network()
+    with problem.session(network) as session:
+        session.epoch(first, **epochs[0][1])
+    heir.set_weights(*network.weights())
+    heir.set_traits(network.traits())
+    heir.set_states(network.take_states())
+    with problem.session(heir) as session:
+        session.epoch(second, **settings)
+    coefs, intercepts = heir.weights()
+    for result, truth in zip([*coefs, *intercepts, *heir.traits()], expected[2:], strict=True):
+        np.testing.assert_array_equal(result, truth)
+
+
+@over_dtypes
+def test_states_have_the_shapes_of_the_weights(dtype):
+    problem = Problem((5, 19, 3), 50, 16, dtype, optimizer="gradient")
+    network = problem.network()
+    with problem.session(network) as session:
+        session.epoch(problem.orders[0], learning_rate=0.0)
+    (gradient,) = network.take_states()
+    coefs, intercepts = network.weights()
+    assert [a.shape for a in gradient] == [a.shape for a in (*coefs, *intercepts)]
+    reference = problem.reference()
+    reference.epoch(problem.X, problem.y, problem.orders[0], 16, learning_rate=0.0)
+    matrices = reference.buffers.states[0]
+    assert_close(gradient, [*(g[:-1] for g in matrices), *(g[-1] for g in matrices)], dtype)
 
 
 def test_gradient_is_that_of_the_loss():
     units = (4, 6, 3)
-    coefs, intercepts, X, y = make(units, 30, np.float64, "softmax_log_loss")
-    network = Network(units, dtype=np.float64, activation="tanh", loss="softmax_log_loss", optimizer="gradient")
-    network.set_weights(coefs, intercepts)
-    with network.session(X, y, batch_size=30, n_threads=1) as session:
+    problem = Problem(units, 30, 30, np.float64, activation="tanh", optimizer="gradient")
+    network, (coefs, intercepts) = problem.network(), make_weights(units)
+    with problem.session(network) as session:
         _, gradients, _ = session.gradient(alpha=0.3)
         losses = []
         for change in (1e-6, -1e-6):
@@ -161,30 +212,29 @@ def test_gradient_is_that_of_the_loss():
     assert gradients[0][2, 3] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
 
 
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
 def test_predictions_of_chosen_rows():
-    units = (4, 6, 3)
-    coefs, intercepts, X, y = make(units, 300, np.float64, "softmax_log_loss")
-    network = Network(units, dtype=np.float64, activation="tanh", loss="softmax_log_loss", optimizer="adam")
-    network.set_weights(coefs, intercepts)
-    with network.session(X, batch_size=300) as session:
+    problem = Problem((4, 6, 3), 300, 10, np.float64, activation="tanh")
+    network = problem.network()
+    with network.session(problem.X, batch_size=300) as session:
         everything = session.predict()
     rows = np.array([299, 0, 7, 7])
-    with network.session(X, y, batch_size=10, n_threads=2) as session:
+    with problem.session(network, n_threads=2) as session:
         np.testing.assert_array_equal(session.predict(rows), everything[rows])
 
 
 def test_batch_without_weight():
     """It contributes nothing, to the weights nor to the loss; another batch is not changed by it."""
-    units, loss = (4, 6, 3), "squared_error"
-    coefs, intercepts, X, y = make(units, 30, np.float64, loss)
-    words = {"activation": "tanh", "loss": loss, "optimizer": "sgd"}
-    settings = {"learning_rate": 0.1, "alpha": 0.3, "momentum": 0.0}
-    sample_weight = np.repeat([1.0, 0.0], [15, 15])
-    network, half = Network(units, dtype=np.float64, **words), Reference(coefs, intercepts, **words)
-    network.set_weights(coefs, intercepts)
-    with network.session(X, y, sample_weight, batch_size=15, n_threads=1) as session:
+    units, settings = (4, 6, 3), {"learning_rate": 0.1, "alpha": 0.3}
+    words = {"activation": "tanh", "loss": SquaredError(), "optimizer": "gradient_descent"}
+    problem = Problem(units, 30, 15, np.float64, **words)
+    problem.sample_weight = np.repeat([1.0, 0.0], [15, 15])
+    network, half = problem.network(), Reference(*make_weights(units), **words)
+    with problem.session(network) as session:
         total = session.epoch(np.arange(30), **settings)
-    expected = half.epoch(X[:15], y[:15], np.arange(15), 15, **settings)
+    expected = half.epoch(problem.X[:15], problem.y[:15], np.arange(15), 15, **settings)
     assert total == pytest.approx(expected / 2)
     for ours, theirs in zip(network.weights(), half.weights(), strict=True):
         for array, truth in zip(ours, theirs, strict=True):
@@ -200,23 +250,26 @@ def test_arrays_that_numba_would_type_otherwise(kind):
         result.flags.writeable = kind != "read-only"
         return result
 
-    units = (4, 6, 3)
-    coefs, intercepts, X, y = make(units, 30, np.float32, "softmax_log_loss")
+    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    y = make_targets(LogLoss(), "softmax", (30, 3))
     predictions = []
     for arrays in ((X, y, X[:, 0] ** 2), map(other, (X, y, X[:, 0] ** 2))):
-        network = Network(units, dtype=np.float32, activation="tanh", loss="softmax_log_loss", optimizer="adam")
-        network.set_weights(coefs, intercepts)
+        network = Network((4, 6, 3), dtype=np.float32, activation="tanh", loss="log_loss", optimizer="adam")
+        network.set_weights(*make_weights((4, 6, 3), np.float32))
         with network.session(*arrays, batch_size=7, n_threads=1) as session:
             session.epoch(np.arange(30), **SETTINGS)
             predictions.append(session.predict())
     np.testing.assert_array_equal(*predictions)
 
 
+# --- the system -------------------------------------------------------------------------------------------------------
+
+
 def test_without_affinity_and_fork_hooks(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.delattr(os, "register_at_fork", raising=False)
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")  # joblib would warn on Linux that it knows no affinity
-    assert_close(*train(*SHAPES["primes"], np.float64, n_threads=None), np.float64)
+    Problem(*SHAPES["primes"], np.float64).check(n_threads=(None,))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -224,21 +277,18 @@ def test_without_affinity_and_fork_hooks(monkeypatch):
 @pytest.mark.parametrize("n_threads", [2, None])
 def test_forked_child_trains(n_threads):
     """Also one that is forked while its parent trains."""
-    shape = SHAPES["primes"]
-    expected, _ = train(*shape, np.float64, n_threads=n_threads)
-    coefs, intercepts, X, y = make(shape[0], shape[1], np.float64, "softmax_log_loss")
-    network = Network(shape[0], dtype=np.float64, activation="relu", loss="softmax_log_loss", optimizer="adam")
-    network.set_weights(coefs, intercepts)
-    with network.session(X, y, batch_size=shape[2], n_threads=n_threads) as session:
-        session.epoch(np.arange(shape[1]), **SETTINGS)
+    problem = Problem(*SHAPES["primes"], np.float64)
+    expected = problem.by_network(n_threads)
+    network, order = problem.network(), problem.orders[0]
+    with problem.session(network, n_threads) as session:
+        session.epoch(order, **SETTINGS)
         child = os.fork()
         if not child:
             signal.alarm(60)  # a child that waits for threads it does not have ends
             try:
-                results, _ = train(*shape, np.float64, n_threads=n_threads)
-                os._exit(0 if all(map(np.array_equal, results, expected)) else 1)
+                os._exit(0 if all(map(np.array_equal, problem.by_network(n_threads), expected)) else 1)
             finally:
                 os._exit(2)
         status = os.waitpid(child, 0)[1]
-        session.epoch(np.arange(shape[1]), **SETTINGS)
+        session.epoch(order, **SETTINGS)
     assert os.waitstatus_to_exitcode(status) == 0

@@ -1,13 +1,15 @@
-"""The passes in NumPy against finite differences and against a step computed by hand."""
+"""The passes in NumPy against finite differences and against steps computed by hand."""
 
-import itertools
+import math
 
 import numpy as np
 import pytest
+from problems import make_targets, make_weights, over_activations, over_losses, over_optimizers
 
-from fastmlp import losses
-from fastmlp.activations import ACTIVATIONS
-from fastmlp.losses import LOSSES
+from fastmlp import reference
+from fastmlp.activations import PReLU, Tanh
+from fastmlp.losses import LogLoss, Poisson, SquaredError
+from fastmlp.normalizations import BatchNormalization, LayerNormalization
 from fastmlp.reference import Reference
 
 UNITS = (3, 5, 4, 2)
@@ -15,50 +17,102 @@ ROWS = 7
 CHANGE = 1e-6
 
 
-def problem(loss, seed=0):
-    """(coefs, intercepts, X, y), with targets in the domain of every loss."""
-    random = np.random.default_rng(seed)
-    coefs = [random.normal(size=shape) / shape[0] ** 0.5 for shape in itertools.pairwise(UNITS)]
-    intercepts = [random.normal(size=n) for n in UNITS[1:]]
-    X = random.normal(size=(ROWS, UNITS[0]))
-    y = random.integers(0, 2, ROWS) if LOSSES[loss].codes else random.integers(0, 2, (ROWS, UNITS[-1])).astype(float)
-    return coefs, intercepts, X, y
+def problem(loss, output=None):
+    """(coefs, intercepts, X, y), with targets that suit the loss."""
+    coefs, intercepts = make_weights(UNITS)
+    X = np.random.default_rng(1).normal(size=(ROWS, UNITS[0]))
+    return coefs, intercepts, X, make_targets(loss, output or loss.outputs[0], (ROWS, UNITS[-1]))
 
 
-def objective(network, loss, alpha, weight):
-    """What the gradient of the last step is the gradient of: a mean over outputs counts as a sum."""
-    scale = losses.scale.py_func(LOSSES[loss].code, UNITS[-1])
-    buffers = network.buffers
-    return (buffers.losses.sum() / scale + 0.5 * alpha * sum(buffers.penalties)) / weight
+# --- gradients --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-@pytest.mark.parametrize("alpha", [0, 0.7])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
-def test_gradient_is_the_slope_of_the_loss(loss, activation, alpha, weighted):
-    coefs, intercepts, X, y = problem(loss)
-    order = np.array([4, 0, 6, 6, 1])
-    sample_weight = np.random.default_rng(1).uniform(0.5, 2, ROWS) if weighted else None
-    weight = sample_weight[order].sum() if weighted else len(order)
+class Slope:
+    """A gradient and the loss that it is the slope of, by what is learned: (layer, "weights") or (level, trait)."""
 
-    def trained():
-        network = Reference(coefs, intercepts, activation=activation, loss=loss, optimizer="gradient")
-        network.epoch(X, y, order, len(order), sample_weight=sample_weight, learning_rate=0.1, alpha=alpha)
-        return network
+    def __init__(self, *, loss=None, output=None, weighted=False, settings=None, **words):
+        self.loss = LogLoss() if loss is None else loss
+        self.output = output or self.loss.outputs[0]
+        *self.weights, self.X, self.y = problem(self.loss, self.output)
+        self.words = {"activation": Tanh(), "loss": self.loss, "output": self.output, **words}
+        self.order = np.array([4, 0, 6, 6, 1])
+        self.sample_weight = np.random.default_rng(1).uniform(0.5, 2, ROWS) if weighted else None
+        self.settings = {} if settings is None else settings
 
-    gradients = trained().buffers.first
-    for layer, gradient in enumerate(gradients):
-        slopes = np.empty_like(gradient)
-        for place in np.ndindex(gradient.shape):
-            array, at = (coefs[layer], place) if place[0] < UNITS[layer] else (intercepts[layer], place[1])
-            number, values = array[at], []
-            for change in (CHANGE, -CHANGE):
-                array[at] = number + change
-                values.append(objective(trained(), loss, alpha, weight))
-            array[at] = number
-            slopes[place] = (values[0] - values[1]) / (2 * CHANGE)
-        np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
+    def __call__(self, key=None, values=None):
+        """(loss, gradients) after a step; with a key, from these values there. A mean over outputs counts as a sum."""
+        network = Reference(*self.weights, optimizer="gradient", **self.words)
+        buffers = network.buffers
+        if key is not None:
+            place, name = key
+            if name == "weights":
+                buffers.weights[place] = values
+            else:
+                setattr(buffers.traits[place], name, values)
+        self.before = {(layer, "weights"): W for layer, W in enumerate(buffers.weights)}
+        self.before |= {
+            (level, name): array for level, traits in enumerate(buffers.traits) for name, array in vars(traits).items()
+        }
+        settings = {"learning_rate": 0.1, "seed": 3, "sample_weight": self.sample_weight, **self.settings}
+        network.epoch(self.X, self.y, self.order, len(self.order), **settings)
+        weight = len(self.order) if self.sample_weight is None else self.sample_weight[self.order].sum()
+        loss = (buffers.losses.sum() / self.loss.row_scale(UNITS[-1]) + sum(buffers.penalties)) / weight
+        found = {(layer, "weights"): G for layer, G in enumerate(buffers.states[0])}
+        return loss, found | {key: states[0] for key, states in buffers.trait_states.items()}
+
+    def check(self):
+        """Every component against central differences."""
+        _, gradients = self()
+        start = self.before
+        for key, gradient in gradients.items():
+            slopes = np.empty_like(gradient)
+            for place in np.ndindex(gradient.shape):
+                change = np.zeros_like(gradient)
+                change[place] = CHANGE
+                slopes[place] = (self(key, start[key] + change)[0] - self(key, start[key] - change)[0]) / (2 * CHANGE)
+            np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8, err_msg=str(key))
+
+
+PENALTIES = {"alpha": 0.7, "l1": 0.2}
+
+
+@over_losses
+def test_gradient_of_every_loss(loss, output):
+    Slope(loss=loss, output=output, weighted=True, settings=PENALTIES).check()
+
+
+@over_activations
+def test_gradient_of_every_activation(activation):
+    Slope(activation=activation).check()
+
+
+@pytest.mark.parametrize("activation", [Tanh(), PReLU(), [PReLU(), Tanh()]], ids=["tanh", "prelu", "both"])
+@pytest.mark.parametrize("dropout", [None, [0.2, 0.4, 0.3]], ids=["whole", "dropout"])
+@pytest.mark.parametrize("normalization", [None, BatchNormalization(), LayerNormalization()], ids=str)
+def test_gradient_of_the_grammar(normalization, dropout, activation):
+    Slope(normalization=normalization, dropout=dropout, activation=activation, weighted=True).check()
+
+
+@over_losses
+def test_gradient_of_a_batch_is_the_sum_over_its_parts(loss, output):
+    coefs, intercepts, X, y = problem(loss, output)
+    sums = []
+    for parts in ([slice(0, 7)], [slice(0, 3), slice(3, 4), slice(4, 7)]):
+        network = Reference(coefs, intercepts, activation="tanh", loss=loss, output=output, optimizer="gradient")
+        layout, buffers, data = network.layout, network.buffers, network._data(X, y)
+        for part in parts:
+            network.forward(data, part)
+            reference.output_delta(layout, data, (loss, output), part, buffers)
+            for layer in range(layout.layers - 1, 0, -1):
+                reference.affine_backward(layout, layer, False, part, buffers)
+            for layer in range(layout.layers):
+                reference.affine_gradient(layout, layer, None, buffers)
+        sums.append(buffers.gradient)
+    for whole, in_parts in zip(*sums):
+        np.testing.assert_allclose(in_parts, whole, rtol=1e-12, atol=1e-15)
+
+
+# --- steps by hand ----------------------------------------------------------------------------------------------------
 
 
 def test_step_computed_by_hand():
@@ -67,35 +121,93 @@ def test_step_computed_by_hand():
         [np.array([0.1]), np.array([0.2])],
         activation="relu",
         loss="squared_error",
-        optimizer="sgd",
+        optimizer="gradient_descent",
     )
     X, y = np.array([[2.0]]), np.array([[0.1]])
     # upward: z = 2 0.5 + 0.1 = 1.1 = a, y = -1.1 + 0.2 = -0.9
     np.testing.assert_allclose(network.predict(X), [[-0.9]])
-    # loss (-0.9 - 0.1)² / 2 = 0.5, penalty 0.5 (0.5² + 1²) / 2 = 0.3125
-    loss = network.epoch(X, y, np.array([0]), 1, learning_rate=0.1, momentum=0.0, alpha=0.5)
-    assert loss == pytest.approx(0.8125)
-    # downward: delta -1 at the top, (-1)(-1) 1 = 1 below. dW = -1.1 and 2, db = -1 and 1; the penalty adds 0.5 W
+    # loss (-0.9 - 0.1)² / 2 = 0.5, penalties 0.5 (0.5² + 1²) / 2 = 0.3125 and 0.2 (0.5 + 1) = 0.3
+    loss = network.epoch(X, y, np.array([0]), 1, learning_rate=0.1, alpha=0.5, l1=0.2)
+    assert loss == pytest.approx(1.1125)
+    # downward: delta -1 at the top, (-1)(-1) 1 = 1 below. dW = -1.1 and 2, db = -1 and 1; penalties add 0.5 W ± 0.2
     coefs, intercepts = network.weights()
-    np.testing.assert_allclose(np.ravel(coefs), [0.5 - 0.1 * (2 + 0.25), -1 - 0.1 * (-1.1 - 0.5)])
+    np.testing.assert_allclose(np.ravel(coefs), [0.5 - 0.1 * (2 + 0.25 + 0.2), -1 - 0.1 * (-1.1 - 0.5 - 0.2)])
     np.testing.assert_allclose(np.ravel(intercepts), [0.1 - 0.1 * 1, 0.2 - 0.1 * -1], atol=1e-15)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_loss_of_an_epoch_is_the_mean_over_rows(loss):
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"clip_value": 1.0}, [1, 1, -1, -1]),  # of the gradients 2, 1, -1.1, -1: below, its bias, above, its bias
+        ({"clip_value": 1.05}, [1.05, 1, -1.05, -1]),
+        ({"clip_norm": math.sqrt(7.21) / 2}, [1, 0.5, -0.55, -0.5]),  # half of their norm
+        ({"clip_norm": 3.0}, [2, 1, -1.1, -1]),
+    ],
+    ids=str,
+)
+def test_clipping_by_hand(settings, steps):
+    weights = [np.array([[0.5]]), np.array([[-1.0]])], [np.array([0.1]), np.array([0.2])]
+    network = Reference(*weights, activation="relu", loss="squared_error", optimizer="gradient_descent")
+    network.epoch(np.array([[2.0]]), np.array([[0.1]]), np.array([0]), 1, learning_rate=0.1, **settings)
+    (W, V), (b, c) = network.weights()
+    before = np.array([0.5, 0.1, -1.0, 0.2])
+    np.testing.assert_allclose(np.ravel([W, b[None], V, c[None]]), before - 0.1 * np.array(steps), atol=1e-15)
+
+
+def test_max_norm_by_hand():
+    """Columns of norm 5 and 0.5, limited to 1 after a step of no length; the bias counts for nothing."""
+    W, b = np.array([[3.0, 0.3], [4.0, 0.4]]), np.array([7.0, 7.0])
+    network = Reference([W], [b], activation=[], loss="squared_error", optimizer="gradient_descent")
+    network.epoch(np.ones((1, 2)), np.zeros((1, 2)), np.array([0]), 1, learning_rate=0.0, max_norm=1.0)
+    (coefs,), (intercepts,) = network.weights()
+    np.testing.assert_allclose(coefs, [[0.6, 0.3], [0.8, 0.4]])
+    np.testing.assert_array_equal(intercepts, b)
+
+
+def test_moments_follow_from_batch_to_batch():
+    """Adam's first two steps on one weight with a gradient of 1 and a rate of 0.1 are 0.1 long each."""
+    network = Reference([np.array([[0.0]])], [np.array([0.0])], activation=[], loss="squared_error", optimizer="adam")
+    X, y = np.ones((2, 1)), np.full((2, 1), 1e6)
+    network.epoch(X, y, np.arange(2), 1, learning_rate=0.1)
+    np.testing.assert_allclose(network.weights()[0][0], [[0.2]], rtol=1e-6)
+    network.epoch(X, y, np.arange(2), 1, step=2, learning_rate=0.1)
+    np.testing.assert_allclose(network.weights()[0][0], [[0.4]], rtol=1e-6)
+
+
+@over_optimizers
+def test_epochs_are_their_steps(optimizer):
+    """An epoch with a rate for each step is as many epochs of one step."""
+    coefs, intercepts, X, y = problem(LogLoss())
+    whole, apart = (
+        Reference(coefs, intercepts, activation="tanh", loss="log_loss", optimizer=optimizer) for _ in range(2)
+    )
+    rates, order = np.array([0.1, 0.05, 0.02]), np.arange(6)
+    loss = whole.epoch(X, y, order, 2, learning_rate=rates, step=4)
+    pairs = zip(order.reshape(3, 2), rates)
+    steps = [apart.epoch(X, y, rows, 2, learning_rate=rate, step=4 + n) for n, (rows, rate) in enumerate(pairs)]
+    assert loss == pytest.approx(np.mean(steps))
+    for one, other in zip(whole.buffers.weights, apart.buffers.weights):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+# --- losses of an epoch -----------------------------------------------------------------------------------------------
+
+
+@over_losses
+def test_loss_of_an_epoch_is_the_mean_over_rows(loss, output):
     """At a learning rate of zero, that of batches of any size; the last one counts by its rows."""
-    coefs, intercepts, X, y = problem(loss)
-    network = Reference(coefs, intercepts, activation="tanh", loss=loss, optimizer="sgd")
-    settings = {"learning_rate": 0.0, "alpha": 0.0}
-    whole = network.epoch(X, y, np.arange(ROWS), ROWS, **settings)
+    coefs, intercepts, X, y = problem(loss, output)
+    network = Reference(coefs, intercepts, activation="tanh", loss=loss, output=output, optimizer="gradient_descent")
+    whole = network.epoch(X, y, np.arange(ROWS), ROWS, learning_rate=0.0)
     for batch_size in (1, 3, 5):
-        assert network.epoch(X, y, np.arange(ROWS)[::-1], batch_size, **settings) == pytest.approx(whole)
+        assert network.epoch(X, y, np.arange(ROWS)[::-1], batch_size, learning_rate=0.0) == pytest.approx(whole)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_a_weight_of_two_is_a_row_twice(loss):
-    coefs, intercepts, X, y = problem(loss)
-    networks = [Reference(coefs, intercepts, activation="tanh", loss=loss, optimizer="adam") for _ in range(2)]
+@over_losses
+def test_a_weight_of_two_is_a_row_twice(loss, output):
+    coefs, intercepts, X, y = problem(loss, output)
+    words = {"activation": "tanh", "loss": loss, "output": output, "optimizer": "momentum"}
+    networks = [Reference(coefs, intercepts, **words) for _ in range(2)]
     weight = np.ones(ROWS)
     weight[2] = 2
     settings = {"learning_rate": 0.1, "alpha": 0.3}
@@ -109,52 +221,37 @@ def test_a_weight_of_two_is_a_row_twice(loss):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_batch_without_weight_changes_nothing():
-    coefs, intercepts, X, y = problem("squared_error")
-    network = Reference(coefs, intercepts, activation="tanh", loss="squared_error", optimizer="sgd")
-    loss = network.epoch(X, y, np.arange(ROWS), ROWS, sample_weight=np.zeros(ROWS), learning_rate=0.1, alpha=0.3)
-    assert loss == 0
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 1.0}, {"clip_value": 1.0}, {"max_norm": 100.0}], ids=str)
+def test_a_batch_without_weight_changes_nothing(settings):
+    coefs, intercepts, X, y = problem(SquaredError())
+    network = Reference(coefs, intercepts, activation="tanh", loss="squared_error", optimizer="gradient_descent")
+    settings = {"learning_rate": 0.1, "alpha": 0.3, "sample_weight": np.zeros(ROWS), **settings}
+    assert network.epoch(X, y, np.arange(ROWS), ROWS, **settings) == 0
     for now, before in zip(network.weights()[0], coefs):
         np.testing.assert_array_equal(now, before)
 
 
-def test_gradient_of_a_batch_is_the_sum_over_its_parts():
-    from fastmlp import reference
-
-    coefs, intercepts, X, y = problem("squared_error")
-    sums = []
-    for parts in ([slice(0, 7)], [slice(0, 3), slice(3, 4), slice(4, 7)]):
-        network = Reference(coefs, intercepts, activation="tanh", loss="squared_error", optimizer="gradient")
-        layout, buffers, data = network.layout, network.buffers, network._data(X, y)
-        for part in parts:
-            network.forward(data, part)
-            reference.output_delta(layout, data, "squared_error", part, buffers)
-            for layer in range(layout.layers - 1, 0, -1):
-                reference.affine_backward(layout, layer, part, buffers)
-            for layer in range(layout.layers):
-                reference.affine_gradient(layout, layer, None, buffers)
-        sums.append(buffers.gradient)
-    for whole, in_parts in zip(*sums):
-        np.testing.assert_allclose(in_parts, whole, rtol=1e-12)
+# --- predictions ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@over_activations
 def test_predictions_are_the_network_written_out(activation):
-    coefs, intercepts, X, _ = problem("poisson")
+    coefs, intercepts, X, _ = problem(Poisson())
     network = Reference(coefs, intercepts, activation=activation, loss="poisson", optimizer="adam")
     A = X
     for W, b in zip(coefs[:-1], intercepts[:-1]):
-        A = ACTIVATIONS[activation].formula(A @ W + b)[0]
+        A = activation.formula(A @ W + b)[0]
     np.testing.assert_allclose(network.predict(X), np.exp(A @ coefs[-1] + intercepts[-1]))
 
 
-def test_moments_follow_from_batch_to_batch():
-    """Adam's first two steps on one weight with a gradient of 1 and a rate of 0.1 are 0.1 long each."""
-    network = Reference(
-        [np.array([[0.0]])], [np.array([0.0])], activation="identity", loss="squared_error", optimizer="adam"
-    )
-    X, y = np.ones((2, 1)), np.full((2, 1), 1e6)
-    network.epoch(X, y, np.arange(2), 1, learning_rate=0.1)
-    np.testing.assert_allclose(network.weights()[0][0], [[0.2]], rtol=1e-6)
-    network.epoch(X, y, np.arange(2), 1, step=2, learning_rate=0.1)
-    np.testing.assert_allclose(network.weights()[0][0], [[0.4]], rtol=1e-6)
+@pytest.mark.parametrize("rows", [1, ROWS])
+def test_batch_normalization_predicts_by_running_statistics(rows):
+    """Of momentum 1: the batch's mean and the population's variance, however few rows there are."""
+    *_, X, y = problem(SquaredError())
+    (W, V), (b, c) = weights = make_weights((3, 5, 2))
+    words = {"activation": "tanh", "loss": "squared_error", "optimizer": "gradient_descent"}
+    network = Reference(*weights, normalization=BatchNormalization(momentum=1.0), **words)
+    network.epoch(X, y, np.arange(ROWS), ROWS, learning_rate=0.0)
+    Z = X @ W + b
+    expected = np.tanh((Z - Z.mean(axis=0)) / np.sqrt(Z.var(axis=0, ddof=1) + 1e-5)) @ V + c
+    np.testing.assert_allclose(network.predict(X[:rows]), expected[:rows], rtol=1e-12)

@@ -1,25 +1,21 @@
 """Sparse input: products against the reference and the dense network, fits against dense fits and scikit-learn's."""
 
-import itertools
-
 import numpy as np
 import pytest
+from problems import Problem, over_dtypes, over_optimizers
 from scipy import sparse
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.network import Network
-from fastmlp.reference import Reference
+from fastmlp.normalizations import BatchNormalization, LayerNormalization
 
 pytestmark = [
     pytest.mark.width,
     pytest.mark.threads,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
-TOLERANCE = {np.float32: 3e-3, np.float64: 1e-11}  # Adam divides small gradients by themselves
-WORDS = {"activation": "tanh", "loss": "softmax_log_loss", "optimizer": "adam"}
-SETTINGS = {"learning_rate": 0.01, "alpha": 0.1, "momentum": 0.8}
 
 
 def make(rows, features, density=0.15, dtype=np.float64, seed=0):
@@ -38,37 +34,11 @@ def make(rows, features, density=0.15, dtype=np.float64, seed=0):
 # --- network ----------------------------------------------------------------------------------------------------------
 
 
-def make_network(units, dtype, **words):
-    """A network of sparse inputs, and a reference with its weights."""
-    generator = np.random.default_rng(1)
-    coefs = [generator.normal(size=shape).astype(dtype) / shape[0] ** 0.5 for shape in itertools.pairwise(units)]
-    intercepts = [generator.normal(size=n).astype(dtype) for n in units[1:]]
-    words = {**WORDS, **words}
-    network = Network(units, dtype=dtype, sparse=True, **words)
-    network.set_weights(coefs, intercepts)
-    return network, Reference(coefs, intercepts, **words)
-
-
-def train(units, rows, batch_size, dtype, *, n_threads=1, weighted=False, **words):
-    """Two epochs of both; (network's results, reference's results)."""
-    network, reference = make_network(units, dtype, **words)
-    X = make(rows, units[0], dtype=dtype)
-    generator = np.random.default_rng(2)
-    y = generator.integers(0, units[-1], rows)
-    sample_weight = generator.uniform(0.2, 2, rows).astype(dtype) if weighted else None
-    steps = -(-rows // batch_size)
-    results, expected = [], []
-    with network.session(X, y, sample_weight, batch_size=batch_size, n_threads=n_threads) as session:
-        for epoch in range(2):
-            order = generator.permutation(rows)
-            settings = {"step": epoch * steps, **SETTINGS}
-            results.append(session.epoch(order, **settings))
-            expected.append(reference.epoch(X, y, order, batch_size, sample_weight=sample_weight, **settings))
-        results.append(session.predict())
-    expected.append(reference.predict(X))
-    for into, weights in ((results, network.weights()), (expected, reference.weights())):
-        into += [*weights[0], *weights[1]]
-    return results, expected
+def problem(units, rows, batch_size, dtype, **words):
+    """What to train on sparse rows."""
+    return Problem(
+        units, rows, batch_size, dtype, X=make(rows, units[0], dtype=dtype), **{"activation": "tanh", **words}
+    )
 
 
 SHAPES = {
@@ -87,33 +57,43 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@over_dtypes
 @pytest.mark.parametrize("name", SHAPES)
 def test_network_against_the_reference(name, dtype):
-    results, expected = train(*SHAPES[name], dtype, weighted=True)
-    for result, truth in zip(results, expected, strict=True):
-        scale = np.abs(truth).max() + 1e-12
-        np.testing.assert_allclose(result / scale, truth / scale, rtol=0, atol=TOLERANCE[dtype])
+    problem(*SHAPES[name], dtype, weighted=True).check()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "gradient"])
+@over_optimizers
 def test_optimizers(optimizer):
-    for result, truth in zip(*train((40, 19, 3), 50, 16, np.float64, optimizer=optimizer), strict=True):
-        np.testing.assert_allclose(result, truth, rtol=0, atol=1e-10)
+    problem((40, 19, 3), 50, 16, np.float64, optimizer=optimizer).check()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+GRAMMAR = {  # what concerns the layer above the inputs, or the whole gradient
+    "layer normalization": {"normalization": LayerNormalization(), "optimizer": "momentum"},
+    "batch normalization": {"normalization": BatchNormalization(), "optimizer": "momentum"},
+    "learned slopes": {"activation": "prelu"},
+    "dropout": {"dropout": [0.0, 0.4]},
+    "clipping": {"settings": {"clip_norm": 0.1, "clip_value": 0.05}},
+    "penalties": {"settings": {"l1": 0.2, "max_norm": 0.8}},
+}
+
+
+@over_dtypes
+@pytest.mark.parametrize("name", ["chunks in batches", "primes"])
+@pytest.mark.parametrize("grammar", GRAMMAR)
+def test_grammar(grammar, name, dtype):
+    units, rows, batch_size = SHAPES[name]
+    problem((units[0], 33, units[-1]), rows, batch_size, dtype, **GRAMMAR[grammar]).check(n_threads=(1, 2, 3))
+
+
+@over_dtypes
 @pytest.mark.parametrize("name", ["wide", "chunks in batches", "several chunks", "linear", "one feature"])
 def test_same_bits_for_any_team(name, dtype):
-    alone, _ = train(*SHAPES[name], dtype)
-    for n_threads in (2, 3, 5):
-        together, _ = train(*SHAPES[name], dtype, n_threads=n_threads)
-        for one, other in zip(alone, together, strict=True):
-            np.testing.assert_array_equal(one, other)
+    problem(*SHAPES[name], dtype).check(n_threads=(1, 2, 3, 5))
 
 
 def test_no_buffer_has_the_size_of_dense_rows():
-    network, _ = make_network((3000, 4, 2), np.float64)
+    network = Network((3000, 4, 2), dtype=np.float64, activation="tanh", loss="log_loss", optimizer="adam", sparse=True)
     with network.session(make(600, 3000, 0.01), np.zeros(600, np.int64), batch_size=500, n_threads=2) as session:
         buffers = session._alive[1]
         assert max(field.size for field in buffers) < 50 * 3001
@@ -121,13 +101,12 @@ def test_no_buffer_has_the_size_of_dense_rows():
 
 def test_an_interrupted_batch_leaves_nothing_behind():
     """An interrupt between the chunks of a batch: the next epoch begins from a gradient of zeros."""
-    units, rows = (30, 9, 3), 1500
-    X, y, order = make(rows, units[0]), np.arange(rows) % 3, np.arange(rows)
-    weights = []
+    chunks, settings = problem((30, 9, 3), 1500, 1500, np.float64), {"learning_rate": 0.01, "alpha": 0.1}
+    order, weights = chunks.orders[0], []
     for interrupted in (False, True):
-        network, _ = make_network(units, np.float64)
+        network = chunks.network()
         start = network.weights()
-        with network.session(X, y, batch_size=rows, n_threads=1) as session:
+        with chunks.session(network) as session:
             if interrupted:
 
                 def interrupt(rows):
@@ -135,9 +114,9 @@ def test_an_interrupted_batch_leaves_nothing_behind():
 
                 session._row_operations = 1e12  # a return to Python after each chunk
                 with pytest.raises(KeyboardInterrupt):
-                    session.epoch(order, progress=interrupt, **SETTINGS)
+                    session.epoch(order, progress=interrupt, **settings)
                 network.set_weights(*start)
-            session.epoch(order, **SETTINGS)
+            session.epoch(order, **settings)
         weights.append(network.weights()[0][0])
     np.testing.assert_array_equal(*weights)
 

@@ -131,6 +131,3 @@ def choice(functions, arity, results=1):
         return phis[0] if results == 1 else cgutils.pack_array(builder, phis)
 
     return chosen
-
-
-# The driver for tests is `mapped` in tests/vectors.py (from vectors import mapped).

@@ -13,11 +13,13 @@ import sys
 import llvmlite.binding
 import numpy as np
 import pytest
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from vectors import mapped
 
 from fastmlp.machine import simd
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import REGISTERS, lanes_of_dtype, registers
+from fastmlp.machine.simd import REGISTERS, VECTORS, Lanes, Vector, lanes_of_dtype, registers, where
 
 pytestmark = pytest.mark.width
 
@@ -200,6 +202,77 @@ def test_numbers_beside_a_float32_vector_become_float32():
     for signature, code in codes.items():
         assert ("double" in code) == (signature[0].dtype.bitwidth == 64)
     assert len(codes) == 2
+
+
+# --- tracing ----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def traced_results(dtype):
+    """Each real expression by a word of them all: {expression: array}."""
+    word = eval(f"lambda x, y, z: ({', '.join(REAL)})", vars(simd))
+    return dict(zip(REAL, mapped(word, results=len(REAL))(*values(dtype))))
+
+
+@over_dtypes
+@pytest.mark.parametrize("expression", REAL)
+def test_a_traced_word_is_the_compiled_one(expression, dtype):
+    """Operators from both sides, and numbers of Python beside vectors."""
+    np.testing.assert_array_equal(traced_results(dtype)[expression], results(tuple(REAL), dtype)[expression])
+
+
+@pytest.fixture
+def lanes():
+    """Three real vectors of a function that is being written."""
+    vector = VECTORS[types.float32]
+    function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), [vector.llvm] * 3), "word")
+    builder = ir.IRBuilder(function.append_basic_block())
+    return [Lanes(builder, vector, argument) for argument in function.args]
+
+
+def test_numbers_become_constants_of_the_vectors_dtype(lanes):
+    x, _, _ = lanes
+    for result in (x + 0.1, 0.1 + x):
+        constant = next(value for value in result.value.operands if isinstance(value, ir.Constant))
+        assert constant.type == x.kind.llvm
+        assert len(set(constant.constant)) == 1
+    assert "double" not in str((2 - x * 0.1 > 3).value.parent)
+
+
+def test_reflected_operators_keep_their_sides(lanes):
+    x, _, _ = lanes
+    for reflected, place in ((1 - x, 1), (1 / x, 1), (x - 1, 0), (x / 1, 0)):
+        assert reflected.value.operands[place] is x.value
+
+
+def test_comparisons_give_masks(lanes):
+    x, y, z = lanes
+    for mask in (x < y, x <= 0, x > y, x >= 0, x == y, x != y):
+        assert isinstance(mask.kind, simd.Mask)
+        assert mask.kind.lanes == x.kind.lanes
+        assert isinstance(where(mask, z, 0).kind, Vector)
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        bool,
+        lambda x: 1 if x > 0 else 0,
+        lambda x: max(x, 0),
+        lambda x: x > 0 and x < 1,
+        lambda x: not x,
+        lambda x: 0 < x < 1,
+    ],
+    ids=["bool", "if", "max", "and", "not", "chain"],
+)
+def test_a_vector_has_no_truth_value(misuse, lanes):
+    with pytest.raises(TypeError, match="a vector has no truth value: choose lane by lane, with `where`"):
+        misuse(lanes[0])
+
+
+def test_integer_vectors_have_no_division(lanes):
+    with pytest.raises(TypeError):
+        simd.bits_of(lanes[0]) / 2
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
