@@ -16,6 +16,7 @@ from fastmlp.machine.jit import entry
 from fastmlp.machine.simd import number_like
 from fastmlp.network import Network
 from fastmlp.optimizers import Adam
+from fastmlp.outputs import output_delta
 
 GATHER, FORWARD, DELTA, BACKWARD, UPDATE = range(5)
 PASSES = {
@@ -64,7 +65,7 @@ def repeat(which, times, zero, layout, buffers, data, rows):
         elif which == FORWARD:
             kernels.affine_forward(layout, LAYER, RELU, span, buffers)
         elif which == DELTA:
-            kernels.output_delta(layout, data, SOFTMAX, span, buffers)
+            output_delta(layout, data, SOFTMAX, span, buffers)
         elif which == BACKWARD:
             kernels.affine_backward(layout, LAYER, False, span, buffers)
         else:

@@ -12,8 +12,6 @@ from .kernels import (
     affine_gradient,
     affine_update,
     gather,
-    output_delta,
-    predict,
     row_of,
 )
 from .layout import (
@@ -33,6 +31,7 @@ from .losses import LossCodes
 from .machine.jit import entry, inlined
 from .machine.simd import number_like, pointer
 from .machine.team import meet
+from .outputs import output_delta, predict
 from .units import (
     activate_rows,
     batch_backward,

@@ -12,6 +12,7 @@ from numba import njit
 from problems import make_targets, over_activations, over_dtypes, over_losses, over_optimizers
 
 from fastmlp import kernels, reference, units
+from fastmlp import outputs as top
 from fastmlp.activations import Tanh
 from fastmlp.engine import NUMBERS_OF_STEP, Terms
 from fastmlp.layout import (
@@ -100,7 +101,7 @@ def run(which, zero, layout, buffers, data, span, blocks, codes, terms):
     elif which == FORWARD:
         kernels.affine_forward(layout, LAYER, codes[0], span, buffers)
     elif which == DELTA:
-        kernels.output_delta(layout, data, loss, span, buffers)
+        top.output_delta(layout, data, loss, span, buffers)
     elif which == BACKWARD:
         kernels.affine_backward(layout, LAYER, codes[0], span, buffers)
     elif which == SUM:
@@ -108,7 +109,7 @@ def run(which, zero, layout, buffers, data, span, blocks, codes, terms):
     elif which == UPDATE:
         kernels.affine_update(layout, LAYER, codes[0], terms, blocks, buffers)
     else:
-        kernels.predict(layout, data, loss, span, buffers)
+        top.predict(layout, data, loss, span, buffers)
 
 
 class Step:
@@ -307,7 +308,7 @@ def arguments(module, name):
     [
         (kernels, "gather"),
         (kernels, "affine_forward"),
-        (kernels, "output_delta"),
+        (top, "output_delta"),
         (kernels, "affine_backward"),
         (kernels, "affine_gradient"),
         (kernels, "affine_update"),
@@ -321,7 +322,7 @@ def test_both_have_the_same_pass(module, name):
 def test_the_reference_has_no_pass_that_is_not_compiled():
     """But for what is a matter of whole arrays: a column of ones, and both kinds of normalization at once."""
     defined = {n for n, f in vars(reference).items() if inspect.isfunction(f) and f.__module__ == reference.__name__}
-    missing = {name for name in defined if not (hasattr(kernels, name) or hasattr(units, name))}
+    missing = {name for name in defined if not any(hasattr(module, name) for module in (kernels, top, units))}
     assert missing == {"with_ones", "normalize", "normalize_backward"}
 
 

@@ -1,0 +1,192 @@
+"""The top of the network: losses and their deltas, and predictions, of the member's rows.
+
+`reference.py` explains the mathematics. Losses of single outputs and what follows from the probability of the true
+class are words (`losses.py`); the softmax needs a whole row, so it stands here.
+"""
+
+from . import losses
+from .kernels import row_of
+from .machine.elementary import exp, log
+from .machine.jit import inlined
+from .machine.simd import (
+    first,
+    full_like,
+    lanes_of,
+    largest_of,
+    load,
+    load_first,
+    maximum,
+    number_like,
+    store,
+    store_first,
+    total_of,
+    where,
+)
+
+
+@inlined
+def output_delta(layout, data, loss, span, buffers):
+    """The loss of each row, and delta: its derivative by z, times the row's weight."""
+    if loss.kind == losses.SOFTMAX_OF_CODES:
+        softmax_of_codes(layout, data, loss, span, buffers)
+    elif loss.kind == losses.SOFTMAX_OF_ROWS:
+        softmax_of_rows(layout, data, span, buffers)
+    else:
+        elementwise_loss(layout, data, loss, span, buffers)
+    if data.weighted:
+        weigh(layout, data, span, buffers)
+
+
+@inlined
+def softmax(layout, r, buffers):
+    """exp(z - max z) of row r, zeros in the padding, in D. Returns the largest z and the sum."""
+    Z, E = buffers.outputs, buffers.deltas
+    lanes = lanes_of(Z)
+    top_level = layout.layers
+    at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
+    last = (classes - 1) // lanes * lanes
+    largest = where(first(load(Z, at), classes - last), load(Z, at + last), full_like(load(Z, at), Z[at]))
+    for c in range(0, last, lanes):
+        largest = maximum(largest, load(Z, at + c))
+    top = full_like(largest, largest_of(largest))
+    total = full_like(top, 0)
+    for c in range(0, last, lanes):
+        e = exp(load(Z, at + c) - top)
+        store(E, at + c, e)
+        total = total + e
+    e = where(first(top, classes - last), exp(load(Z, at + last) - top), 0)
+    store(E, at + last, e)
+    return largest_of(largest), total_of(total + e)
+
+
+@inlined
+def softmax_of_codes(layout, data, loss, span, buffers):
+    """delta = c (softmax(z) - onehot(t)); loss and c from log p_t = z_t - max z - log sum exp(z - max z).
+
+    A vector of rows at a time. Smoothed labels q = (1 - s) onehot(t) + s / K have delta = softmax(z) - q.
+    """
+    Z, D, totals = buffers.outputs, buffers.deltas, buffers.scratch
+    lanes, s = lanes_of(Z), span.scratch
+    top_level = layout.layers
+    classes = layout.units[top_level]
+    for group in range(span.first, span.stop, lanes):
+        count = min(lanes, span.stop - group)
+        for r in range(group, group + count):
+            at = layout.rows_at[top_level] + r * layout.stride[top_level]
+            largest, total = softmax(layout, r, buffers)
+            for c in range(at, at + classes, lanes):
+                store(D, c, load(D, c) * (1 / total))
+            target = at + data.codes[row_of(data, span.at + r)]
+            D[target] -= 1
+            totals[s + r - group] = total
+            buffers.losses[r] = Z[target] - largest
+        log_total = log(load_first(totals, s, count))
+        logarithm = load_first(buffers.losses, group, count) - log_total
+        value, factor = losses.row(loss.word, logarithm, full_like(logarithm, buffers.loss_numbers[0]))
+        store_first(buffers.losses, group, value, count)
+        if loss.factored:
+            store_first(totals, s, factor, count)
+            for r in range(group, group + count):
+                at = layout.rows_at[top_level] + r * layout.stride[top_level]
+                for c in range(at, at + classes, lanes):
+                    store(D, c, load(D, c) * totals[s + r - group])
+        if loss.smoothed:
+            for r in range(group, group + count):
+                smooth(layout, data, r, span, buffers)
+
+
+@inlined
+def smooth(layout, data, r, span, buffers):
+    """Label smoothing s (Szegedy et al. 2016, section 7) of one row: q = (1 - s) onehot(t) + s / K.
+
+    The loss s / K sum_k (log p_t - log p_k) and delta s (onehot(t) - 1 / K) are added to those of plain cross-entropy.
+    """
+    Z, D = buffers.outputs, buffers.deltas
+    lanes, top_level = lanes_of(Z), layout.layers
+    at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
+    target = at + data.codes[row_of(data, span.at + r)]
+    s = buffers.loss_numbers[0]
+    share = s * (1 / number_like(Z, classes))
+    total = full_like(load(Z, at), 0)
+    for c in range(0, classes, lanes):
+        mask = first(total, classes - c)
+        total = total + where(mask, full_like(total, Z[target]) - load(Z, at + c), 0)
+        store(D, at + c, load(D, at + c) - where(mask, full_like(total, share), 0))
+    D[target] += s
+    buffers.losses[r] += share * total_of(total)
+
+
+@inlined
+def softmax_of_rows(layout, data, span, buffers):
+    """Targets t are rows of probabilities: loss = sum_k t_k (log t_k - log p_k), delta = p sum_k t_k - t."""
+    Z, D = buffers.outputs, buffers.deltas
+    lanes, top_level = lanes_of(Z), layout.layers
+    classes = layout.units[top_level]
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        targets = row_of(data, span.at + r) * classes
+        largest, total = softmax(layout, r, buffers)
+        log_total = log(full_like(load(Z, at), total))
+        mass, value = full_like(log_total, 0), full_like(log_total, 0)
+        for c in range(0, classes, lanes):
+            t = load_first(data.targets, targets + c, classes - c)
+            mass = mass + t
+            value = value + losses.divergence(load(Z, at + c) - largest - log_total, t)
+        scale = total_of(mass) / total
+        for c in range(0, classes, lanes):
+            store(D, at + c, load(D, at + c) * scale - load_first(data.targets, targets + c, classes - c))
+        buffers.losses[r] = total_of(value)
+
+
+@inlined
+def elementwise_loss(layout, data, loss, span, buffers):
+    """Losses that know only z and t of one output: a row's loss is their sum, scaled."""
+    Z, D = buffers.outputs, buffers.deltas
+    lanes = lanes_of(Z)
+    top_level = layout.layers
+    outputs = layout.units[top_level]
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        targets = row_of(data, span.at + r) * outputs
+        total = full_like(load(Z, at), 0)
+        for c in range(0, outputs, lanes):
+            count = min(lanes, outputs - c)
+            mask = first(total, count)
+            t = load_first(data.targets, targets + c, count)
+            value, delta = losses.apply(loss.word, load(Z, at + c), t, load(buffers.loss_numbers, c))
+            store(D, at + c, where(mask, delta, 0))
+            total = total + where(mask, value, 0)
+        buffers.losses[r] = total_of(total) * (1 / outputs if loss.averaged else 1.0)
+
+
+@inlined
+def weigh(layout, data, span, buffers):
+    """Multiply the losses and deltas of each row by its weight."""
+    D = buffers.deltas
+    lanes = lanes_of(D)
+    top_level = layout.layers
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        weight = data.sample_weight[row_of(data, span.at + r)]
+        for c in range(at, at + layout.units[top_level], lanes):
+            store(D, c, load(D, c) * weight)
+        buffers.losses[r] *= weight
+
+
+@inlined
+def predict(layout, data, loss, span, buffers):
+    """The output activation of each row, written to `predictions`."""
+    Z, E, Y = buffers.outputs, buffers.deltas, data.predictions
+    lanes = lanes_of(Z)
+    top_level = layout.layers
+    outputs = layout.units[top_level]
+    for r in range(span.first, span.stop):
+        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        target = (span.at + r) * outputs
+        if loss.kind != losses.ELEMENTWISE:
+            total = softmax(layout, r, buffers)[1]
+            for c in range(0, outputs, lanes):
+                store_first(Y, target + c, load(E, at + c) / total, outputs - c)
+        else:
+            for c in range(0, outputs, lanes):
+                store_first(Y, target + c, losses.predict(loss.output, load(Z, at + c)), outputs - c)
