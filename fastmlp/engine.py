@@ -179,20 +179,66 @@ def work(rank, zero, words, layout, buffers, data, crew):
 
 @inlined
 def serve(rank, words, layout, buffers, data, crew):
-    """Task after task."""
+    """Task after task: chunks of batches to learn from, together, or rows of the member's own to predict."""
     while True:
         meet(crew.meeting, crew.members)
         t = crew.task
         task = Task(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
         if task.kind == LEAVE:
             return
-        if task.kind == TRAIN:
-            train(rank, words, layout, buffers, data, crew, task)
-        else:
-            evaluate(rank, words, layout, buffers, data, crew, task)
+        training = task.kind == TRAIN
+        position, stop = task.first, task.stop
+        if not training:
+            rows = stop - position
+            stop = position + rows * (rank + 1) // crew.members
+            position += rows * rank // crew.members
+        while position < stop:
+            batch = batch_of(task, position, training, data)
+            span = chunk_span(rank, task, batch, position, crew) if training else room_span(rank, position, stop, crew)
+            terms = terms_of(crew, task.step + batch.number, batch, buffers)
+            forward(rank, words, layout, data, terms, task.seed, training, span, buffers, crew)
+            if training:
+                learn(rank, words, layout, data, terms, batch, span, buffers, crew)
+            else:
+                predict(layout, data, words.loss, span, buffers)
+            position += span.rows
         meet(crew.meeting, crew.members)
         if rank == 0:
             return
+
+
+class Batch(NamedTuple):
+    """A batch: its number, its positions in the order, and the sum of its rows' weights."""
+
+    number: int
+    first: int
+    stop: int
+    weight: float
+
+
+@inlined
+def batch_of(task, position, training, data):
+    """The batch that a position of the order belongs to; a prediction weighs nothing up."""
+    number = position // task.batch
+    first = number * task.batch
+    stop = min(first + task.batch, task.rows)
+    return Batch(number, first, stop, batch_weight(data, first, stop) if training else 1.0)
+
+
+@inlined
+def chunk_span(rank, task, batch, position, crew):
+    """The member's rows of the chunk of a batch that begins at a position."""
+    rows = min(task.chunk, batch.stop - position)
+    first, stop = rows * rank // crew.members, rows * (rank + 1) // crew.members
+    return Span(position, first, stop, rows, task.rows, crew.scratch * rank, crew.capacity)
+
+
+@inlined
+def room_span(rank, position, stop, crew):
+    """The next rows to predict, where the member has room for them in the buffers: no barrier is needed."""
+    room, next_room = crew.capacity * rank // crew.members, crew.capacity * (rank + 1) // crew.members
+    rows = min(next_room - room, stop - position)
+    return Span(position - room, room, room + rows, rows, position * 0, crew.scratch * rank, crew.capacity)
 
 
 @inlined
@@ -200,9 +246,9 @@ def forward(rank, words, layout, data, terms, seed, training, span, buffers, cre
     """Rows through all layers; the last one keeps its z. Batch normalization in training has two barriers a layer."""
     layers = layout.layers
     gather(layout, data, span, buffers)
-    if training and crew.keep[0] < 1:
-        drop(layout, 0, crew.keep[0], 0, seed, span, buffers)
     for layer in range(layers):
+        if training and crew.keep[layer] < 1:
+            drop(layout, layer, crew.keep[layer], layer and words.learned[layer - 1], seed, span, buffers)
         level, learned = layer + 1, words.learned[layer]
         hidden = level < layers
         by_rows = hidden and (learned or words.normalization != NO_NORMALIZATION)
@@ -219,8 +265,32 @@ def forward(rank, words, layout, data, terms, seed, training, span, buffers, cre
             batch_normalize(layout, level, span, buffers)
         if by_rows:
             activate_rows(layout, level, words.activation[layer], learned, span, buffers)
-        if hidden and training and crew.keep[level] < 1:
-            drop(layout, level, crew.keep[level], learned, seed, span, buffers)
+
+
+@inlined
+def learn(rank, words, layout, data, terms, batch, span, buffers, crew):
+    """From the outputs of a chunk back down, and where the batch ends, a step. Two barriers, or more for some words."""
+    begun, final = span.at > batch.first, span.at + span.rows == batch.stop
+    output_delta(layout, data, words.loss, span, buffers)
+    backward(rank, words, layout, span, buffers, crew)
+    meet(crew.meeting, crew.members)  # all deltas are ready
+
+    clipped = final and crew.settings[CLIP_NORM] < np.inf
+    for sweep in range(GRADIENT if clipped else ALL, (STEP if clipped else ALL) + 1):
+        update(rank, words, layout, terms, span.rows, begun, final, sweep, buffers, crew)
+        if sweep == GRADIENT:
+            meet(crew.meeting, crew.members)  # the gradient is whole
+            terms = clipped_terms(layout, terms, crew, buffers)
+            meet(crew.meeting, crew.members)  # all know its norm
+    share = (batch.stop - batch.first) / batch.weight if batch.weight else 0.0
+    if rank == 0:
+        crew.total[0] += sum_of(buffers.losses, span.rows) * share
+    meet(crew.meeting, crew.members)  # all weights are new
+    if rank == 0 and final:
+        crew.total[0] += sum_of(buffers.penalties, layout.blocks) * share
+    if final and crew.settings[MAX_NORM] < np.inf:
+        limit_norms(layout, terms.max_norm, rank, crew.members, buffers)
+        meet(crew.meeting, crew.members)  # none is too long
 
 
 @inlined
@@ -235,43 +305,6 @@ def backward(rank, words, layout, span, buffers, crew):
             batch_sums(layout, layer, span.rows, rank, crew.members, buffers)
             meet(crew.meeting, crew.members)  # so are their sums
             batch_backward(layout, layer, span, buffers)
-
-
-@inlined
-def train(rank, words, layout, buffers, data, crew, task):
-    """Chunks of batches from position `first` to `stop`: two phases and two barriers each."""
-    position = task.first
-    while position < task.stop:
-        batch_first = position // task.batch * task.batch
-        batch_stop = min(batch_first + task.batch, task.rows)
-        rows = min(task.chunk, batch_stop - position)
-        begun, final = position > batch_first, position + rows == batch_stop
-        weight = batch_weight(data, batch_first, batch_stop)
-        terms = terms_of(crew, task.step + position // task.batch, weight, buffers)
-        mine, next_mine = rows * rank // crew.members, rows * (rank + 1) // crew.members
-        span = Span(position, mine, next_mine, rows, task.rows, crew.scratch * rank, crew.capacity)
-        forward(rank, words, layout, data, terms, task.seed, True, span, buffers, crew)
-        output_delta(layout, data, words.loss, span, buffers)
-        backward(rank, words, layout, span, buffers, crew)
-        meet(crew.meeting, crew.members)  # all deltas are ready
-
-        share = (batch_stop - batch_first) / weight if weight else 0.0
-        clipped = final and crew.settings[CLIP_NORM] < np.inf
-        if clipped:
-            update(rank, words, layout, terms, rows, begun, final, GRADIENT, buffers, crew)
-            meet(crew.meeting, crew.members)  # the gradient is whole
-            terms = clipped_terms(layout, terms, crew, buffers)
-            meet(crew.meeting, crew.members)  # all know its norm
-        update(rank, words, layout, terms, rows, begun, final, STEP if clipped else ALL, buffers, crew)
-        if rank == 0:
-            crew.total[0] += sum_of(buffers.losses, rows) * share
-        meet(crew.meeting, crew.members)  # all weights are new
-        if rank == 0 and final:
-            crew.total[0] += sum_of(buffers.penalties, layout.blocks) * share
-        if final and crew.settings[MAX_NORM] < np.inf:
-            limit_norms(layout, terms.max_norm, rank, crew.members, buffers)
-            meet(crew.meeting, crew.members)  # none is too long
-        position += rows
 
 
 @inlined
@@ -301,7 +334,7 @@ ALPHA, CLIP_NORM, MAX_NORM = map(Settings._fields.index, ("alpha", "clip_norm", 
 
 
 @inlined
-def terms_of(crew, step, weight, buffers):
+def terms_of(crew, step, batch, buffers):
     """The numbers of one step."""
     s, w = crew.settings, buffers.weights
     settings = Settings(s[0], s[1], s[2], s[3], s[4], s[5], s[6])
@@ -312,7 +345,7 @@ def terms_of(crew, step, weight, buffers):
         number_like(w, settings.max_norm),
         number_like(w, settings.momentum),
         number_like(w, settings.epsilon),
-        number_like(w, 1 / weight if weight else 0.0),
+        number_like(w, 1 / batch.weight if batch.weight else 0.0),
         number_like(w, 1.0),
         step * NUMBERS_OF_STEP,
     )
@@ -362,19 +395,3 @@ def sum_of(values, count):
     for i in range(fours, count):
         a += values[i]
     return (a + b) + (c + d)
-
-
-@inlined
-def evaluate(rank, words, layout, buffers, data, crew, task):
-    """Predictions for positions `first` to `stop`. No barrier: each member has rows of its own, in the buffers too."""
-    room, next_room = crew.capacity * rank // crew.members, crew.capacity * (rank + 1) // crew.members
-    rows = task.stop - task.first
-    position = task.first + rows * rank // crew.members
-    stop = task.first + rows * (rank + 1) // crew.members
-    terms = terms_of(crew, 0, 1.0, buffers)
-    while position < stop:
-        count = min(next_room - room, stop - position)
-        span = Span(position - room, room, room + count, 0, 0, 0, crew.capacity)
-        forward(rank, words, layout, data, terms, 0, False, span, buffers, crew)
-        predict(layout, data, words.loss, span, buffers)
-        position += count
