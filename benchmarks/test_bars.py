@@ -72,7 +72,7 @@ def test_mnist_accuracy(benchmark):
     from sklearn.neural_network import MLPClassifier as Original
 
     from fastmlp import MLPClassifier
-    from fastmlp.demo import load_mnist
+    from fastmlp.demos.data import load_mnist
 
     data = load_mnist(pathlib.Path(folder) / "mnist")
     sides = {"fastmlp": MLPClassifier(random_state=0, n_threads=2), "scikit-learn": Original(random_state=0)}

@@ -94,10 +94,15 @@ def warmup(arguments: argparse.Namespace) -> None:
 
 
 def demo(arguments: argparse.Namespace) -> None:
-    """Run the demo of that name."""
-    from .demo import DEMOS
+    """Run the demo of that name, or list their names."""
+    from .demos import DEMOS, Options, run
 
-    DEMOS[arguments.name](arguments, cache_folder())
+    if arguments.list:
+        for name, about in DEMOS.items():
+            print(f"{name:<11} {about}")
+        return
+    options = Options(arguments.epochs, arguments.mnist, arguments.output, arguments.quick, cache_folder())
+    run(arguments.name, options)
 
 
 def positive(text: str) -> int:
@@ -110,7 +115,7 @@ def positive(text: str) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command line."""
-    from .demo import DEMOS
+    from .demos import DEMOS
 
     top = argparse.ArgumentParser(prog="fastmlp", description="scikit-learn's MLP, trained by fused Numba kernels.")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -120,16 +125,20 @@ def parser() -> argparse.ArgumentParser:
         text = (function.__doc__ or "").strip()
         rooms[name] = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
         rooms[name].set_defaults(function=function)
-    names = "; ".join(f"{name}: {function.__doc__}" for name, function in DEMOS.items())
-    rooms["demo"].add_argument("name", nargs="?", choices=list(DEMOS), default="digits", help=names)
-    rooms["demo"].add_argument("--mnist", metavar="FOLDER", help="the four idx files of MNIST, gzipped or not")
-    rooms["demo"].add_argument("--epochs", metavar="N", type=positive, default=200, help="at most (default: 200)")
+    demos = rooms["demo"]
+    demos.add_argument("name", nargs="?", choices=list(DEMOS), default="digits", help="its name (default: digits)")
+    demos.add_argument("--list", action="store_true", help="say what each demo shows")
+    demos.add_argument("--quick", action="store_true", help="show everything on a small scale, within seconds")
+    demos.add_argument("--epochs", metavar="N", type=positive, help="to train, at most (default: the demo's own)")
+    demos.add_argument("--output", metavar="FOLDER", type=pathlib.Path, default=".", help="for figures (default: here)")
+    demos.add_argument("--mnist", metavar="FOLDER", type=pathlib.Path, help="the four files of MNIST, gzipped or not")
     return top
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command in `words` (the process's own without it) and return the exit status."""
-    from .demo import DataError, Interrupted
+    from .demos import Interrupted
+    from .demos.data import DataError
 
     arguments = parser().parse_args(words)
     try:

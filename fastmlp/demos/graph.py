@@ -1,6 +1,7 @@
 """The demo `graph`: forward and backward through two products and a sum, node by node."""
 
-from .graph import Node
+from ..graph import Node
+from . import Options
 
 
 def fruit_bill(apple_price: float = 100) -> dict[str, Node]:
@@ -17,7 +18,7 @@ def fruit_bill(apple_price: float = 100) -> dict[str, Node]:
     return nodes
 
 
-def demonstrate_graph() -> None:
+def demonstrate(options: Options) -> None:
     """Print each node's value on the way up, and its gradient with the rule that gives it on the way down."""
     nodes = fruit_bill()
     names = {node: name for name, node in nodes.items()}
