@@ -85,8 +85,12 @@ class Shift(Augmentation):
     shape: tuple | None = None
 
     def __post_init__(self):
-        check_number(self, "pixels", at_least=0)
-        object.__setattr__(self, "shape", None if self.shape is None else tuple(self.shape))
+        check_number(self, "pixels", at_least=0, whole=True)
+        shape = self.shape
+        if shape is not None:
+            if np.shape(shape) != (2,) or not all(size == int(size) > 0 for size in shape):
+                raise ValueError(f"shape of Shift must be (height, width) or None; got {shape!r}.")
+            object.__setattr__(self, "shape", tuple(map(int, shape)))
 
     def check(self, n_features):
         height, width = self._shape(n_features)

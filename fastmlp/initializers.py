@@ -60,7 +60,11 @@ class Auto(Initializer):
 
 @INITIALIZERS.add("zeros")
 class Zeros(Initializer):
-    """W = 0: all units of a layer get the same gradient and stay alike for ever, which is why weights are drawn."""
+    """W = 0: all units of a layer get the same gradient and stay alike for ever, which is why weights are drawn.
+
+    Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.4, on breaking the symmetry;
+    Keras, Zeros.
+    """
 
     def coefficients(self, random_state, fan_in, fan_out):
         return np.zeros((fan_in, fan_out))
@@ -68,7 +72,10 @@ class Zeros(Initializer):
 
 @INITIALIZERS.add("normal")
 class Normal(Initializer):
-    """W ~ N(0, std^2). ``std`` is above 0, by default 0.01; 1 and 0.01 are the textbook's too large and too small."""
+    """W ~ N(0, std^2). ``std`` is above 0, by default 0.01; 1 and 0.01 are the textbook's too large and too small.
+
+    Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.4; Keras, RandomNormal.
+    """
 
     std: float = 0.01
 
@@ -81,7 +88,10 @@ class Normal(Initializer):
 
 @INITIALIZERS.add("uniform")
 class Uniform(Initializer):
-    """W ~ U(low, high), by default from -0.05 to 0.05; ``low`` is below ``high``."""
+    """W ~ U(low, high), by default from -0.05 to 0.05; ``low`` is below ``high``.
+
+    Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.4; Keras, RandomUniform.
+    """
 
     low: float = -0.05
     high: float = 0.05
@@ -233,10 +243,11 @@ def initial_weights(
 def _checked(weights: Weights, units: Sequence[int], dtype: np.dtype) -> Weights:
     """Copies of one's own arrays, which fit the network and are finite."""
     layers = len(units) - 1
-    if len(weights) != 2 or {*map(len, weights)} != {layers}:
+    lengths = [len(arrays) if hasattr(arrays, "__len__") else None for arrays in weights]
+    if lengths != [layers, layers]:
         raise ValueError(
             f"initializer must be a word or (coefs, intercepts), two lists of {layers} arrays, one for each layer; "
-            f"got {len(weights)} of lengths {[*map(len, weights)]}."
+            f"got {len(lengths)} of lengths {lengths}."
         )
     shapes = {"coefs": [*pairwise(units)], "intercepts": [(fan_out,) for fan_out in units[1:]]}
     result = []

@@ -28,9 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .estimators import MLPClassifier, MLPRegressor
 from .estimators.validation import checked_weights
-from .estimators.words import normalization_of
 from .network import Network
-from .normalizations import BatchNormalization
 from .optimizers import OPTIMIZERS
 from .reference import Reference, output_delta
 
@@ -124,21 +122,12 @@ def reference_of(model: Model, dtype: Any = None, *, folded: bool = True) -> Ref
 def _network_of(model: Estimator, folded: bool) -> Network:
     """The network of a fitted estimator."""
     check_is_fitted(model)
-    if model.n_estimators > 1:
+    if hasattr(model, "estimators_"):
         raise ValueError(
             f"model must be one network; got an ensemble of {model.n_estimators}. Look at one of its estimators_."
         )
-    trained, normalization = getattr(model, "_parameters", None), normalization_of(model)
-    if folded and isinstance(normalization, BatchNormalization):
-        normalization = None
-    weights = (model.coefs_, model.intercepts_) if folded or trained is None else trained
     loss, output = model._loss()
-    network = model._network(
-        weights, model.coefs_[0], loss=loss, output=output, optimizer="gradient", normalization=normalization
-    )
-    if trained is not None:
-        network.set_traits(trained.traits)
-    return network
+    return model._learned_network(model.coefs_[0], folded=folded, loss=loss, output=output, optimizer="gradient")
 
 
 def units_of(reference: Reference) -> tuple[int, ...]:

@@ -77,6 +77,7 @@ class Loss(Word):
     """
 
     outputs: ClassVar[tuple]
+    classifies = regresses = positive = False  # whose loss it is; whether targets must be above 0
 
     @staticmethod
     def takes_codes(output):
@@ -109,6 +110,7 @@ class ClassLoss(Loss):
     """
 
     outputs = ("softmax", "logistic")
+    classifies = True
 
     @staticmethod
     def takes_codes(output):
@@ -127,6 +129,7 @@ class ErrorLoss(Loss):
     """
 
     outputs = ("identity", "logistic", "tanh", "exp")
+    regresses = True
 
     @staticmethod
     def row_scale(n_outputs):
@@ -231,6 +234,8 @@ class SquaredError(ErrorLoss):
     equation 3, there the sum over the outputs; the mean is scikit-learn's.
     """
 
+    classifies = True
+
     def of_error(self, e):
         return 0.5 * e**2, e
 
@@ -255,10 +260,16 @@ class KLDivergence(Loss):
 
     classes: tuple | None = None
     outputs = ("softmax",)
+    classifies = True
     number = 0.0
 
     def __post_init__(self):
-        object.__setattr__(self, "classes", None if self.classes is None else tuple(self.classes))
+        try:
+            object.__setattr__(self, "classes", None if self.classes is None else tuple(self.classes))
+        except TypeError:
+            raise ValueError(
+                f"classes of KLDivergence must be a sequence of labels or None; got {self.classes!r}."
+            ) from None
 
     def formula(self, output, z, t):
         log_p = log_softmax(z, axis=1)
@@ -437,6 +448,7 @@ class Poisson(Loss):
     """
 
     outputs = ("exp",)
+    regresses = True
 
     def formula(self, output, z, t):
         y = np.exp(z)
@@ -459,6 +471,7 @@ class Gamma(Loss):
     """
 
     outputs = ("exp",)
+    regresses = positive = True
 
     def formula(self, output, z, t):
         ratio = t * np.exp(-z)

@@ -185,6 +185,11 @@ class Network:
         Where units learn traits, one more array of shape (LEARNED, ...) ends the list.
         """
         for buffer, arrays in zip(self._states, states, strict=False):
+            if len(arrays) != 2 * len(self.units) - 2 + self.has_traits:
+                raise ValueError(
+                    "An optimizer can only go on with the normalization and the learned slopes that it began with; "
+                    "call fit to start a new one."
+                )
             self._write(buffer, arrays)
             if self.has_traits:
                 self._traits(buffer)[:LEARNED] = arrays[-1]
@@ -355,7 +360,7 @@ class Session:
 
             return serve
 
-        self._team = Team(members, lambda rank, team: member(rank, team)())
+        self._team = Team(members, member)
         self._lead = member(0, self._team)
 
     def _dismiss(self):

@@ -63,12 +63,13 @@ def normalize(layout, level, normalization, training, buffers):
     kept.gain, mean, variance = normalization.formula(Z)
     kept.scale = 1 / np.sqrt(variance + Z.dtype.type(normalization.epsilon))
     if normalization.name == "batch":
-        if training:
-            share, rows = Z.dtype.type(normalization.momentum), len(Z)
-            population = variance * Z.dtype.type(rows / max(1, rows - 1))
+        rows = len(Z)
+        if training and rows > 1:
+            share = Z.dtype.type(normalization.momentum)
+            population = variance * Z.dtype.type(rows / (rows - 1))
             traits.mean = traits.mean + share * (mean - traits.mean)
             traits.variance = traits.variance + share * (population - traits.variance)
-        else:
+        if not training:
             kept.gain = (Z - traits.mean) / np.sqrt(traits.variance + Z.dtype.type(normalization.epsilon))
     buffers.outputs[level] = with_ones(kept.gain * traits.gain + traits.shift)
 

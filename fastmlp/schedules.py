@@ -104,6 +104,8 @@ class StepDecay(Schedule):
     """rate = initial factor^n after n times ``every`` epochs; per epoch.
 
     ``every`` is at least 1 epoch, by default 10; ``factor`` is above 0 and at most 1, by default 0.5. PyTorch's StepLR.
+
+    Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.3.1; PyTorch.
     """
 
     every: float = 10
@@ -155,6 +157,8 @@ class Exponential(Schedule):
     """rate = initial factor^epochs; per epoch.
 
     ``factor`` is above 0 and at most 1, by default 0.95. PyTorch's ExponentialLR.
+
+    Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.3.1; PyTorch.
     """
 
     factor: float = 0.95
@@ -172,6 +176,9 @@ class Polynomial(Schedule):
 
     ``power`` is above 0, by default 1: a straight line; ``end`` is the last rate, at least 0, by default 0.
     PyTorch's PolynomialLR, with the planned training as its total.
+
+    Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", equation 8.14, the straight line; Keras,
+    PolynomialDecay.
     """
 
     power: float = 1.0
@@ -293,6 +300,9 @@ class ReduceOnPlateau(Schedule):
 
     ``factor`` is above 0 and below 1, by default 0.1; ``smallest`` is at least 0, by default 1e-6. PyTorch's
     ReduceLROnPlateau, which never stops.
+
+    Source: PyTorch; Keras, ReduceLROnPlateau. By hand in A. Krizhevsky, I. Sutskever and G. Hinton 2012, "ImageNet
+    classification with deep convolutional neural networks", section 5.
     """
 
     factor: float = 0.1
@@ -327,7 +337,7 @@ class Coslog(Schedule):
     per = "step"
 
     def __post_init__(self):
-        check_number(self, "k", at_least=1)
+        check_number(self, "k", at_least=1, whole=True)
 
     def rate(self, initial, progress):
         return initial * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.k - 1) * progress.share))) / 2

@@ -143,10 +143,11 @@ def batch_statistics(layout, level, terms, rows, rank, members, buffers):
         variance = total * share
         store(S, statistics_at(layout, 0, level) + c, mean)
         store(S, statistics_at(layout, 1, level) + c, 1 / sqrt(variance + terms.epsilon))
-        running = load(W, means + c)
-        store(W, means + c, running + (mean - running) * terms.momentum)
-        running = load(W, variances + c)
-        store(W, variances + c, running + (variance * population - running) * terms.momentum)
+        if rows > 1:  # a single row, such as the last of an epoch, has no variance
+            running = load(W, means + c)
+            store(W, means + c, running + (mean - running) * terms.momentum)
+            running = load(W, variances + c)
+            store(W, variances + c, running + (variance * population - running) * terms.momentum)
 
 
 @inlined

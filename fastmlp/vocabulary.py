@@ -36,7 +36,7 @@ class Word:
 
     @property
     def number(self) -> Any:
-        """The first of its numbers, the only one of those that kernels know one of; 0 where it has none."""
+        """Its first number, which kernels receive beside the code; 0 without any."""
         return next((getattr(self, field.name) for field in fields(self)), 0.0)  # type: ignore[arg-type]
 
 
@@ -108,8 +108,9 @@ def check_number(
     below: float = math.inf,
     at_least: float = -math.inf,
     at_most: float = math.inf,
+    whole: bool = False,
 ) -> None:
-    """Check one number of a word: finite and within its bounds. A NumPy scalar becomes Python's number.
+    """Check one number of a word: finite, within its bounds, and whole if so. A NumPy scalar becomes Python's number.
 
     Raises
     ------
@@ -122,9 +123,11 @@ def check_number(
         object.__setattr__(word, field, value)
     try:
         good = math.isfinite(value) and above < value < below and at_least <= value <= at_most
+        good = good and (not whole or value == int(value))
     except TypeError:
         good = False
     if not good:
         low = f"({above:g}" if above > at_least else f"[{at_least:g}" if at_least > -math.inf else "(-inf"
         high = f"{below:g})" if below < at_most else f"{at_most:g}]" if at_most < math.inf else "inf)"
-        raise ValueError(f"{field} of {type(word).__name__} must be a number in {low}, {high}; got {value!r}.")
+        kind = "whole number" if whole else "number"
+        raise ValueError(f"{field} of {type(word).__name__} must be a {kind} in {low}, {high}; got {value!r}.")

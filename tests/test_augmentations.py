@@ -81,7 +81,7 @@ def test_images_that_do_not_fit_are_refused():
 @pytest.mark.parametrize("word", [GaussianNoise, Mixup, Shift])
 def test_bad_numbers_are_told(word):
     field = next(iter(word.__dataclass_fields__))
-    with pytest.raises(ValueError, match=rf"{field} of {word.__name__} must be a number in .*; got -1\."):
+    with pytest.raises(ValueError, match=rf"{field} of {word.__name__} must be a (whole )?number in .*; got -1\."):
         word(-1)
 
 

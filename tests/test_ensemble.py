@@ -1,9 +1,13 @@
 """Ensembles: members side by side, averaged; and averages of one network's weights."""
 
+import pickle
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPClassifier, MLPRegressor
 
@@ -100,3 +104,51 @@ def test_averaged_weights_are_the_mean_over_the_last_epochs(digits, share):
 def test_averages_that_cannot_be(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         MLPClassifier(weight_averaging=0.5, **parameters).fit(*digits)
+
+
+def test_another_number_of_networks(digits):
+    X, y = digits
+    model = MLPClassifier(10, max_iter=3, random_state=0).fit(X, y)
+    model.set_params(n_estimators=2)
+    assert model.predict(X).shape == (400,)  # as it was fitted
+    model.fit(X, y)
+    assert len(model.estimators_) == 2
+    assert not hasattr(model, "coefs_")
+    assert not hasattr(model, "loss_curve_")
+    with pytest.raises(ValueError, match=r"n_estimators must be 2, as in the previous call to fit, .*; got 3\."):
+        model.set_params(n_estimators=3, warm_start=True).fit(X, y)
+    model.set_params(n_estimators=1, warm_start=False).fit(X, y)
+    assert not hasattr(model, "estimators_")
+    assert len(model.coefs_) == 2
+
+
+def test_dropping_the_state_of_all_members(digits):
+    X, y = digits
+    model = ensemble().fit(X, y)
+    before = len(pickle.dumps(model))
+    assert len(pickle.dumps(model.drop_optimizer_state())) < 0.6 * before
+    with pytest.raises(ValueError, match="partial_fit cannot continue after drop_optimizer_state"):
+        model.partial_fit(X, y)
+
+
+def test_decisions_are_those_of_the_mean(digits):
+    X, y = digits
+    model = ensemble().fit(X, y)
+    np.testing.assert_array_equal(model.classes_[model.decision_function(X).argmax(axis=1)], model.predict(X))
+    model = ensemble().fit(X, y % 2)
+    p = model.predict_proba(X)[:, 1]
+    np.testing.assert_allclose(model.decision_function(X), np.log(p / (1 - p)))
+
+
+def test_validation_data_and_sparse_rows(digits):
+    X, y = digits
+    model = ensemble().fit(csr_array(X), y, X_val=X[:50], y_val=y[:50])
+    assert all(len(member.validation_loss_curve_) == 4 for member in model.estimators_)
+    np.testing.assert_allclose(model.predict_proba(csr_array(X)), ensemble().fit(X, y).predict_proba(X), atol=1e-10)
+
+
+def test_an_average_that_never_begins_is_told(digits):
+    with pytest.warns(ConvergenceWarning, match="before the averaging of weights began"):
+        MLPClassifier(10, max_iter=50, tol=10, n_iter_no_change=1, weight_averaging=0.9).fit(*digits)
+    with pytest.raises(ValueError, match=r"weight_averaging requires fit, .*; got partial_fit\."):
+        MLPClassifier(weight_averaging=0.5).partial_fit(*digits, classes=np.arange(10))

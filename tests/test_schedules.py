@@ -289,7 +289,7 @@ def test_equal_by_value_hashable_and_pickled(word):
         (lambda: WarmUp(start_factor="low"), "start_factor of WarmUp must be a number in [0, 1]; got 'low'."),
         (lambda: ReduceOnPlateau(factor=1), "factor of ReduceOnPlateau must be a number in (0, 1); got 1."),
         (lambda: ReduceOnPlateau(smallest=-1), "smallest of ReduceOnPlateau must be a number in [0, inf); got -1."),
-        (lambda: Coslog(k=0), "k of Coslog must be a number in [1, inf); got 0."),
+        (lambda: Coslog(k=0), "k of Coslog must be a whole number in [1, inf); got 0."),
     ],
 )
 def test_bad_numbers(make, message):

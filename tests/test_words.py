@@ -315,3 +315,122 @@ def test_a_grid_over_words_compiles_nothing_after_the_first_fit(digits):
     search = GridSearchCV(small(max_iter=2), grid, cv=2).fit(X, y)
     assert len(search.cv_results_["params"]) == 24
     assert machine_code.cache_info().misses == before
+
+
+# --- words together ---------------------------------------------------------------------------------------------------
+
+
+def test_classes_of_columns_need_not_be_sorted(digits):
+    X, y = digits
+    names = np.array(list("jihgfedcba"))
+    soft = np.eye(10)[y]
+    model = small(loss=KLDivergence(classes=tuple(names)), max_iter=80, batch_size=20)
+    model.fit(X, soft, X_val=X, y_val=soft)
+    assert (model.predict(X) == names[y]).mean() > 0.9
+    assert model.score(X, soft) == (model.predict(X) == names[y]).mean() == model.score(X, names[y])
+    assert model.validation_loss_curve_[-1] < 0.5
+    going_on = small(loss=KLDivergence(classes=tuple(names)), batch_size=20).partial_fit(X, soft, n_epochs=80)
+    assert (going_on.predict(X) == names[y]).mean() > 0.9
+    with pytest.raises(ValueError, match=r"classes of KLDivergence must be different from each other"):
+        small(loss=KLDivergence(classes=("a", "a"))).fit(X, np.full((400, 2), 0.5))
+
+
+def test_mixup_beside_other_words(digits):
+    X, y = digits
+    hard, smooth = (
+        small(augmentation="mixup", loss=LogLoss(s), max_iter=60, batch_size=20).fit(X, y) for s in (0.0, 0.3)
+    )
+    assert smooth.predict_proba(X).max(axis=1).mean() < hard.predict_proba(X).max(axis=1).mean() - 0.05
+    with pytest.raises(ValueError, match=r"requires another loss than 'focal'"):
+        small(augmentation="mixup", loss="focal").fit(X, y)
+    with pytest.raises(ValueError, match=r"requires rows of equal weight; got sample_weight or class_weight\."):
+        small(augmentation="mixup").fit(X, y, np.ones(400))
+    with pytest.raises(ValueError, match=r"requires rows of equal weight"):
+        small(augmentation="mixup", class_weight="balanced").fit(X, y)
+
+
+def test_metrics_see_the_rows_as_they_were_given(digits):
+    X, y = digits
+    model = small(augmentation=["shift", "mixup"], metrics="accuracy", max_iter=4).fit(X, y)
+    assert model.history_["accuracy"][-1] == pytest.approx(model.score(X, y))
+
+
+@pytest.mark.parametrize("activation", ["logistic", "relu"])
+def test_initial_weights_of_a_linear_model_are_those_of_scikit_learn(digits, activation):
+    parameters = {"hidden_layer_sizes": (), "activation": activation, "random_state": 0, "max_iter": 3}
+    ours, theirs = MLPClassifier(**parameters).fit(*digits), Original(**parameters).fit(*digits)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-6)
+
+
+def test_a_warm_start_without_normalization_begins_with_the_folded_weights(digits):
+    X, y = digits
+    model = small(normalization="batch").fit(X, y)
+    before = model.decision_function(X)
+    model.set_params(normalization=None, warm_start=True, max_iter=1, learning_rate_init=1e-12).fit(X, y)
+    np.testing.assert_allclose(model.decision_function(X), before, atol=1e-6)
+    model = small(normalization="layer", activation="prelu", warm_start=True).fit(X, y)
+    model.coefs_ = [0 * coef for coef in model.coefs_]
+    model.set_params(max_iter=1, learning_rate_init=1e-12).fit(X, y)
+    assert max(np.abs(coef).max() for coef in model.coefs_) < 1e-6
+
+
+@pytest.mark.parametrize("n_outputs", [10, 2])
+def test_an_optimizer_goes_on_with_the_words_it_began_with(digits, n_outputs):
+    X, y = digits
+    model = small().partial_fit(X, y % n_outputs, classes=np.arange(n_outputs))
+    with pytest.raises(ValueError, match=r"only go on with the normalization and the learned slopes"):
+        model.set_params(normalization="layer").partial_fit(X, y % n_outputs)
+    model.set_params(normalization=None).partial_fit(X, y % n_outputs)
+
+
+def test_batch_normalization_needs_a_batch(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"batch_size must be at least 2 with normalization='batch'; got 1\."):
+        small(normalization="batch", batch_size=1).fit(X, y)
+    odd = small(normalization="batch", batch_size=200, max_iter=30).fit(X[:201], y[:201])
+    even = small(normalization="batch", batch_size=200, max_iter=30).fit(X[:200], y[:200])
+    for ours, theirs in zip(odd._parameters.traits, even._parameters.traits):
+        assert 0.5 < np.median(ours[4] / theirs[4]) < 2  # a last batch of one row leaves the running variance
+
+
+@pytest.mark.parametrize("output", ["identity", "logistic", "tanh"])
+def test_decisions_agree_with_predictions(digits, output):
+    X, y = digits
+    model = small(loss="squared_error", output_activation=output).fit(X, y % 2)
+    np.testing.assert_array_equal(model.decision_function(X) > 0, model.predict(X) == 1)
+
+
+def test_names_take_the_numbers_of_the_estimator(digits):
+    for name in ("momentum", "nesterov"):
+        ours = small(solver=name, momentum=0.5).fit(*digits)
+        assert_same_weights(ours, small(solver=OPTIMIZERS[name](momentum=0.5)).fit(*digits))
+    for name in ("adam", "adamw", "amsgrad", "nadam", "radam"):
+        ours = small(solver=name, beta_1=0.7, beta_2=0.9, epsilon=1e-6).fit(*digits)
+        assert_same_weights(ours, small(solver=OPTIMIZERS[name](beta_1=0.7, beta_2=0.9, epsilon=1e-6)).fit(*digits))
+
+
+def test_other_names_of_words(digits):
+    assert_same_weights(small(loss="cross_entropy").fit(*digits), small().fit(*digits))
+    assert_same_weights(small(activation="sigmoid").fit(*digits), small(activation="logistic").fit(*digits))
+
+
+def test_the_score_of_matrices(digits):
+    X, y = digits
+    onehot = np.eye(10, dtype=int)[y]
+    model = small(one_hot=True).fit(X, onehot)
+    assert model.score(X, onehot) == (model.predict(X) == y).mean()
+    search = GridSearchCV(small(one_hot=True, max_iter=3), {"alpha": [0, 1]}, cv=3, error_score="raise")
+    assert np.isfinite(search.fit(X, onehot).best_score_)
+
+
+def test_the_score_of_quantiles(curve):
+    X, y = curve
+    model = MLPRegressor(Quantile((0.1, 0.9)), 20, random_state=0, max_iter=200, learning_rate_init=0.01).fit(X, y)
+    assert 0.2 < model.score(X, y) < 1
+    one = MLPRegressor(Quantile((0.9,)), 20, random_state=0, max_iter=5, early_stopping=True).fit(X, y)
+    assert one.best_validation_score_ == -min(one.validation_loss_curve_)
+
+
+def test_the_optimizer_that_only_looks_is_refused(digits):
+    with pytest.raises(ValueError, match=r"solver must be a word that moves the weights"):
+        small(solver=OPTIMIZERS["gradient"]()).fit(*digits)

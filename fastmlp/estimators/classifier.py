@@ -13,13 +13,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES, Focal, KLDivergence, LogLoss, SquaredError
+from ..losses import LOSSES, KLDivergence
 from .judging import OUTPUTS_AT_ONCE, Sample
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .words import loss_of
 
-CLASSIFICATION = (LogLoss, SquaredError, KLDivergence, Focal)
+HALF = {"logistic": 0.0, "identity": 0.5, "tanh": np.arctanh(0.5), "exp": np.log(0.5)}  # the z of an output of 1/2
+CLASSIFICATION = tuple(word for word in LOSSES.classes if word.classifies)
 
 
 def checked_probabilities(y: np.ndarray, n_classes: int, dtype: np.dtype, *, one_hot: bool) -> np.ndarray:
@@ -58,28 +59,33 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         'adam', or 'sgd' with momentum, both in minibatches; 'lbfgs', SciPy's L-BFGS over all rows at once, good for
         small data. Others: 'gradient_descent' (over all rows, unless ``batch_size`` is a number), 'momentum',
         'nesterov', 'adagrad', 'rmsprop', 'adadelta', 'amsgrad', 'adamw', 'nadam', 'radam' or 'lion', with their own
-        numbers as words of `fastmlp.optimizers`.
+        numbers as words of `fastmlp.optimizers`. Usual learning rates: 1.0 for 'adadelta', 0.1 or so for
+        'gradient_descent', for 'lion' a tenth of Adam's.
     alpha : float, default=0.0001
-        Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt.
+        Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt. It
+        stays beside the weight decay that ``AdamW`` and ``Lion`` have of their own.
     batch_size : int or 'auto', default='auto'
-        Rows per optimizer step; 'auto' is min(200, n_samples). The last batch of an epoch may be smaller.
+        Rows per optimizer step; 'auto' is min(200, n_samples), for 'gradient_descent' all rows. The last batch of an
+        epoch may be smaller.
     learning_rate : str or word, default='constant'
         Schedule of the learning rate; see `fastmlp.schedules` for 'step_decay', 'multi_step', 'exponential',
-        'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. Of scikit-learn's three,
-        'adam' takes 'constant' whatever is named, as there; words such as ``Adaptive()`` serve every solver.
+        'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. 'adam' ignores scikit-learn's
+        three names, as there; every other solver, and words such as ``Adaptive()``, obey. 'polynomial', 'one_cycle' and
+        'coslog' go by the share of the planned epochs that is done: each ``partial_fit`` is a plan of its own.
         'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
         'adaptive': divided by 5 whenever training would otherwise stop for lack of improvement, down to 1e-6.
     learning_rate_init : float, default=0.001
-        Learning rate of the first epoch, for 'sgd' and 'adam'.
+        Learning rate of the first epoch, or the greatest where the schedule begins low; for every solver but 'lbfgs'.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Most epochs ('sgd', 'adam') or iterations ('lbfgs').
+        Most epochs, or iterations of 'lbfgs'.
     shuffle : bool, default=True
         Draw a new order of the rows before each epoch.
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, the validation split and the order of rows. The stream is scikit-learn's: in
-        float64 the same seed gives the same model, up to rounding.
+        Source of the initial weights, the validation split and, epoch by epoch, the order of rows. The stream is
+        scikit-learn's: in float64 the same seed gives the same model, up to rounding. Only where they are switched on
+        it also drives augmentation and dropout, before the order of rows in each epoch, and the seeds of the members.
     tol : float, default=1e-4
         Least improvement of the training loss (or the validation score) that counts; for 'lbfgs', the greatest
         component of the gradient at which to stop.
@@ -88,9 +94,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     warm_start : bool, default=False
         Start ``fit`` from the present weights, with a new optimizer, instead of drawing weights anew.
     momentum : float, default=0.9
-        Momentum of 'sgd', from 0 to 1.
+        Momentum of 'sgd', 'momentum' and 'nesterov', from 0 to 1. It serves a solver that is named; a word such as
+        ``Momentum(0.8)`` has its own numbers.
     nesterovs_momentum : bool, default=True
-        Use Nesterov's form of momentum.
+        Use Nesterov's form of momentum in 'sgd'.
     early_stopping : bool, default=False
         Set ``validation_fraction`` of the rows aside (none where ``fit`` is given X_val), stop when the accuracy on
         them, or whatever ``scoring`` names, no longer improves, and keep the weights that were best. Not for 'lbfgs'
@@ -98,9 +105,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     validation_fraction : float, default=0.1
         Share of the rows to set aside.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay of Adam's first and second moments, in [0, 1).
+        Decay of the first and second moments, in [0, 1), of 'adam', 'adamw', 'amsgrad', 'nadam' and 'radam'. They serve
+        a solver that is named; a word such as ``AdamW(beta_2=0.95)`` has its own numbers.
     epsilon : float, default=1e-8
-        Added to the square root of Adam's second moment.
+        Added to the square root of the second moment; for the same solvers.
     n_iter_no_change : int or inf, default=10
         Stop after more than this many consecutive epochs without improvement.
     max_fun : int, default=15000
@@ -113,8 +121,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     class_weight : dict {label: weight}, 'balanced', list of dicts or None, default=None
         Weight of each class in the training loss, times ``sample_weight``; labels that a dict omits weigh 1.
         'balanced' is n_samples / (n_classes * rows of the class), and not for ``partial_fit``. For multilabel a list
-        with a dict {0: weight, 1: weight} for each column, whose weights are multiplied. Validation data are weighted
-        by ``sample_weight`` alone.
+        with a dict {0: weight, 1: weight} for each column, whose weights are multiplied. With loss 'kl_divergence' a
+        row has the weight of its most probable class. Validation data are weighted by ``sample_weight`` alone.
     scoring : str, callable or None, default=None
         What early stopping watches. None: the accuracy. 'loss': the validation loss without penalty, its sign changed.
         Otherwise one of scikit-learn's scorers, by name or as a callable (estimator, X, y) -> float, which is given a
@@ -122,11 +130,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         and the scorer's own checks in each epoch, and a copy of the rows set aside.
     metrics : str, list of str, dict {name: scorer} or None, default=None
         Scorers to record in ``history_`` after each epoch, on the training data and (as ``val_name``) on validation
-        data, for 'sgd' and 'adam'. The training data are predicted once per epoch for it, about a third of the
-        epoch's work.
+        data, for every solver but 'lbfgs'. The training data are predicted once per epoch for it, as they were given,
+        without augmentation: about a third of the epoch's work.
     progress : callable or None, default=None
-        Displays the progress of 'sgd' and 'adam', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a context
-        manager, whose value has ``update(epochs, rows, loss)``.
+        Displays the progress of every solver but 'lbfgs', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a
+        context manager, whose value has ``update(epochs, rows, loss)``.
     output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
         Of the last layer, one that the loss allows; 'auto' takes the loss's own.
     initializer : str, word or (coefs, intercepts), default='auto'
@@ -137,22 +145,27 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Of the hidden layers, between product and activation; see `fastmlp.normalizations`. ``coefs_`` and
         ``intercepts_`` have batch normalization folded in.
     dropout : float or array-like of shape (n_hidden_layers + 1,), default=0.0
-        Share of outputs that training drops at random, in every hidden layer; or of the inputs and each hidden layer.
+        Share p of outputs that training sets to 0 at random, in every hidden layer; or of the inputs and each hidden
+        layer. The others are divided by 1 - p [4]_.
     l1 : float, default=0.0
         Strength of the penalty l1 * ||coefs_||_1 / (sum of the batch's weights).
     clip_value, clip_norm : float or None, default=None
-        Greatest component, and greatest norm over all layers, that a gradient is cut or scaled down to.
+        Limits of the gradient g of a batch, the mean over its rows with the penalties, intercepts and learned slopes
+        included: first each component is cut to [-clip_value, clip_value], then
+        g = g * min(1, clip_norm / ||g||), the norm over all layers [5]_.
     max_norm : float or None, default=None
-        Greatest norm of the weights into a unit, intercept not counted, after each step.
+        Greatest norm of the weights w into a unit, of every layer: after each step w = w * min(1, max_norm / ||w||),
+        without the intercept [4]_.
     augmentation : str, word, list of them or None, default=None
         'gaussian_noise', 'mixup' or 'shift', or one of them with its own numbers, from `fastmlp.augmentations`: changes
         of the training rows before each epoch.
     weight_averaging : float in [0, 1) or None, default=None
-        Share of the planned epochs after which weights are averaged, once an epoch; the model is the average
-        (stochastic weight averaging).
+        Share of the planned epochs after which weights are averaged, once an epoch; the model is the mean (stochastic
+        weight averaging [6]_). ``loss_`` and all curves are those of the weights before averaging. Not for
+        ``partial_fit``.
     n_estimators : int, default=1
-        Networks to train side by side, one thread each, whose outputs are averaged; they are in ``estimators_``, and
-        ``coefs_`` is theirs.
+        Networks to train side by side, one thread each, whose outputs (probabilities) are averaged; they are in
+        ``estimators_``, with weights and history of their own. ``progress`` is not shown.
     loss : str or word, default='log_loss'
         'log_loss' (``LogLoss(label_smoothing=0.1)``), 'focal', 'squared_error' on one-hot targets (one output for two
         classes), or 'kl_divergence' to soft targets: y is then a matrix (n_samples, n_classes) of probabilities, whose
@@ -167,10 +180,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         The labels, sorted; columns of ``predict_proba`` have their order.
     coefs_, intercepts_ : lists of ndarrays of shapes (fan_in, fan_out) and (fan_out,)
         The weights of each layer. They may be replaced or modified; predictions follow.
+    estimators_ : list of MLPClassifier
+        The members, with ``n_estimators`` above 1. They keep weights, curves and history; of the ensemble, ``loss_`` is
+        their mean and ``n_iter_`` their greatest.
     loss_ : float
         Loss of the last epoch, penalty included.
     best_loss_ : float or None
-        Least loss of all epochs; None with early stopping. For 'sgd' and 'adam', as are the next three.
+        Least loss of all epochs; None with early stopping. For every solver but 'lbfgs', as are the next five.
     loss_curve_ : list of float
         Loss of each epoch, the mean over its batches, each at the weights before its update.
     validation_scores_ : list of float or None
@@ -191,7 +207,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     n_outputs_ : int
         Units of the last layer.
     out_activation_ : str
-        'softmax' for three or more classes, 'logistic' otherwise.
+        Activation of the last layer, by the loss and ``output_activation``; for the log loss 'softmax' with three or
+        more classes, 'logistic' otherwise.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -208,6 +225,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
        AISTATS 2010: the initial weights.
     .. [3] I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and momentum in deep
        learning", ICML 2013: Nesterov's momentum.
+    .. [4] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: A Simple Way to Prevent
+       Neural Networks from Overfitting", JMLR 15, 2014: dropout, and ``max_norm`` in section 5.1.
+    .. [5] R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
+       algorithm 1: ``clip_norm``.
+    .. [6] P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov and A. G. Wilson, "Averaging Weights Leads to Wider Optima
+       and Better Generalization", UAI 2018, algorithm 1.
 
     Examples
     --------
@@ -226,7 +249,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
-        "loss": [StrOptions({word.name for word in CLASSIFICATION}), *CLASSIFICATION],
+        "loss": [StrOptions({name for name, word in LOSSES.items() if word in CLASSIFICATION}), *CLASSIFICATION],
         "one_hot": ["boolean"],
     }
 
@@ -328,13 +351,16 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     ) -> "MLPClassifier":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
+        Schedules that go by the share of the training ('polynomial', 'one_cycle', 'coslog') plan each call anew.
+
         Parameters
         ----------
         X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As for `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
         classes : array-like of shape (n_classes,), default=None
-            All labels that may ever occur; required by the first call.
+            All labels that may ever occur; required by the first call, unless the columns of y are the classes.
         n_epochs : int, default=1
             Epochs to train, none of which stops early. They equal ``fit`` with ``max_iter=n_epochs``, ``tol=0`` and
             ``n_iter_no_change=inf``, after which later calls go on.
@@ -347,8 +373,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Raises
         ------
         ValueError
-            As `fit`; also if ``classes`` is missing at first or differs later, with ``early_stopping=True``, and after
-            ``drop_optimizer_state()``.
+            As `fit`; also if ``classes`` is missing at first or differs later, with ``early_stopping=True`` or
+            ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
         with unchanged_on_error(self):
             if classes is None and self._columns_are_classes():
@@ -416,7 +442,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         logits = self._outputs(X, logits=True)
         if self._multilabel() or len(self.classes_) > 2:
             return logits
-        return logits[:, 0] if self.n_outputs_ == 1 else logits[:, 1] - logits[:, 0]
+        if self.n_outputs_ > 1:
+            return logits[:, 1] - logits[:, 0]
+        return logits[:, 0] - logits.dtype.type(HALF[self.out_activation_])
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Predict log(predict_proba(X)).
@@ -431,6 +459,24 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy.
+
+        Parameters
+        ----------
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As in ``fit``: of a matrix whose columns are classes, the most probable one counts.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        accuracy : float
+        """
+        if self._columns_are_classes() and np.ndim(y) == 2:
+            y = self._classes_of_columns(y)[np.asarray(y).argmax(axis=1)]
+        return super().score(X, y, sample_weight)
 
     def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
         """Check X and y as scikit-learn does; classes become codes, so that no one-hot matrix is made."""
@@ -465,6 +511,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         loss = LOSSES.resolve(self.loss)
         if self._columns_are_classes():
             matrix = checked_probabilities(y, len(self.classes_), dtype, one_hot=self.one_hot)
+            matrix = np.ascontiguousarray(matrix[:, np.argsort(self._classes_of_columns(y))])
             if isinstance(loss, KLDivergence):
                 return Targets(matrix, len(self.classes_), loss_of(self)[1])
             y = self.classes_[matrix.argmax(axis=1)]
@@ -489,6 +536,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         n_classes = np.shape(y)[1] if np.ndim(y) == 2 else 0
         given = getattr(LOSSES.resolve(self.loss), "classes", None)
         classes = np.arange(n_classes) if given is None else np.array(given)
+        if len(set(classes.tolist())) < len(classes):
+            raise ValueError(f"classes of KLDivergence must be different from each other; got {given!r}.")
         if n_classes < 2 or len(classes) != n_classes:
             expected = "at least 2 columns" if given is None else f"{len(classes)} columns, as classes are given"
             raise ValueError(f"y must be a matrix of {expected}, one for each class; got shape {np.shape(y)}.")

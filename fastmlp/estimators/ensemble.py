@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.special import logit
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
-from ..machine.team import available_cores
+from ..machine.team import BUDGET
+from .history import forget_training
 
 
 class Ensemble(BaseEstimator):
@@ -21,6 +23,7 @@ class Ensemble(BaseEstimator):
     n_threads: int | None
     random_state: Any
     warm_start: bool
+    out_activation_: str
     estimators_: list[Any]
 
     def _new_members(self) -> list[Any]:
@@ -29,6 +32,15 @@ class Ensemble(BaseEstimator):
         return [
             clone(self).set_params(n_estimators=1, n_threads=1, random_state=int(seed), progress=None) for seed in seeds
         ]
+
+    def _average(self, X: Any, logits: bool) -> np.ndarray:
+        """The mean of the members' outputs, or the z that would give it."""
+        outputs = np.mean([member._forward(X) for member in self.estimators_], axis=0)
+        if not logits:
+            return outputs
+        inverse = {"softmax": np.log, "logistic": logit, "tanh": np.arctanh, "exp": np.log}
+        with np.errstate(divide="ignore"):
+            return inverse.get(self.out_activation_, np.copy)(outputs)
 
     def _going_on(self, member: Any) -> Any:
         """A member that trains on, by the parameters of now, while the original stays as it is."""
@@ -40,6 +52,11 @@ class Ensemble(BaseEstimator):
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, validation: tuple, n_epochs: int | None) -> None:
         """Check the data once, then train every member; the first one gives the ensemble its attributes."""
         begin = not hasattr(self, "estimators_") or (not self.warm_start and n_epochs is None)
+        if not begin and len(self.estimators_) != self.n_estimators:
+            raise ValueError(
+                f"n_estimators must be {len(self.estimators_)}, as in the previous call to fit, to train on; got "
+                f"{self.n_estimators}. Fit with warm_start=False to begin anew."
+            )
         members = self._new_members() if begin else [self._going_on(member) for member in self.estimators_]
         names = ("X_val", "y_val", "sample_weight_val")
 
@@ -49,10 +66,17 @@ class Ensemble(BaseEstimator):
             known = {"classes": self.classes_} if hasattr(self, "classes_") else {}
             return member.partial_fit(X, y, sample_weight, n_epochs=n_epochs, **known)
 
-        jobs = self.n_threads or available_cores()
-        self.estimators_ = Parallel(n_jobs=min(jobs, len(members)), prefer="threads")(
-            delayed(train)(member) for member in members
-        )
+        granted = BUDGET.take(len(members)) if self.n_threads is None else 0
+        try:
+            jobs = min(self.n_threads or granted, len(members))
+            trained = Parallel(n_jobs=jobs, require="sharedmem")(delayed(train)(member) for member in members)
+        finally:
+            if granted:
+                BUDGET.give_back(granted)
+        forget_training(self)
+        for name in ("coefs_", "intercepts_", "_parameters", "feature_names_in_"):
+            vars(self).pop(name, None)
+        self.estimators_ = trained
         first = self.estimators_[0]
         inherited = ("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_outputs_", "n_layers_")
         for name in (*inherited, "out_activation_"):

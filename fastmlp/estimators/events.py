@@ -61,7 +61,7 @@ class Callbacks:
         return [self]
 
     def _weights(self) -> dict[str, Any]:
-        return learned_attributes(self.network.normalization, self.network.parameters())
+        return learned_attributes(self.network, self.network.parameters())
 
     def before_epoch(self) -> None:
         self.epoch = self.root.subcontext(task_name="epoch")

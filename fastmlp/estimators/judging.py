@@ -127,7 +127,7 @@ class View:
 
         def score() -> float:
             if not self._current:
-                vars(self.estimator).update(learned_attributes(self.network.normalization, self.network.parameters()))
+                vars(self.estimator).update(learned_attributes(self.network, self.network.parameters()))
                 self._current = True
             with config_context(assume_finite=True):  # X has been checked
                 return float(scorer(self.estimator, self.X, self.y, **weights))

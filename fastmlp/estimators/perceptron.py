@@ -40,6 +40,7 @@ from .words import (
     learned_attributes,
     limits_of,
     normalization_of,
+    parameters_of,
     same_for_all,
     schedule_of,
     solver_of,
@@ -187,13 +188,14 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             Training rows. A C-contiguous array of the computing dtype is used as it is, and so is CSR with sorted
             indices; others are converted once. Sparse rows never become dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, a 0/1 matrix for multilabel classification, or real targets for regression.
+            Class labels, a 0/1 matrix for multilabel classification, or real targets for regression. A matrix with a
+            column for each class is one-hot with ``one_hot=True``, and holds probabilities with loss 'kl_divergence'.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss; None weighs all rows alike.
         X_val : {array-like, sparse CSR or CSC} of shape (n_val, n_features), default=None
-            Validation rows, for 'sgd' and 'adam'. Without ``early_stopping`` their loss and ``metrics`` are recorded
-            after each epoch; with it they decide, in place of rows set aside. In a ``Pipeline`` they are transformed
-            as X is with ``Pipeline(..., transform_input=["X_val"])``.
+            Validation rows, for every solver but 'lbfgs'. Without ``early_stopping`` their loss and ``metrics`` are
+            recorded after each epoch; with it they decide, in place of rows set aside. In a ``Pipeline`` they are
+            transformed as X is with ``Pipeline(..., transform_input=["X_val"])``.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
             Their labels or targets.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -231,6 +233,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         if self.n_estimators > 1:
             self._fit_members(X, y, sample_weight, validation, n_epochs)
             return
+        vars(self).pop("estimators_", None)
         word = solver_of(self)
         data, parameters, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
         max_epochs = n_epochs or (0 if word is None else self.max_iter)
@@ -268,12 +271,20 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._check_optimizer_state(incremental)
-        check_combination(self, len(hidden), X.shape[1], issparse(X))
+        check_combination(
+            self,
+            len(hidden),
+            X.shape[1],
+            sparse=issparse(X),
+            weighted=sample_weight is not None,
+            incremental=incremental,
+        )
 
         random_state = self._random_stream(goes_on=incremental and not first_pass)
         if first_pass:
             units = (X.shape[1], *hidden, targets.n_outputs)
-            activation = same_for_all(activations_of(self, len(hidden)))
+            several = isinstance(self.activation, list | tuple)
+            activation = same_for_all(activations_of(self, len(hidden) if several else max(1, len(hidden))))
             weights = initial_weights(
                 units, random_state, dtype=X.dtype, activation=activation, initializer=initializer_of(self)
             )
@@ -282,7 +293,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             self.n_layers_, self.t_ = len(units), 0
             self.out_activation_ = targets.output_activation
         else:
-            parameters = getattr(self, "_parameters", None) or Parameters(self.coefs_, self.intercepts_, [])
+            parameters = parameters_of(self, activations_of(self, len(hidden)), normalization_of(self))
             self._check_width(parameters.coefs, targets)
         self.n_outputs_ = targets.n_outputs
 
@@ -321,6 +332,8 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             warn_at_limit=not incremental,
             verbose=bool(self.verbose),
         )
+        if isinstance(network.normalization, BatchNormalization) and settings.batch_size == 1:
+            raise ValueError("batch_size must be at least 2 with normalization='batch'; got 1.")
         record = record_of(self)
         X, targets, augmenters = self._augmented(data, random_state)
         average = (
@@ -329,9 +342,10 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         with (
             self._session(network, X, targets, data.sample_weight, settings.batch_size) as session,
             validation_session(network, data.given, self.n_threads) as second,
+            self._as_given(network, data, targets, augmenters) as given,
             nullcontext() if self.progress is None else self.progress(max_epochs, n_rows) as display,
         ):
-            score, judges = judgement(self, network, session, second, data, record)
+            score, judges = judgement(self, network, given or session, second, data, record)
             show_history(self, record)
             descent = Descent(
                 network,
@@ -353,7 +367,12 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             parameters = descent.run(random_state)
         if average and average[0].mean is not None:
             parameters = average[0].mean
-        self.__dict__.update(learned_attributes(network.normalization, parameters))
+        elif average:
+            warn_convergence(
+                f"Training ended after {record.n_epochs} epochs, before the averaging of weights began; lower "
+                "weight_averaging or raise n_iter_no_change."
+            )
+        self.__dict__.update(learned_attributes(network, parameters))
         self._optimizer = optimizer
         set_history(self, record)
 
@@ -378,9 +397,10 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         if data.targets.values.ndim == 1 and any(word.mixes_targets for word in augmentations_of(self)):
             loss = KLDivergence()  # of mixed classes, which is the log loss but for a constant
         n_hidden = len(parameters.coefs) - 1
-        network = self._network(
+        return self._network(
             parameters,
             data.X,
+            activation=activations_of(self, n_hidden),
             loss=loss,
             output=output,
             optimizer=optimizer,
@@ -388,21 +408,13 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             dropout=dropout_of(self, n_hidden),
             clips=self.clip_norm is not None,
         )
-        if parameters.traits:
-            network.set_traits(parameters.traits)
-        return network
 
-    def _network(self, weights: Any, X: Any, **words: Any) -> Network:
-        """A network for rows like X that holds the given weights."""
-        coefs, intercepts = weights[:2]
-        network = Network(
-            (coefs[0].shape[0], *(coef.shape[1] for coef in coefs)),
-            dtype=X.dtype,
-            sparse=issparse(X),
-            activation=activations_of(self, len(coefs) - 1),
-            **words,
-        )
-        network.set_weights(coefs, intercepts)
+    def _network(self, parameters: Parameters, X: Any, **words: Any) -> Network:
+        """A network for rows like X that holds the given parameters."""
+        coefs = parameters.coefs
+        units = (coefs[0].shape[0], *(coef.shape[1] for coef in coefs))
+        network = Network(units, dtype=X.dtype, sparse=issparse(X), **words)
+        network.set_parameters(parameters)
         return network
 
     def _augmented(
@@ -413,9 +425,18 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         if not words:
             return X, targets, []
         if any(word.mixes_targets for word in words):
-            targets = np.eye(data.targets.n_outputs, dtype=X.dtype)[targets] if targets.ndim == 1 else targets.copy()
+            smoothing, classes = getattr(self._loss()[0], "label_smoothing", 0.0), data.targets.n_outputs
+            if targets.ndim == 1:
+                targets = ((1 - smoothing) * np.eye(classes) + smoothing / classes).astype(X.dtype)[targets]
+            targets = targets.copy()
         X = X.copy()
         return X, targets, [Augmenter(words, X, targets, data.training_rows, random_state)]
+
+    def _as_given(self, network: Network, data: TrainingData, targets: np.ndarray, augmenters: list[Augmenter]) -> Any:
+        """A session of the rows as they were given, for metrics, where training changes them; else nothing."""
+        if not augmenters or self.metrics is None:
+            return nullcontext()
+        return self._session(network, data.X, targets, None, len(targets))
 
     def _loss(self) -> tuple[Loss, str]:
         """The loss in use, and its output activation."""
@@ -456,7 +477,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         return np.float32 if self._weights_dtype() == np.float32 else np.float64
 
     def _weights_dtype(self) -> np.dtype:
-        member = self.estimators_[0] if self.n_estimators > 1 else self
+        member = self.estimators_[0] if hasattr(self, "estimators_") else self
         return member.coefs_[0].dtype
 
     def _rows_per_step(self, n_rows: int) -> int:
@@ -521,24 +542,23 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
 
         Each call has its own network, so that any thread may call and weights may be replaced or modified in between.
         """
-        if self.n_estimators > 1:
-            return np.mean([member._forward(X, logits) for member in self.estimators_], axis=0)
+        if hasattr(self, "estimators_"):
+            return self._average(X, logits)
         loss, output = (SquaredError(), "identity") if logits else self._loss()
-        parameters = getattr(self, "_parameters", None)
-        normalization = None if parameters is None else normalization_of(self)
-        folded = isinstance(normalization, BatchNormalization)
-        network = self._network(
-            (self.coefs_, self.intercepts_),
-            X,
-            loss=loss,
-            output=output,
-            optimizer="gradient_descent",
-            normalization=None if folded else normalization,
-        )
-        if parameters is not None:
-            network.set_traits(parameters.traits)
+        network = self._learned_network(X, loss=loss, output=output, optimizer="gradient_descent")
         with network.session(X, batch_size=X.shape[0], n_threads=self.n_threads) as session:
             return session.predict()
+
+    def _learned_network(self, X: Any, *, folded: bool = True, **words: Any) -> Network:
+        """The fitted network, for rows like X; batch normalization is folded into the weights, or as it trained."""
+        learned = getattr(self, "_parameters", None)
+        parameters = Parameters(self.coefs_, self.intercepts_, [] if learned is None else learned.traits)
+        activations, normalization = activations_of(self, len(self.coefs_) - 1), None
+        if learned is not None:
+            activations, normalization = self._words
+        if isinstance(normalization, BatchNormalization):
+            parameters, normalization = (parameters, None) if folded else (learned, normalization)
+        return self._network(parameters, X, activation=activations, normalization=normalization, **words)
 
     # scikit-learn's protocols.
 

@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES, AbsoluteError, Gamma, Huber, LogCosh, Poisson, Quantile, SquaredError
+from ..losses import LOSSES, Quantile
 from .judging import Sample, validation_loss
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .words import loss_of
 
-REGRESSION = (SquaredError, AbsoluteError, Huber, LogCosh, Quantile, Poisson, Gamma)
+REGRESSION = tuple(word for word in LOSSES.classes if word.regresses)
 
 
 def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
@@ -72,28 +73,33 @@ class MLPRegressor(RegressorMixin, Perceptron):
         'adam', or 'sgd' with momentum, both in minibatches; 'lbfgs', SciPy's L-BFGS over all rows at once, good for
         small data. Others: 'gradient_descent' (over all rows, unless ``batch_size`` is a number), 'momentum',
         'nesterov', 'adagrad', 'rmsprop', 'adadelta', 'amsgrad', 'adamw', 'nadam', 'radam' or 'lion', with their own
-        numbers as words of `fastmlp.optimizers`.
+        numbers as words of `fastmlp.optimizers`. Usual learning rates: 1.0 for 'adadelta', 0.1 or so for
+        'gradient_descent', for 'lion' a tenth of Adam's.
     alpha : float, default=0.0001
-        Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt.
+        Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt. It
+        stays beside the weight decay that ``AdamW`` and ``Lion`` have of their own.
     batch_size : int or 'auto', default='auto'
-        Rows per optimizer step; 'auto' is min(200, n_samples). The last batch of an epoch may be smaller.
+        Rows per optimizer step; 'auto' is min(200, n_samples), for 'gradient_descent' all rows. The last batch of an
+        epoch may be smaller.
     learning_rate : str or word, default='constant'
         Schedule of the learning rate; see `fastmlp.schedules` for 'step_decay', 'multi_step', 'exponential',
-        'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. Of scikit-learn's three,
-        'adam' takes 'constant' whatever is named, as there; words such as ``Adaptive()`` serve every solver.
+        'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. 'adam' ignores scikit-learn's
+        three names, as there; every other solver, and words such as ``Adaptive()``, obey. 'polynomial', 'one_cycle' and
+        'coslog' go by the share of the planned epochs that is done: each ``partial_fit`` is a plan of its own.
         'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
         'adaptive': divided by 5 whenever training would otherwise stop for lack of improvement, down to 1e-6.
     learning_rate_init : float, default=0.001
-        Learning rate of the first epoch, for 'sgd' and 'adam'.
+        Learning rate of the first epoch, or the greatest where the schedule begins low; for every solver but 'lbfgs'.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Most epochs ('sgd', 'adam') or iterations ('lbfgs').
+        Most epochs, or iterations of 'lbfgs'.
     shuffle : bool, default=True
         Draw a new order of the rows before each epoch.
     random_state : int, RandomState instance or None, default=None
-        Source of the initial weights, the validation split and the order of rows. The stream is scikit-learn's: in
-        float64 the same seed gives the same model, up to rounding.
+        Source of the initial weights, the validation split and, epoch by epoch, the order of rows. The stream is
+        scikit-learn's: in float64 the same seed gives the same model, up to rounding. Only where they are switched on
+        it also drives augmentation and dropout, before the order of rows in each epoch, and the seeds of the members.
     tol : float, default=1e-4
         Least improvement of the training loss (or the validation score) that counts; for 'lbfgs', the greatest
         component of the gradient at which to stop.
@@ -102,9 +108,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
     warm_start : bool, default=False
         Start ``fit`` from the present weights, with a new optimizer, instead of drawing weights anew.
     momentum : float, default=0.9
-        Momentum of 'sgd', from 0 to 1.
+        Momentum of 'sgd', 'momentum' and 'nesterov', from 0 to 1. It serves a solver that is named; a word such as
+        ``Momentum(0.8)`` has its own numbers.
     nesterovs_momentum : bool, default=True
-        Use Nesterov's form of momentum.
+        Use Nesterov's form of momentum in 'sgd'.
     early_stopping : bool, default=False
         Set ``validation_fraction`` of the rows aside (none where ``fit`` is given X_val), stop when R² on them, or
         whatever ``scoring`` names, no longer improves, and keep the weights that were best. Not for 'lbfgs' and
@@ -112,9 +119,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
     validation_fraction : float, default=0.1
         Share of the rows to set aside.
     beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay of Adam's first and second moments, in [0, 1).
+        Decay of the first and second moments, in [0, 1), of 'adam', 'adamw', 'amsgrad', 'nadam' and 'radam'. They serve
+        a solver that is named; a word such as ``AdamW(beta_2=0.95)`` has its own numbers.
     epsilon : float, default=1e-8
-        Added to the square root of Adam's second moment.
+        Added to the square root of the second moment; for the same solvers.
     n_iter_no_change : int or inf, default=10
         Stop after more than this many consecutive epochs without improvement.
     max_fun : int, default=15000
@@ -131,11 +139,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
         and the scorer's own checks in each epoch, and a copy of the rows set aside.
     metrics : str, list of str, dict {name: scorer} or None, default=None
         Scorers to record in ``history_`` after each epoch, on the training data and (as ``val_name``) on validation
-        data, for 'sgd' and 'adam'. The training data are predicted once per epoch for it, about a third of the
-        epoch's work.
+        data, for every solver but 'lbfgs'. The training data are predicted once per epoch for it, as they were given,
+        without augmentation: about a third of the epoch's work.
     progress : callable or None, default=None
-        Displays the progress of 'sgd' and 'adam', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a context
-        manager, whose value has ``update(epochs, rows, loss)``.
+        Displays the progress of every solver but 'lbfgs', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a
+        context manager, whose value has ``update(epochs, rows, loss)``.
     output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
         Of the last layer, one that the loss allows; 'auto' takes the loss's own.
     initializer : str, word or (coefs, intercepts), default='auto'
@@ -146,31 +154,39 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Of the hidden layers, between product and activation; see `fastmlp.normalizations`. ``coefs_`` and
         ``intercepts_`` have batch normalization folded in.
     dropout : float or array-like of shape (n_hidden_layers + 1,), default=0.0
-        Share of outputs that training drops at random, in every hidden layer; or of the inputs and each hidden layer.
+        Share p of outputs that training sets to 0 at random, in every hidden layer; or of the inputs and each hidden
+        layer. The others are divided by 1 - p [4]_.
     l1 : float, default=0.0
         Strength of the penalty l1 * ||coefs_||_1 / (sum of the batch's weights).
     clip_value, clip_norm : float or None, default=None
-        Greatest component, and greatest norm over all layers, that a gradient is cut or scaled down to.
+        Limits of the gradient g of a batch, the mean over its rows with the penalties, intercepts and learned slopes
+        included: first each component is cut to [-clip_value, clip_value], then
+        g = g * min(1, clip_norm / ||g||), the norm over all layers [5]_.
     max_norm : float or None, default=None
-        Greatest norm of the weights into a unit, intercept not counted, after each step.
+        Greatest norm of the weights w into a unit, of every layer: after each step w = w * min(1, max_norm / ||w||),
+        without the intercept [4]_.
     augmentation : str, word, list of them or None, default=None
         'gaussian_noise', 'mixup' or 'shift', or one of them with its own numbers, from `fastmlp.augmentations`: changes
         of the training rows before each epoch.
     weight_averaging : float in [0, 1) or None, default=None
-        Share of the planned epochs after which weights are averaged, once an epoch; the model is the average
-        (stochastic weight averaging).
+        Share of the planned epochs after which weights are averaged, once an epoch; the model is the mean (stochastic
+        weight averaging [6]_). ``loss_`` and all curves are those of the weights before averaging. Not for
+        ``partial_fit``.
     n_estimators : int, default=1
-        Networks to train side by side, one thread each, whose outputs are averaged; they are in ``estimators_``, and
-        ``coefs_`` is theirs.
+        Networks to train side by side, one thread each, whose outputs are averaged; they are in ``estimators_``, with
+        weights and history of their own. ``progress`` is not shown.
 
     Attributes
     ----------
     coefs_, intercepts_ : lists of ndarrays of shapes (fan_in, fan_out) and (fan_out,)
         The weights of each layer. They may be replaced or modified; predictions follow.
+    estimators_ : list of MLPRegressor
+        The members, with ``n_estimators`` above 1. They keep weights, curves and history; of the ensemble, ``loss_`` is
+        their mean and ``n_iter_`` their greatest.
     loss_ : float
         Loss of the last epoch, penalty included.
     best_loss_ : float or None
-        Least loss of all epochs; None with early stopping. For 'sgd' and 'adam', as are the next three.
+        Least loss of all epochs; None with early stopping. For every solver but 'lbfgs', as are the next five.
     loss_curve_ : list of float
         Loss of each epoch, the mean over its batches, each at the weights before its update.
     validation_scores_ : list of float or None
@@ -191,7 +207,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     n_outputs_ : int
         Units of the last layer.
     out_activation_ : str
-        'identity' for the squared error, 'exp' for the Poisson loss.
+        Activation of the last layer, by the loss and ``output_activation``; by default 'exp' for the Poisson and gamma
+        losses, 'identity' for the others.
     n_features_in_ : int
         Columns of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -208,6 +225,12 @@ class MLPRegressor(RegressorMixin, Perceptron):
        AISTATS 2010: the initial weights.
     .. [3] I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and momentum in deep
        learning", ICML 2013: Nesterov's momentum.
+    .. [4] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: A Simple Way to Prevent
+       Neural Networks from Overfitting", JMLR 15, 2014: dropout, and ``max_norm`` in section 5.1.
+    .. [5] R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
+       algorithm 1: ``clip_norm``.
+    .. [6] P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov and A. G. Wilson, "Averaging Weights Leads to Wider Optima
+       and Better Generalization", UAI 2018, algorithm 1.
 
     Examples
     --------
@@ -222,7 +245,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
-        "loss": [StrOptions({word.name for word in REGRESSION}), *REGRESSION],
+        "loss": [StrOptions({name for name, word in LOSSES.items() if word in REGRESSION}), *REGRESSION],
     }
 
     def __init__(
@@ -315,6 +338,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
+        Schedules that go by the share of the training ('polynomial', 'one_cycle', 'coslog') plan each call anew.
+
         Parameters
         ----------
         X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
@@ -332,7 +357,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Raises
         ------
         ValueError
-            As `fit`; also with ``early_stopping=True`` and after ``drop_optimizer_state()``.
+            As `fit`; also with ``early_stopping=True`` or ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
         with unchanged_on_error(self):
             self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
@@ -356,6 +381,30 @@ class MLPRegressor(RegressorMixin, Perceptron):
             outputs = outputs.reshape(len(outputs), -1, levels)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute R²; of quantiles D², its counterpart for the pinball loss, averaged over levels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            At most 1; 0 is what the best constant would reach. See `sklearn.metrics.d2_pinball_score`.
+        """
+        loss = LOSSES.resolve(self.loss)
+        if not isinstance(loss, Quantile):
+            return super().score(X, y, sample_weight)
+        outputs = self._outputs(X)
+        scores = [
+            d2_pinball_score(y, outputs[:, n :: len(loss.levels)], sample_weight=sample_weight, alpha=level)
+            for n, level in enumerate(loss.levels)
+        ]
+        return float(np.mean(scores))
+
     def _levels(self) -> int:
         """Outputs for each target."""
         loss = LOSSES.resolve(self.loss)
@@ -371,8 +420,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
             raise ValueError(f"y must hold numbers; got dtype {y.dtype}, which y.astype(float) may convert.")
         loss, output = loss_of(self)
         matrix = np.ascontiguousarray(y.reshape(len(y), -1), dtype=X.dtype)
-        if isinstance(loss, Gamma) and not (matrix > 0).all():
-            raise ValueError(f"y must be above 0 with loss 'gamma'; got {matrix.min():g}.")
+        if loss.positive and not (matrix > 0).all():
+            raise ValueError(f"y must be above 0 with loss {loss.name!r}; got {matrix.min():g}.")
         matrix = np.repeat(matrix, self._levels(), axis=1)
         return X, Targets(matrix, matrix.shape[1], output)
 
@@ -386,8 +435,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return values[:, 0] if values.shape[1] == 1 else values
 
     def _score(self, sample: Sample) -> Callable[[], float]:
-        """R² on a sample, NaN where a prediction is not finite; of several quantiles the loss, its sign changed."""
-        if self._levels() > 1:
+        """R² on a sample, NaN where a prediction is not finite; of quantiles the loss, its sign changed."""
+        if isinstance(LOSSES.resolve(self.loss), Quantile):
             loss = validation_loss(sample, *self._loss())
             return lambda: -loss()
         determination = r_squared(sample.values, sample.weights)

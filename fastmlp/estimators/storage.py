@@ -31,6 +31,8 @@ class Storable(BaseEstimator):
             The estimator, now without optimizer state.
         """
         check_is_fitted(self)
+        for member in getattr(self, "estimators_", ()):
+            member.drop_optimizer_state()
         self._optimizer = None
         self._optimizer_lost = "drop_optimizer_state(), which removed the optimizer's moments"
         return self

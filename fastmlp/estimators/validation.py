@@ -54,7 +54,7 @@ def checked_validation(estimator: Any, validation: tuple[Any, Any, Any], X: Any)
     if X_val is None:
         raise ValueError("y_val is provided, but X_val was not provided.")
     if estimator.solver == "lbfgs":
-        raise ValueError("X_val requires solver='adam' or 'sgd', which have epochs to look at; got solver='lbfgs'.")
+        raise ValueError("X_val requires a solver that has epochs to look at, such as 'adam'; got solver='lbfgs'.")
     X_val, targets = estimator._check_validation_data(X_val, y_val, X.dtype)
     if targets.n_outputs != estimator.n_outputs_:
         raise ValueError(f"y_val must have as many outputs as y, {estimator.n_outputs_}; got {targets.n_outputs}.")

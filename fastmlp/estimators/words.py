@@ -10,10 +10,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ..activations import ACTIVATIONS, Activation
 from ..augmentations import AUGMENTATIONS, Augmentation
 from ..initializers import INITIALIZERS, Initializer
-from ..losses import LOSSES, OUTPUTS, Loss, pair_code
-from ..network import Parameters
+from ..losses import LOSSES, OUTPUTS, Focal, Loss, pair_code
+from ..network import Network, Parameters
 from ..normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
-from ..optimizers import OPTIMIZERS, Adam, Momentum, Nesterov, Optimizer
+from ..optimizers import OPTIMIZERS, Gradient, Inertia, Moments, Optimizer
 from ..schedules import SCHEDULES, Constant, InverseScaling, Schedule
 
 CLASSIC_SCHEDULES = ("constant", "invscaling", "adaptive")
@@ -39,15 +39,24 @@ WORD_CONSTRAINTS: dict = {
 
 
 def solver_of(estimator: Any) -> Optimizer | None:
-    """The optimizer; None for L-BFGS. 'adam' and 'sgd' take their numbers from the estimator, as in scikit-learn."""
-    if isinstance(estimator.solver, str):
-        if estimator.solver == "lbfgs":
-            return None
-        if estimator.solver == "adam":
-            return Adam(float(estimator.beta_1), float(estimator.beta_2), float(estimator.epsilon))
-        if estimator.solver == "sgd":
-            return (Nesterov if estimator.nesterovs_momentum else Momentum)(float(estimator.momentum))
-    return OPTIMIZERS.resolve(estimator.solver)
+    """The optimizer; None for L-BFGS. A name takes the estimator's momentum, betas and epsilon, as in scikit-learn."""
+    name = estimator.solver
+    if not isinstance(name, str):
+        word = OPTIMIZERS.resolve(name)
+        if isinstance(word, Gradient):
+            raise ValueError("solver must be a word that moves the weights; got Gradient(), which keeps the gradient.")
+        return word
+    if name == "lbfgs":
+        return None
+    if name == "sgd":
+        name = "nesterov" if estimator.nesterovs_momentum else "momentum"
+    kind = OPTIMIZERS[name]
+    if issubclass(kind, Inertia):
+        return kind(momentum=float(estimator.momentum))
+    if issubclass(kind, Moments):
+        betas = {"beta_1": float(estimator.beta_1), "beta_2": float(estimator.beta_2)}
+        return kind(**betas, epsilon=float(estimator.epsilon))
+    return OPTIMIZERS.resolve(name)
 
 
 def schedule_of(estimator: Any) -> Schedule:
@@ -117,8 +126,10 @@ def limits_of(estimator: Any) -> dict[str, float]:
     return {name: float(limit) for name, limit in limits.items() if limit is not None}
 
 
-def check_combination(estimator: Any, n_hidden: int, n_features: int, sparse: bool) -> None:
-    """Refuse words that cannot go together.
+def check_combination(
+    estimator: Any, n_hidden: int, n_features: int, *, sparse: bool, weighted: bool, incremental: bool
+) -> None:
+    """Refuse words that cannot go together, or not with such data.
 
     Raises
     ------
@@ -130,9 +141,15 @@ def check_combination(estimator: Any, n_hidden: int, n_features: int, sparse: bo
         if sparse:
             raise ValueError(f"augmentation requires dense X; got sparse X with {word!r}. Use X.toarray().")
         word.check(n_features)
+        if word.mixes_targets and isinstance(LOSSES.resolve(estimator.loss), Focal):
+            raise ValueError(f"augmentation {word!r} requires another loss than 'focal', which knows no mixed classes.")
+        if word.mixes_targets and weighted:
+            raise ValueError(f"augmentation {word!r} requires rows of equal weight; got sample_weight or class_weight.")
     if sparse and dropout[0]:
         raise ValueError(f"dropout of the inputs requires dense X; got sparse X with dropout={dropout[0]:g} for them.")
     if estimator.weight_averaging is not None:
+        if incremental:
+            raise ValueError("weight_averaging requires fit, which knows when training ends; got partial_fit.")
         if estimator.early_stopping:
             raise ValueError(
                 "weight_averaging requires early_stopping=False, which keeps other weights; "
@@ -161,14 +178,30 @@ def check_combination(estimator: Any, n_hidden: int, n_features: int, sparse: bo
                 )
 
 
-def learned_attributes(normalization: Any, parameters: Parameters) -> dict[str, Any]:
+def learned_attributes(network: Network, parameters: Parameters) -> dict[str, Any]:
     """What an estimator keeps of a network: weights into which batch normalization is folded, and what was learned."""
     coefs, intercepts, traits = parameters
+    normalization = network.normalization
     if isinstance(normalization, BatchNormalization):
         folded = [normalization.fold(*layer) for layer in zip(coefs, intercepts, traits)]
         coefs = [*(coef for coef, _ in folded), coefs[-1]]
         intercepts = [*(intercept for _, intercept in folded), intercepts[-1]]
-    return {"coefs_": coefs, "intercepts_": intercepts, "_parameters": parameters if traits else None}
+    return {
+        "coefs_": coefs,
+        "intercepts_": intercepts,
+        "_parameters": parameters if traits else None,
+        "_words": (network.activations, normalization),
+    }
+
+
+def parameters_of(estimator: Any, activations: list[Activation], normalization: Any) -> Parameters:
+    """What training goes on from: what a network has learned, if its words are the same, else plain weights."""
+    parameters = getattr(estimator, "_parameters", None)
+    if parameters is None or estimator._words != (activations, normalization):
+        return Parameters(estimator.coefs_, estimator.intercepts_, [])
+    if isinstance(normalization, BatchNormalization):
+        return parameters
+    return Parameters(estimator.coefs_, estimator.intercepts_, parameters.traits)
 
 
 def same_for_all(words: Sequence[Activation]) -> str:

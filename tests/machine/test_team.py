@@ -69,12 +69,12 @@ def rounds_of(wanted, rounds, late=0.0):
     numbers, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
     add_in_rounds(0, 1, 1, np.zeros(team.MEETING_SIZE, np.int64), numbers.copy(), errors)  # compiled beforehand
 
-    def serve(rank, crew):
-        add_in_rounds(rank, crew.members, rounds, crew.meeting, numbers, errors)
+    def prepare(rank, crew):
+        return lambda: add_in_rounds(rank, crew.members, rounds, crew.meeting, numbers, errors)
 
-    crew = Team(wanted, serve)
+    crew = Team(wanted, prepare)
     time.sleep(late)
-    serve(0, crew)
+    prepare(0, crew)()
     crew.join()
     members = crew.members
     np.testing.assert_array_equal(numbers[: members * LINE : LINE], rounds * np.arange(1, members + 1))
@@ -123,9 +123,29 @@ def test_team_shrinks_where_no_thread_can_be_started(possible, monkeypatch):
 
 def test_members_are_numbered_and_know_their_number():
     seen = []
-    crew = Team(4, lambda rank, crew: seen.append((rank, crew.members)))
+    crew = Team(4, lambda rank, crew: lambda: seen.append((rank, crew.members)))
     crew.join()
     assert sorted(seen) == [(1, 4), (2, 4), (3, 4)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system tells no thread's core")
+def test_members_begin_on_other_cores_and_may_be_moved():
+    allowed = os.sched_getaffinity(0)
+    found = []
+
+    def prepare(rank, crew):
+        return lambda: found.append((team.current_core(), os.sched_getaffinity(0)))
+
+    here = team.current_core()
+    assert here in allowed
+    crew = Team(2, prepare)
+    crew.join()
+    assert found[0][1] == allowed == os.sched_getaffinity(0)
+    cores = sorted(allowed)
+    team.move_beside(here, 1)
+    assert team.current_core() in allowed
+    team.move_beside(max(allowed) + 1, 1)  # a core that is none: nothing happens
+    assert os.sched_getaffinity(0) == set(cores)
 
 
 def test_atomic_add():
