@@ -13,14 +13,14 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES, KLDivergence
+from ..losses import LOSSES, KLDivergence, Loss
 from .judging import OUTPUTS_AT_ONCE, Sample
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .words import loss_of
 
 HALF = {"logistic": 0.0, "identity": 0.5, "tanh": np.arctanh(0.5), "exp": np.log(0.5)}  # the z of an output of 1/2
-CLASSIFICATION = tuple(word for word in LOSSES.classes if word.classifies)
+CLASSIFICATION = tuple(word for word in LOSSES.classes if issubclass(word, Loss) and word.classifies)
 
 
 def checked_probabilities(y: np.ndarray, n_classes: int, dtype: np.dtype, *, one_hot: bool) -> np.ndarray:

@@ -75,7 +75,7 @@ class Ensemble(BaseEstimator):
                 BUDGET.give_back(granted)
         forget_training(self)
         for name in ("coefs_", "intercepts_", "_parameters", "feature_names_in_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self.estimators_ = trained
         first = self.estimators_[0]
         inherited = ("classes_", "_label_binarizer", "n_features_in_", "feature_names_in_", "n_outputs_", "n_layers_")

@@ -233,7 +233,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         if self.n_estimators > 1:
             self._fit_members(X, y, sample_weight, validation, n_epochs)
             return
-        vars(self).pop("estimators_", None)
+        self.__dict__.pop("estimators_", None)
         word = solver_of(self)
         data, parameters, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
         max_epochs = n_epochs or (0 if word is None else self.max_iter)
@@ -556,8 +556,8 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         activations, normalization = activations_of(self, len(self.coefs_) - 1), None
         if learned is not None:
             activations, normalization = self._words
-        if isinstance(normalization, BatchNormalization):
-            parameters, normalization = (parameters, None) if folded else (learned, normalization)
+            if isinstance(normalization, BatchNormalization):
+                parameters, normalization = (parameters, None) if folded else (learned, normalization)
         return self._network(parameters, X, activation=activations, normalization=normalization, **words)
 
     # scikit-learn's protocols.

@@ -11,13 +11,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES, Quantile
+from ..losses import LOSSES, Loss, Quantile
 from .judging import Sample, validation_loss
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .words import loss_of
 
-REGRESSION = tuple(word for word in LOSSES.classes if word.regresses)
+REGRESSION = tuple(word for word in LOSSES.classes if issubclass(word, Loss) and word.regresses)
 
 
 def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:

@@ -137,7 +137,7 @@ def current_core():
         core = ctypes.CDLL(None).sched_getcpu()
     except (AttributeError, OSError, TypeError):
         return None
-    return core if hasattr(os, "sched_setaffinity") and core in os.sched_getaffinity(0) else None
+    return core if hasattr(os, "sched_getaffinity") and core in os.sched_getaffinity(0) else None
 
 
 def move_beside(core, steps):
