@@ -89,9 +89,15 @@ def affine_forward(layout, layer, activation, span, buffers):
         narrow_forward(layout, layer, activation, span, buffers)
     else:
         wide_forward(layout, layer, activation, span, buffers)
-    ones = layout.rows_at[layer + 1] + layout.units[layer + 1]
+    write_ones(layout, layer + 1, span, buffers)
+
+
+@inlined
+def write_ones(layout, level, span, buffers):
+    """The column that brings the bias of the layer above."""
+    ones = layout.rows_at[level] + layout.units[level]
     for r in range(span.first, span.stop):
-        buffers.outputs[ones + r * layout.stride[layer + 1]] = 1
+        buffers.outputs[ones + r * layout.stride[level]] = 1
 
 
 @inlined
@@ -322,7 +328,7 @@ def wide_update(layout, layer, optimizer, terms, blocks, buffers):
                     squares = squares_of(buffers.gradient, g, g + stop - at)
                     buffers.norms[p] = squares + (buffers.norms[p] if j else 0)
                 else:
-                    descend(optimizer, terms, (1, stop - at), (g, 0), (at, 0), buffers)
+                    descend(optimizer, terms, (1, stop - at), (buffers.gradient, g, 0), (at, 0), buffers)
                     if layout.sparse[layer]:
                         for c in range(g, g + stop - at, lanes):
                             store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
@@ -390,7 +396,7 @@ def narrow_update(layout, layer, optimizer, terms, blocks, buffers):
                     if blocks.sweep == GRADIENT:
                         buffers.norms[p] = total_of(norm) + (buffers.norms[p] if n else 0)
             if blocks.sweep != GRADIENT:
-                descend(optimizer, terms, (rows, count * lanes), (g, row), (weights, narrow), buffers)
+                descend(optimizer, terms, (rows, count * lanes), (G, g, row), (weights, narrow), buffers)
 
 
 @inlined
@@ -432,9 +438,8 @@ def squares_of(values, at, end):
 
 @inlined
 def descend(optimizer, terms, shape, gradient, weights, buffers):
-    """The optimizer on rows of weights; `gradient` and `weights` are (offset, stride of rows)."""
-    G = buffers.gradient
-    g, row = gradient
+    """The optimizer on rows of weights; `gradient` is (array, offset, stride of rows), `weights` the latter two."""
+    G, g, row = gradient
     at, stride = weights
     if terms.scale != 1:
         for r in range(shape[0]):

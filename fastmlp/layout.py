@@ -204,9 +204,15 @@ class Blocks(NamedTuple):
 
 
 @inlined
+def unit_at(layout, row, level):
+    """Where a level's units begin in that row of a table that has a number for each unit."""
+    return row * layout.trait_row + layout.units_at[level]
+
+
+@inlined
 def trait_at(layout, trait, level):
     """Where that trait of a level's units begins, in `weights` and the optimizer's states."""
-    return layout.traits_at + trait * layout.trait_row + layout.units_at[level]
+    return layout.traits_at + unit_at(layout, trait, level)
 
 
 def round_up(number, multiple):

@@ -78,16 +78,17 @@ class Loss(Word):
 
     outputs: ClassVar[tuple]
     classifies = regresses = positive = False  # whose loss it is; whether targets must be above 0
+    averaged = False  # whether a row's loss is a mean over outputs, not their sum
 
     @staticmethod
     def takes_codes(output):
         """Whether targets are class codes (n_rows,) rather than a matrix (n_rows, n_outputs)."""
         return False
 
-    @staticmethod
-    def row_scale(n_outputs):
+    @classmethod
+    def row_scale(cls, n_outputs):
         """What the sum over a row's outputs is multiplied by."""
-        return 1.0
+        return 1 / n_outputs if cls.averaged else 1.0
 
     def formula(self, output, z, t):
         """(loss of each row, delta); shapes (n_rows,) and (n_rows, n_outputs), in the dtype of z."""
@@ -129,11 +130,7 @@ class ErrorLoss(Loss):
     """
 
     outputs = ("identity", "logistic", "tanh", "exp")
-    regresses = True
-
-    @staticmethod
-    def row_scale(n_outputs):
-        return 1 / n_outputs
+    regresses = averaged = True
 
     def formula(self, output, z, t):
         y = output_formula(output, z)
@@ -535,8 +532,7 @@ def codes_of(loss, output):
     pair_code(loss, output)
     position, codes = OUTPUTS.index(output), loss.takes_codes(output)
     if output != "softmax":
-        averaged = loss.row_scale(2) == 0.5
-        return LossCodes(ELEMENTWISE, _ELEMENTWISE.index((type(loss), output)), position, averaged, 0, 0)
+        return LossCodes(ELEMENTWISE, _ELEMENTWISE.index((type(loss), output)), position, loss.averaged, 0, 0)
     if not codes:
         return LossCodes(SOFTMAX_OF_ROWS, 0, position, 0, 0, 0)
     smoothed = getattr(loss, "label_smoothing", 0) > 0

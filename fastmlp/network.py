@@ -325,7 +325,7 @@ class Session:
             kept=aligned(LEARNED * learned, dtype),
             trait_gradient=aligned(LEARNED * layout.trait_row, dtype),
             statistics=aligned(2 * layout.trait_row + (layout.layers + 1) * self._capacity + panel, dtype),
-            numbers=aligned(MOST_FORESIGHT * NUMBERS_OF_STEP, dtype),
+            numbers=aligned(MOST_FORESIGHT * NUMBERS_OF_STEP if self._data.ordered else 0, dtype),
             loss_numbers=loss_numbers,
             losses=aligned(self._capacity, dtype),
             penalties=aligned(layout.blocks, np.float64),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy
@@ -160,8 +160,8 @@ class TrainingSettings:
     verbose: bool = False
 
 
-class Watcher(Protocol):
-    """What may look on while a `Descent` runs."""
+class Watcher:
+    """What may look on while a `Descent` runs; by itself it does nothing."""
 
     def before_epoch(self) -> None:
         """Called before each epoch."""
@@ -171,10 +171,11 @@ class Watcher(Protocol):
 
     def after_epoch(self) -> bool:
         """Called after each epoch, when its loss and score are recorded; True ends the training."""
+        return False
 
 
-class WeightAverage:
-    """The mean of what a network has learned after each epoch from some epoch on; a `Watcher`.
+class WeightAverage(Watcher):
+    """The mean of what a network has learned after each epoch from some epoch on.
 
     Parameters
     ----------
@@ -189,12 +190,6 @@ class WeightAverage:
         self.begin = begin
         self.epochs = 0
         self.mean: Parameters | None = None
-
-    def before_epoch(self) -> None:
-        pass
-
-    def rows_done(self, rows: int) -> None:
-        pass
 
     def after_epoch(self) -> bool:
         self.epochs += 1
@@ -294,7 +289,7 @@ class Descent:
         steps_per_epoch = -(-n_rows // settings.batch_size)
         per_step = optimizer.schedule.per == "step"
         ahead = np.arange(steps_per_epoch) if per_step else 0
-        shuffle = Shuffler(random_state)
+        shuffle = Shuffler(random_state) if settings.shuffle else None
         rows_done = 0
 
         def note_progress(rows: int) -> None:
@@ -311,7 +306,7 @@ class Descent:
             for watcher in watchers:
                 watcher.before_epoch()
             seed = random_state.randint(2**31) if settings.seeded else 0
-            if settings.shuffle:
+            if shuffle is not None:
                 shuffle(order)
             rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
             rows_done = 0

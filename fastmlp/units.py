@@ -5,24 +5,34 @@ of the chunk: some operations for each output, where the product takes as many a
 normalization needs all rows besides, hence two barriers on the way up and two on the way down.
 """
 
-from . import optimizers
-from .kernels import activate
-from .layout import GAINS, LEARNED, MEANS, NUMBERS, SHIFTS, VARIANCES, panel_of, trait_at
+from .kernels import activate, descend, write_ones
+from .layout import GAINS, LEARNED, MEANS, NUMBERS, SHIFTS, VARIANCES, panel_of, trait_at, unit_at
 from .machine.jit import inlined
 from .machine.random import counting, scrambled, uniform
-from .machine.simd import bits_of, first, full_like, lanes_of, load, minimum, number_like, sqrt, store, total_of, where
+from .machine.simd import (
+    bits_of,
+    first,
+    full_like,
+    lanes_of,
+    largest_of,
+    load,
+    maximum,
+    minimum,
+    number_like,
+    sqrt,
+    store,
+    total_of,
+    where,
+)
+
+# Rows of `statistics`: one number for each unit; then, of layer normalization, one for each row of each level.
+MEAN, SCALE, OF_ROWS = range(3)
 
 
 @inlined
-def kept_at(layout, trait, level):
-    """Where the rows of a level begin that give the gradient of a learned trait."""
-    return trait * layout.rows_at[layout.layers + 1] + layout.rows_at[level]
-
-
-@inlined
-def statistics_at(layout, which, level):
-    """Where a level's means (0) or inverse deviations (1) are: one for each unit."""
-    return which * layout.trait_row + layout.units_at[level]
+def kept_for(layout, trait):
+    """How far from the outputs of a row lies, in `kept`, what it gives to the gradient of a learned trait."""
+    return trait * layout.rows_at[layout.layers + 1]
 
 
 @inlined
@@ -38,20 +48,12 @@ def activate_rows(layout, level, activation, learned, span, buffers):
     Z, lanes, stride = buffers.outputs, lanes_of(buffers.outputs), layout.stride[level]
     at = layout.rows_at[level] + span.first * stride
     if learned:
-        kept = kept_at(layout, NUMBERS, level) - layout.rows_at[level]
+        kept = kept_for(layout, NUMBERS)
         for r in range(span.stop - span.first):
             for c in range(at + r * stride, at + r * stride + layout.units[level], lanes):
                 store(buffers.kept, kept + c, minimum(load(Z, c), 0))
     activate(layout, level, activation, span.stop - span.first, 0, layout.units[level], at, buffers)
-    restore_ones(layout, level, span, buffers)
-
-
-@inlined
-def restore_ones(layout, level, span, buffers):
-    """The column that brings the bias."""
-    ones = layout.rows_at[level] + layout.units[level]
-    for r in range(span.first, span.stop):
-        buffers.outputs[ones + r * layout.stride[level]] = 1
+    write_ones(layout, level, span, buffers)
 
 
 @inlined
@@ -60,8 +62,8 @@ def layer_normalize(layout, level, epsilon, span, buffers):
     Z, X, W = buffers.outputs, buffers.kept, buffers.weights
     lanes, units = lanes_of(Z), layout.units[level]
     gains, shifts = trait_at(layout, GAINS, level), trait_at(layout, SHIFTS, level)
-    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
-    inverse = statistics_at(layout, 2, 0) + level * span.capacity
+    kept = kept_for(layout, GAINS)
+    inverse = unit_at(layout, OF_ROWS, 0) + level * span.capacity
     share = number_like(Z, 1 / units)
     for r in range(span.first, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
@@ -74,17 +76,11 @@ def layer_normalize(layout, level, epsilon, span, buffers):
             deviation = where(first(total, units - c), load(Z, at + c) - mean, 0)
             total = total + deviation * deviation
         scale = 1 / sqrt(full_like(mean, total_of(total) * share + epsilon))
-        store_number(buffers.statistics, inverse + r, scale)
+        buffers.statistics[inverse + r] = largest_of(scale)
         for c in range(0, units, lanes):
             x = where(first(mean, units - c), (load(Z, at + c) - mean) * scale, 0)
             store(X, kept + at + c, x)
             store(Z, at + c, x * load(W, gains + c) + load(W, shifts + c))
-
-
-@inlined
-def store_number(array, at, vector):
-    """One lane of a vector whose lanes are equal."""
-    array[at] = total_of(where(first(vector, 1), vector, 0))
 
 
 @inlined
@@ -96,9 +92,9 @@ def layer_backward(layout, level, span, buffers):
     D, X, W = buffers.deltas, buffers.kept, buffers.weights
     lanes, units = lanes_of(D), layout.units[level]
     gains = trait_at(layout, GAINS, level)
-    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
-    shift = kept_at(layout, SHIFTS, level) - layout.rows_at[level]
-    inverse = statistics_at(layout, 2, 0) + level * span.capacity
+    kept = kept_for(layout, GAINS)
+    shift = kept_for(layout, SHIFTS)
+    inverse = unit_at(layout, OF_ROWS, 0) + level * span.capacity
     share = number_like(D, 1 / units)
     for r in range(span.first, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
@@ -141,8 +137,8 @@ def batch_statistics(layout, level, terms, rows, rank, members, buffers):
             deviation = load(Z, at + r * stride) - mean
             total = total + deviation * deviation
         variance = total * share
-        store(S, statistics_at(layout, 0, level) + c, mean)
-        store(S, statistics_at(layout, 1, level) + c, 1 / sqrt(variance + terms.epsilon))
+        store(S, unit_at(layout, MEAN, level) + c, mean)
+        store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(variance + terms.epsilon))
         if rows > 1:  # a single row, such as the last of an epoch, has no variance
             running = load(W, means + c)
             store(W, means + c, running + (mean - running) * terms.momentum)
@@ -156,8 +152,8 @@ def running_statistics(layout, level, epsilon, buffers):
     W, S = buffers.weights, buffers.statistics
     means, variances = trait_at(layout, MEANS, level), trait_at(layout, VARIANCES, level)
     for c in range(0, layout.units[level], lanes_of(W)):
-        store(S, statistics_at(layout, 0, level) + c, load(W, means + c))
-        store(S, statistics_at(layout, 1, level) + c, 1 / sqrt(load(W, variances + c) + epsilon))
+        store(S, unit_at(layout, MEAN, level) + c, load(W, means + c))
+        store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(load(W, variances + c) + epsilon))
 
 
 @inlined
@@ -165,8 +161,8 @@ def batch_normalize(layout, level, span, buffers):
     """x = (z - mean) / sqrt(variance + epsilon) for each unit; z = gain x + shift. x is kept."""
     Z, X, W, S = buffers.outputs, buffers.kept, buffers.weights, buffers.statistics
     gains, shifts = trait_at(layout, GAINS, level), trait_at(layout, SHIFTS, level)
-    means, scales = statistics_at(layout, 0, level), statistics_at(layout, 1, level)
-    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    means, scales = unit_at(layout, MEAN, level), unit_at(layout, SCALE, level)
+    kept = kept_for(layout, GAINS)
     for r in range(span.first, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         for c in range(0, layout.units[level], lanes_of(Z)):
@@ -180,7 +176,7 @@ def batch_sums(layout, level, rows, rank, members, buffers):
     """The gradient of the member's gains and shifts: sums of delta x and of delta over all rows."""
     D, X, G = buffers.deltas, buffers.kept, buffers.trait_gradient
     lanes, stride = lanes_of(D), layout.stride[level]
-    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    kept = kept_for(layout, GAINS)
     begin, stop = member_vectors(layout, level, rank, members, lanes)
     for c in range(begin, stop, lanes):
         at = layout.rows_at[level] + c
@@ -190,8 +186,8 @@ def batch_sums(layout, level, rows, rank, members, buffers):
             delta = load(D, at + r * stride)
             plain = plain + delta
             along = along + delta * load(X, kept + at + r * stride)
-        store(G, gradient_at(layout, GAINS, level) + c, along)
-        store(G, gradient_at(layout, SHIFTS, level) + c, plain)
+        store(G, unit_at(layout, GAINS, level) + c, along)
+        store(G, unit_at(layout, SHIFTS, level) + c, plain)
 
 
 @inlined
@@ -201,9 +197,9 @@ def batch_backward(layout, level, span, buffers):
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
     D, X, W, S, G = buffers.deltas, buffers.kept, buffers.weights, buffers.statistics, buffers.trait_gradient
-    gains, scales = trait_at(layout, GAINS, level), statistics_at(layout, 1, level)
-    along, plain = gradient_at(layout, GAINS, level), gradient_at(layout, SHIFTS, level)
-    kept = kept_at(layout, GAINS, level) - layout.rows_at[level]
+    gains, scales = trait_at(layout, GAINS, level), unit_at(layout, SCALE, level)
+    along, plain = unit_at(layout, GAINS, level), unit_at(layout, SHIFTS, level)
+    kept = kept_for(layout, GAINS)
     share = number_like(D, 1 / span.rows)
     for r in range(span.first, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
@@ -213,19 +209,13 @@ def batch_backward(layout, level, span, buffers):
 
 
 @inlined
-def gradient_at(layout, trait, level):
-    """Where the gradient of a learned trait is in `trait_gradient`."""
-    return trait * layout.trait_row + layout.units_at[level]
-
-
-@inlined
 def trait_gradient(layout, level, trait, rows, begun, rank, members, buffers):
     """G = G + sums over the rows of the chunk, for the member's units and one learned trait."""
     X, G, lanes = buffers.kept, buffers.trait_gradient, lanes_of(buffers.kept)
     begin, stop = member_vectors(layout, level, rank, members, lanes)
-    target = gradient_at(layout, trait, level)
+    target = unit_at(layout, trait, level)
     for c in range(begin, stop, lanes):
-        at = kept_at(layout, trait, level) + c
+        at = kept_for(layout, trait) + layout.rows_at[level] + c
         total = load(G, target + c)
         if not begun:
             total = full_like(total, 0)
@@ -239,10 +229,9 @@ def trait_terms(layout, level, trait, terms, rank, members, buffers):
     """G -> g = G / sum of sample weights, clipped."""
     G, lanes = buffers.trait_gradient, lanes_of(buffers.trait_gradient)
     begin, stop = member_vectors(layout, level, rank, members, lanes)
-    target = gradient_at(layout, trait, level)
+    target = unit_at(layout, trait, level)
     for c in range(target + begin, target + stop, lanes):
-        g = load(G, c) * terms.share
-        store(G, c, where(g > terms.clip, full_like(g, terms.clip), where(g < -terms.clip, -terms.clip, g)))
+        store(G, c, minimum(maximum(load(G, c) * terms.share, -terms.clip), terms.clip))
 
 
 @inlined
@@ -259,14 +248,10 @@ def trait_squares(layout, buffers):
 @inlined
 def trait_update(layout, level, trait, optimizer, terms, rank, members, buffers):
     """One optimizer step on the member's units of one learned trait."""
-    G, lanes = buffers.trait_gradient, lanes_of(buffers.trait_gradient)
-    begin, stop = member_vectors(layout, level, rank, members, lanes)
-    source, at = gradient_at(layout, trait, level) + begin, trait_at(layout, trait, level) + begin
-    for c in range(source, source + stop - begin, lanes):
-        store(G, c, load(G, c) * terms.scale)
-    states = ((buffers.first, at, 0), (buffers.second, at, 0), (buffers.third, at, 0))
-    streams = ((G, source, 0), (buffers.weights, at, 0), *states)
-    optimizers.apply(optimizer, (1, stop - begin), (buffers.numbers, terms.numbers), streams)
+    G = buffers.trait_gradient
+    begin, stop = member_vectors(layout, level, rank, members, lanes_of(G))
+    gradient, weights = (G, unit_at(layout, trait, level) + begin, 0), (trait_at(layout, trait, level) + begin, 0)
+    descend(optimizer, terms, (1, stop - begin), gradient, weights, buffers)
 
 
 @inlined
@@ -281,7 +266,7 @@ def drop(layout, level, keep, learned, seed, span, buffers):
     zero = bits_of(full_like(load(A, 0), 0))
     stream = scrambled(scrambled(zero + seed) + level)
     threshold, scale = full_like(load(A, 0), keep), full_like(load(A, 0), 1 / keep)
-    kept = kept_at(layout, NUMBERS, level) - layout.rows_at[level]
+    kept = kept_for(layout, NUMBERS)
     for r in range(span.first, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         row = scrambled(stream + (span.at + r))
@@ -292,7 +277,7 @@ def drop(layout, level, keep, learned, seed, span, buffers):
                 store(D, at + c, load(D, at + c) * factor)
             if learned:
                 store(buffers.kept, kept + at + c, load(buffers.kept, kept + at + c) * factor)
-    restore_ones(layout, level, span, buffers)
+    write_ones(layout, level, span, buffers)
 
 
 @inlined

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import sklearn
+from sklearn.datasets import load_digits
 from sklearn.utils.fixes import parse_version
 
 
@@ -36,3 +37,10 @@ def data_folder():
     if not folder:
         pytest.skip("FASTMLP_DATA is not set")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """(X, y): four hundred handwritten digits, pixels in [0, 1], and their labels."""
+    X, y = load_digits(return_X_y=True)
+    return X[:400] / 16, y[:400]

@@ -123,3 +123,17 @@ def assert_close(results, expected, dtype):
     for result, truth in zip(results, expected, strict=True):
         scale = np.abs(truth).max() + 1e-12
         np.testing.assert_allclose(result / scale, truth / scale, rtol=0, atol=TOLERANCE[dtype])
+
+
+# --- estimators -------------------------------------------------------------------------------------------------------
+
+
+def small(estimator_class, **parameters):
+    """An estimator that trains in no time."""
+    return estimator_class(**{"hidden_layer_sizes": 8, "max_iter": 3, "random_state": 0, **parameters})
+
+
+def assert_same_weights(one, other):
+    """Two fitted estimators are equal to the bit."""
+    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -8,6 +8,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
+from problems import assert_same_weights, small
 from scipy.sparse import csr_array
 from sklearn import neural_network
 from sklearn.base import clone
@@ -39,23 +40,8 @@ OURS = {"n_threads", "dtype", "scoring", "metrics", "progress", *VOCABULARY}
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:400] / 16, y[:400]
-
-
-def small(estimator_class, **parameters):
-    return estimator_class(**{"hidden_layer_sizes": 8, "max_iter": 3, "random_state": 0, **parameters})
-
-
 def parameters_of(estimator_class):
     return inspect.signature(estimator_class).parameters
-
-
-def assert_same_weights(one, other):
-    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from problems import small
 from sklearn.model_selection import GridSearchCV
 
 from fastmlp import MLPClassifier, MLPRegressor
@@ -24,16 +24,6 @@ with_callbacks = pytest.mark.scikit_learn("1.9")
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:400] / 16, y[:400]
-
-
-def small(estimator_class, **parameters):
-    return estimator_class(**{"hidden_layer_sizes": 8, "max_iter": 3, "random_state": 0, **parameters})
 
 
 class Diary:

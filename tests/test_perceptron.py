@@ -10,8 +10,9 @@ from copy import copy
 import joblib
 import numpy as np
 import pytest
+from problems import assert_same_weights, small
 from sklearn import metrics, neural_network
-from sklearn.datasets import load_digits, make_multilabel_classification, make_regression
+from sklearn.datasets import make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastmlp
@@ -22,21 +23,6 @@ from fastmlp.network import Session
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:400] / 16, y[:400]
-
-
-def small(estimator_class, **parameters):
-    return estimator_class(**{"hidden_layer_sizes": 8, "max_iter": 3, "random_state": 0, **parameters})
-
-
-def assert_same_weights(one, other):
-    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 # --- partial_fit and warm_start ---------------------------------------------------------------------------------------

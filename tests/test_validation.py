@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from problems import assert_same_weights, small
 from scipy.sparse import csr_array
 from scipy.special import expit, softmax
 from sklearn import metrics, set_config
@@ -21,15 +22,6 @@ from fastmlp.network import Network
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-def small(estimator_class, **parameters):
-    return estimator_class(**{"hidden_layer_sizes": 8, "max_iter": 3, "random_state": 0, **parameters})
-
-
-def assert_same_weights(one, other):
-    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def multiclass():

@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+from problems import assert_same_weights
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier as Original
 
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 @pytest.fixture(scope="module")
-def digits():
-    X, y = load_digits(return_X_y=True)
-    return X[:400] / 16, y[:400]
-
-
-@pytest.fixture(scope="module")
 def curve():
     """A positive target of one feature, with noise that grows."""
     rng = np.random.default_rng(0)
@@ -36,11 +30,6 @@ def curve():
 
 def small(**parameters):
     return MLPClassifier(**{"hidden_layer_sizes": (12, 9), "max_iter": 15, "random_state": 0, **parameters})
-
-
-def assert_same_weights(one, other):
-    for a, b in zip(one.coefs_ + one.intercepts_, other.coefs_ + other.intercepts_, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 EVERY = [

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 
 from ..network import Network
-from ..training import Record
+from ..training import Record, Watcher
 from .words import learned_attributes
 
 try:
@@ -22,8 +22,8 @@ except ImportError:  # before 1.9: nothing to support, nothing to tear down
 __all__ = ["CallbackSupportMixin", "Callbacks", "ProgressReport", "with_callbacks"]
 
 
-class Callbacks:
-    """The callbacks set by ``set_callbacks``, told of a fit and of each epoch; a `fastmlp.training.Watcher`.
+class Callbacks(Watcher):
+    """The callbacks set by ``set_callbacks``, told of a fit and of each epoch.
 
     Without callbacks nothing happens. An epoch's weights are copied only for callbacks that ask for
     ``fitted_estimator``.
@@ -69,9 +69,6 @@ class Callbacks:
             estimator=self.estimator, **self.training, reconstruction_attributes=self._weights
         )
 
-    def rows_done(self, rows: int) -> None:
-        pass
-
     def after_epoch(self) -> bool:
         return bool(
             self.epoch.call_on_fit_task_end(
@@ -85,8 +82,8 @@ class Callbacks:
             self.root.call_on_fit_task_end(estimator=self.estimator, **self.data)
 
 
-class ProgressReport:
-    """Tells a display how far the training is; a `fastmlp.training.Watcher`.
+class ProgressReport(Watcher):
+    """Tells a display how far the training is.
 
     Parameters
     ----------
@@ -101,9 +98,6 @@ class ProgressReport:
 
     def _loss(self) -> float | None:
         return self.record.loss_curve[-1] if self.record.loss_curve else None
-
-    def before_epoch(self) -> None:
-        pass
 
     def rows_done(self, rows: int) -> None:
         self.display.update(self.epochs, rows, self._loss())

@@ -13,7 +13,7 @@ from sklearn.metrics import check_scoring
 
 from ..losses import Loss
 from ..network import Network, Session
-from ..training import Record
+from ..training import Record, Watcher
 from .words import learned_attributes
 
 OUTPUTS_AT_ONCE = 2**22  # a thousand classes need no n_rows × 1000 matrix
@@ -135,8 +135,8 @@ class View:
         return score
 
 
-class Judge:
-    """Appends losses and scores to the history after each epoch; a `fastmlp.training.Watcher`.
+class Judge(Watcher):
+    """Appends losses and scores to the history after each epoch.
 
     Parameters
     ----------
@@ -154,9 +154,6 @@ class Judge:
     def before_epoch(self) -> None:
         for each in self.judged:
             each.forget()
-
-    def rows_done(self, rows: int) -> None:
-        pass
 
     def after_epoch(self) -> bool:
         for values, function in self.measures:

@@ -39,9 +39,9 @@ from .words import (
     initializer_of,
     learned_attributes,
     limits_of,
+    name_for_drawing,
     normalization_of,
     parameters_of,
-    same_for_all,
     schedule_of,
     solver_of,
 )
@@ -283,10 +283,12 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         random_state = self._random_stream(goes_on=incremental and not first_pass)
         if first_pass:
             units = (X.shape[1], *hidden, targets.n_outputs)
-            several = isinstance(self.activation, list | tuple)
-            activation = same_for_all(activations_of(self, len(hidden) if several else max(1, len(hidden))))
             weights = initial_weights(
-                units, random_state, dtype=X.dtype, activation=activation, initializer=initializer_of(self)
+                units,
+                random_state,
+                dtype=X.dtype,
+                activation=name_for_drawing(self),
+                initializer=initializer_of(self),
             )
             parameters = Parameters(*weights, [])
             forget_training(self)

@@ -1,6 +1,5 @@
 """The words that an estimator's parameters name, resolved and checked before any work starts."""
 
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..network import Network, Parameters
 from ..normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
 from ..optimizers import OPTIMIZERS, Gradient, Inertia, Moments, Optimizer
 from ..schedules import SCHEDULES, Constant, InverseScaling, Schedule
+from ..training import Watcher
 
 CLASSIC_SCHEDULES = ("constant", "invscaling", "adaptive")
 SOLVERS = {"lbfgs", "sgd", *OPTIMIZERS} - {"gradient"}
@@ -204,14 +204,15 @@ def parameters_of(estimator: Any, activations: list[Activation], normalization: 
     return Parameters(estimator.coefs_, estimator.intercepts_, parameters.traits)
 
 
-def same_for_all(words: Sequence[Activation]) -> str:
-    """The name by which 'auto' initial weights are drawn: the activation's, if all hidden layers have the same."""
-    names = {word.name for word in words}
+def name_for_drawing(estimator: Any) -> str:
+    """The activation by which 'auto' initial weights are drawn: that of all hidden layers, even where there is none."""
+    chosen = estimator.activation if isinstance(estimator.activation, list | tuple) else [estimator.activation]
+    names = {ACTIVATIONS.resolve(word).name for word in chosen}
     return names.pop() if len(names) == 1 else "relu"
 
 
-class Augmenter:
-    """Changes the training rows before each epoch, in the arrays that a session reads; a `fastmlp.training.Watcher`.
+class Augmenter(Watcher):
+    """Changes the training rows before each epoch, in the arrays that a session reads.
 
     Parameters
     ----------
@@ -238,9 +239,3 @@ class Augmenter:
         self.X[self.rows] = X
         if any(word.mixes_targets for word in self.words):
             self.targets[self.rows] = targets
-
-    def rows_done(self, rows: int) -> None:
-        pass
-
-    def after_epoch(self) -> bool:
-        return False

@@ -131,12 +131,15 @@ def meet(meeting, members):
                 waited += 1
 
 
+try:
+    sched_getcpu = ctypes.CDLL(None).sched_getcpu
+except (AttributeError, OSError, TypeError):  # another system, or an old C library
+    sched_getcpu = None
+
+
 def current_core():
     """The core that this thread runs on; None where the system does not tell (it does on Linux)."""
-    try:
-        core = ctypes.CDLL(None).sched_getcpu()
-    except (AttributeError, OSError, TypeError):
-        return None
+    core = sched_getcpu() if sched_getcpu is not None else None
     return core if hasattr(os, "sched_getaffinity") and core in os.sched_getaffinity(0) else None
 
 
