@@ -35,9 +35,9 @@ TITLES = {  # the tables that come first, and what a reader must know of each
         "in which workers start and kernels are loaded, and the second; how many times as fast as scikit-learn's with "
         "the backend that is faster there.",
     ),
-    "words": (
-        "Words",
-        "Time of an epoch with one word changed, in multiples of that with relu and Adam; all in one race.",
+    "components": (
+        "Components",
+        "Time of an epoch with one component changed, in multiples of that with relu and Adam; all in one race.",
     ),
     "deep tanh network": (
         "Deep tanh network",

@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
+from benchmarks.contenders import fastmlp_side, sklearn_side
 from benchmarks.contest import assert_same_answer, bar, race
-from benchmarks.sides import fastmlp_side, sklearn_side
 from benchmarks.workloads import WORKLOADS, make_data
 
 LARGE = ("tabular", "mnist", "dmlp")

@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = """
 import json, sys, time
 sys.path[:0] = [{package!r}, {benchmarks!r}]
-from benchmarks.sides import fastmlp_side
+from benchmarks.contenders import fastmlp_side
 from benchmarks.workloads import WORKLOADS, make_data
 for line in sys.stdin:
     name = line.strip()

@@ -8,7 +8,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from benchmarks.contest import bar
-from benchmarks.passes import BACKWARD, FORWARD, GATHER, PASSES, UPDATE, Bench, Size, best_seconds
+from benchmarks.kernels import BACKWARD, FORWARD, GATHER, PASSES, UPDATE, Bench, Size, best_seconds
 from benchmarks.test_tiles import peak
 
 SIZES = {
@@ -49,8 +49,8 @@ def test_pass(benchmark, name, size, dtype):
         rate = shape._replace(rows=bench.rows).operations / ours / 1e9
         row |= {"GFLOP/s": rate, "share of peak": rate / peak(dtype)}
     else:
-        numbers = bench.rows * (4 if which == GATHER else shape.above)
-        row["GB/s"] = 2 * numbers * bench.dtype.itemsize / ours / 1e9
+        scalars = bench.rows * (4 if which == GATHER else shape.above)
+        row["GB/s"] = 2 * scalars * bench.dtype.itemsize / ours / 1e9
     benchmark.extra_info["table"] = "passes"
     benchmark.extra_info["row"] = row
 

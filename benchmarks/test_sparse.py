@@ -2,9 +2,9 @@
 
 import pytest
 
+from benchmarks.contenders import fastmlp_side, sklearn_side
 from benchmarks.contest import assert_same_answer, bar, race
 from benchmarks.fresh_process import measure
-from benchmarks.sides import fastmlp_side, sklearn_side
 from benchmarks.workloads import SPARSE, STORED, make_sparse_data
 
 ROUNDS = 3

@@ -9,16 +9,16 @@ import functools
 import numpy as np
 import pytest
 
-from benchmarks.passes import best_seconds
+from benchmarks.kernels import best_seconds
 from fastmlp.machine.jit import entry
 from fastmlp.machine.simd import lanes_of, lanes_of_dtype
-from fastmlp.machine.tile import TILE_ROWS, TILE_VECTORS, multiply, tallest
+from fastmlp.machine.tile import MR, NR, multiply, tallest
 
-DEPTH = 256
+KC = 256
 SHAPES = [
     (rows, vectors)
-    for vectors in range(1, TILE_VECTORS + 1)
-    for rows in sorted({1, 2, 4, 6, TILE_ROWS, tallest(vectors)})
+    for vectors in range(1, NR + 1)
+    for rows in sorted({1, 2, 4, 6, MR, tallest(vectors)})
     if rows <= tallest(vectors)
 ]
 
@@ -42,7 +42,7 @@ def make(rows, vectors, dtype):
     """Operands of a tile and what it must give."""
     random = np.random.default_rng(0)
     width = vectors * lanes_of_dtype(np.dtype(dtype))
-    left, right = random.random((rows, DEPTH)).astype(dtype), random.random((DEPTH, width)).astype(dtype)
+    left, right = random.random((rows, KC)).astype(dtype), random.random((KC, width)).astype(dtype)
     start, out = random.random(width).astype(dtype), np.full((rows, width), np.nan, dtype)
     return left, right, start, out
 
@@ -50,14 +50,14 @@ def make(rows, vectors, dtype):
 @functools.cache
 def peak(dtype):
     """GFLOP/s of the engine's tile on one core: what all shares are shares of."""
-    return rate(TILE_ROWS, TILE_VECTORS, dtype)[0]
+    return rate(MR, NR, dtype)[0]
 
 
 def rate(rows, vectors, dtype):
     """GFLOP/s of a shape, and a function that runs it some milliseconds."""
     left, right, start, out = make(rows, vectors, dtype)
     operands = [array.reshape(-1) for array in (left, right, start, out)]
-    shape = np.int64(rows), np.int64(vectors), np.int64(DEPTH)
+    shape = np.int64(rows), np.int64(vectors), np.int64(KC)
     products(1, shape, *operands)
     np.testing.assert_allclose(out, start + left @ right, rtol=1e-4)
     seconds, times = best_seconds(lambda times: products(times, shape, *operands), rounds=15, least=0.002)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from benchmarks.contenders import fastmlp_side, installed_sides, sklearn_side
 from benchmarks.contest import assert_same_answer, bar, race
-from benchmarks.sides import fastmlp_side, installed_sides, sklearn_side
 from benchmarks.workloads import WORKLOADS, make_data
 
 BARS = {  # how many times as many rows per second as the peer: must, aim

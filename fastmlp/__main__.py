@@ -135,12 +135,12 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run the command in `words` (the process's own without it) and return the exit status."""
+def main(components: Sequence[str] | None = None) -> int:
+    """Run the command in `components` (the process's own without it) and return the exit status."""
     from .demos import Interrupted
     from .demos.data import DataError
 
-    arguments = parser().parse_args(words)
+    arguments = parser().parse_args(components)
     try:
         arguments.function(arguments)
     except DataError as error:

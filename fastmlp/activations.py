@@ -1,7 +1,7 @@
-"""Activations: the words f(z) between the layers, each with its slope f'(z).
+"""Activations: the components f(z) between the layers, each with its slope f'(z).
 
-A word stands here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so that one can
-check the other. To add one: a class in the table; nothing else knows its name.
+A component stands here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so that one
+can check the other. To add one: a class in the table; nothing else knows its name.
 
 Formulas are right at every finite z. Vectors are besides right at infinite z: where f fades away towards -∞, the factor
 z stops at a number beyond which nothing is left, so that no infinity meets a zero.
@@ -12,22 +12,22 @@ import math
 import numpy as np
 from scipy.special import expit, ndtr
 
+from .components import Component, Registry, check_number
 from .machine import elementary
 from .machine.elementary import erf, exp, expm1, log1p
+from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import absolute, full_like, maximum, minimum, where
-from .machine.words import Strip, strips
-from .vocabulary import Vocabulary, Word, check_number
 
-ACTIVATIONS = Vocabulary("activation")
+ACTIVATIONS = Registry("activation")
 
 
-class Activation(Word):
-    """A word of the table.
+class Activation(Component):
+    """A component of the table.
 
     Attributes
     ----------
     learned : bool
-        Whether the word's number is a parameter of the network, one for each unit, and `number` where it starts.
+        Whether the component's number is a parameter of the network, one for each unit, and `number` where it starts.
     """
 
     learned = False
@@ -359,9 +359,9 @@ class HardSwish(Activation):
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
 
-def _strip(word):
+def _strip(component):
     """Streams: z, which becomes f(z); f'(z); the unit's number."""
-    return Strip(lambda numbers, z, number: word.vector(z, number), 0, (0, 2), (0, 1))
+    return ElementwiseFunction(lambda scalars, z, number: component.vector(z, number), 0, (0, 2), (0, 1))
 
 
-apply = strips("activation", [_strip(word) for word in ACTIVATIONS.classes])
+apply = elementwise_dispatch("activation", [_strip(component) for component in ACTIVATIONS.classes])

@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from .vocabulary import Vocabulary, Word, check_number
+from .components import Component, Registry, check_number
 
-AUGMENTATIONS = Vocabulary("augmentation")
+AUGMENTATIONS = Registry("augmentation")
 
 
-class Augmentation(Word):
-    """A word of this file.
+class Augmentation(Component):
+    """A component of this file.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     """The same fitted model as an estimator of scikit-learn, which needs fastmlp no more.
 
     Weights, classes, curves and the optimizer's state are copied, so that predictions are the same up to rounding and
-    ``partial_fit`` goes on. What only fastmlp has is left out: parameters such as ``class_weight``, the words of other
+    ``partial_fit`` goes on. What only fastmlp has is left out: parameters such as ``class_weight``, other
     optimizers, schedules and losses, in whose place the defaults stand, and the state of such an optimizer. The random
     stream begins anew in every ``partial_fit``, as it does there.
 
@@ -155,18 +155,18 @@ def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
     )
     if state is None or schedule is None:
         return None
-    word, initial = state.optimizer, state.learning_rate_init
+    component, initial = state.optimizer, state.learning_rate_init
     optimizer: Any
-    if isinstance(word, Adam) and schedule == "constant":
-        optimizer = AdamOptimizer(params, initial, word.beta_1, word.beta_2, word.epsilon)
+    if isinstance(component, Adam) and schedule == "constant":
+        optimizer = AdamOptimizer(params, initial, component.beta_1, component.beta_2, component.epsilon)
         optimizer.t = state.step
         if state.states is not None:
             optimizer.ms, optimizer.vs = deepcopy(state.states)
         return optimizer
-    if not isinstance(word, Momentum | Nesterov):
+    if not isinstance(component, Momentum | Nesterov):
         return None
     power = getattr(state.schedule, "power", estimator.power_t)
-    optimizer = SGDOptimizer(params, initial, schedule, word.momentum, isinstance(word, Nesterov), power)
+    optimizer = SGDOptimizer(params, initial, schedule, component.momentum, isinstance(component, Nesterov), power)
     so_far = Progress(epochs=state.epochs, steps=state.step, rows=estimator.t_, share=0.0)
     optimizer.learning_rate = float(state.schedule.rate(state.base_rate, so_far))
     if state.states is not None:
@@ -178,10 +178,10 @@ def _our_optimizer(estimator: Any) -> OptimizerState:
     """Our record for scikit-learn's object."""
     optimizer, initial = estimator._optimizer, estimator._optimizer.learning_rate_init
     if isinstance(optimizer, AdamOptimizer):
-        word = Adam(float(optimizer.beta_1), float(optimizer.beta_2), float(optimizer.epsilon))
+        component = Adam(float(optimizer.beta_1), float(optimizer.beta_2), float(optimizer.epsilon))
         states = [optimizer.ms, optimizer.vs]
         return OptimizerState(
-            word, initial, Constant(), step=optimizer.t, epochs=estimator.n_iter_, states=deepcopy(states)
+            component, initial, Constant(), step=optimizer.t, epochs=estimator.n_iter_, states=deepcopy(states)
         )
     numbers = {"power": float(optimizer.power_t)} if optimizer.lr_schedule == "invscaling" else {}
     state = OptimizerState(

@@ -10,15 +10,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from .vocabulary import Vocabulary, Word, check_number
+from .components import Component, Registry, check_number
 
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
-INITIALIZERS = Vocabulary("initializer")
+INITIALIZERS = Registry("initializer")
 
 
-class Initializer(Word):
-    """A word of this file. Intercepts start at zero, unless ``draw`` says otherwise."""
+class Initializer(Component):
+    """A component of this file. Intercepts start at zero, unless ``draw`` says otherwise."""
 
     def coefficients(self, random_state, fan_in, fan_out):
         """A float64 ndarray of shape (fan_in, fan_out)."""
@@ -108,7 +108,7 @@ class Scaled(Initializer):
     """Coefficients whose variance depends on the layer's size."""
 
     def variance(self, fan_in, fan_out):
-        """What the words below differ in."""
+        """What the components below differ in."""
         raise NotImplementedError
 
 
@@ -223,7 +223,7 @@ def initial_weights(
     units : sequence of int, (n_features, \\*hidden, n_outputs)
     dtype : numpy dtype of the result; the numbers are drawn in float64 and rounded
     activation : name of the activation of the hidden layers
-    initializer : a word of `INITIALIZERS`, or arrays (coefs, intercepts) of one's own, which are copied
+    initializer : a component of `INITIALIZERS`, or arrays (coefs, intercepts) of one's own, which are copied
 
     Returns
     -------
@@ -246,7 +246,7 @@ def _checked(weights: Weights, units: Sequence[int], dtype: np.dtype) -> Weights
     lengths = [len(arrays) if hasattr(arrays, "__len__") else None for arrays in weights]
     if lengths != [layers, layers]:
         raise ValueError(
-            f"initializer must be a word or (coefs, intercepts), two lists of {layers} arrays, one for each layer; "
+            f"initializer must be a component or (coefs, intercepts), two lists of {layers} arrays, one per layer; "
             f"got {len(lengths)} of lengths {lengths}."
         )
     shapes = {"coefs": [*pairwise(units)], "intercepts": [(fan_out,) for fan_out in units[1:]]}

@@ -26,9 +26,9 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from .core.network import Network
 from .estimators import MLPClassifier, MLPRegressor
 from .estimators.validation import checked_weights
-from .network import Network
 from .optimizers import OPTIMIZERS
 from .reference import Reference, output_delta
 
@@ -53,7 +53,7 @@ class Table(Sequence[Any]):
     Attributes
     ----------
     formats : dict
-        The fields to show, each with the format of its numbers; ``"<"`` is for words, which stand at the left. A field
+        The fields to show, each with the format of its numbers; ``"<"`` is for text, which stands at the left. A field
         of which all values are None is left out.
     """
 
@@ -114,7 +114,7 @@ def reference_of(model: Model, dtype: Any = None, *, folded: bool = True) -> Ref
         output=parts.output,
         normalization=parts.normalization,
     )
-    for own, values in zip(reference.buffers.traits[1:], parts.traits()):
+    for own, values in zip(reference.buffers.unit_parameters[1:], parts.unit_parameters()):
         own.number, own.gain, own.shift, own.mean, own.variance = values.astype(coefs[0].dtype)
     return reference
 
@@ -138,7 +138,7 @@ def units_of(reference: Reference) -> tuple[int, ...]:
 
 def names_of(reference: Reference) -> list[str]:
     """The activation of each level, the inputs' and the output's among them."""
-    return ["inputs", *(word.name for word in reference.activations), reference.output]
+    return ["inputs", *(component.name for component in reference.activations), reference.output]
 
 
 def _rows(model: Model, X: Any, dtype: Any) -> Any:
@@ -181,14 +181,14 @@ class Objective:
     def parameters(self) -> list[dict[str, np.ndarray]]:
         """All that is learned, by name, for each layer; whoever writes to the arrays changes the loss."""
         reference, found = self.reference, []
-        for W, word, traits in zip_longest(
-            reference.buffers.weights, reference.activations, reference.buffers.traits[1:]
+        for W, component, unit_parameters in zip_longest(
+            reference.buffers.weights, reference.activations, reference.buffers.unit_parameters[1:]
         ):
             arrays = {"coefs": W[:-1], "intercepts": W[-1]}
-            if word is not None and word.learned:
-                arrays["slopes"] = traits.number
-            if word is not None and reference.normalization is not None:
-                arrays |= {"gains": traits.gain, "shifts": traits.shift}
+            if component is not None and component.learned:
+                arrays["slopes"] = unit_parameters.number
+            if component is not None and reference.normalization is not None:
+                arrays |= {"gains": unit_parameters.gain, "shifts": unit_parameters.shift}
             found.append(arrays)
         return found
 
@@ -219,11 +219,11 @@ class Objective:
             sparse=issparse(self.X),
         )
         network.set_weights(*reference.weights())
-        network.set_traits(reference.traits())
+        network.set_unit_parameters(reference.unit_parameters())
         with network.session(self.X, self.y, self.sample_weight, batch_size=n_rows) as session:
             _, coefs, intercepts = session.gradient(alpha=self.alpha, l1=self.l1)
         found = [{"coefs": G, "intercepts": g} for G, g in zip(coefs, intercepts)]
-        if network.has_traits:
+        if network.has_unit_parameters:
             ((*_, learned),) = network.take_states()
             for arrays, first, n in zip(found, network.layout.units_at[1:], network.units[1:-1]):
                 arrays |= zip(("slopes", "gains", "shifts"), learned[:, first : first + n])
@@ -395,7 +395,7 @@ class LayerSummary(NamedTuple):
     ----------
     layer : from 1, or "total"; activation : above it
     shape : (n_below, n_above), as a text
-    weights, biases : how many; traits : how many learned slopes, gains and shifts, None without any
+    weights, biases : how many; unit parameters : how many learned slopes, gains and shifts, None without any
     bytes : of all these
     operations_per_row : multiplications and additions of one prediction, one each for every weight
     """
@@ -405,7 +405,7 @@ class LayerSummary(NamedTuple):
     shape: str
     weights: int
     biases: int
-    traits: int | None
+    unit_parameters: int | None
     bytes: int
     operations_per_row: int
 
@@ -419,7 +419,7 @@ class Summary(Table):
         "shape": "",
         "weights": ",",
         "biases": ",",
-        "traits": ",",
+        "unit_parameters": ",",
         "bytes": ",",
         "operations_per_row": ",",
     }
@@ -429,8 +429,8 @@ class Summary(Table):
         """The sum over the layers."""
         fields = "weights", "biases", "bytes", "operations_per_row"
         sums = {name: sum(self[name]) for name in fields}
-        traits = sum(n for n in self["traits"] if n) or None
-        return LayerSummary(layer="total", activation="", shape="", traits=traits, **sums)
+        unit_parameters = sum(n for n in self["unit_parameters"] if n) or None
+        return LayerSummary(layer="total", activation="", shape="", unit_parameters=unit_parameters, **sums)
 
     def shown(self) -> list[Any]:
         return [*self.rows, self.total]
@@ -453,7 +453,9 @@ def summary(model: Model | Sequence[int], dtype: Any = np.float64) -> Summary:
         units, names = units_of(reference), names_of(reference)
         dtype = reference.buffers.weights[0].dtype
         by_normalization = 0 if reference.normalization is None else 2
-        learned = [n * (word.learned + by_normalization) for n, word in zip(units[1:], reference.activations)] + [0]
+        learned = [
+            n * (component.learned + by_normalization) for n, component in zip(units[1:], reference.activations)
+        ] + [0]
     size = np.dtype(dtype).itemsize
     return Summary(
         [
@@ -463,11 +465,11 @@ def summary(model: Model | Sequence[int], dtype: Any = np.float64) -> Summary:
                 shape=f"{below} × {above}",
                 weights=below * above,
                 biases=above,
-                traits=traits if any(learned) else None,
-                bytes=size * (below * above + above + traits),
+                unit_parameters=unit_parameters if any(learned) else None,
+                bytes=size * (below * above + above + unit_parameters),
                 operations_per_row=2 * below * above,
             )
-            for layer, ((below, above), traits) in enumerate(zip(pairwise(units), learned), 1)
+            for layer, ((below, above), unit_parameters) in enumerate(zip(pairwise(units), learned), 1)
         ]
     )
 
@@ -608,9 +610,9 @@ def gradient_statistics(model: Model, X: Any, y: Any, sample_weight: Any = None)
     names = names_of(objective.reference)[1:]
     for layer, (name, gradients) in enumerate(zip(names, objective.gradients()), 1):
         G, still = gradients["coefs"], ~(gradients["coefs"].any(axis=0) | gradients["intercepts"].astype(bool))
-        shares = float((G == 0).mean()), float(still.mean())
+        partition = float((G == 0).mean()), float(still.mean())
         rows.append(
-            GradientStatisticsRow(layer, name, float(G.mean()), float(G.std()), float(np.linalg.norm(G)), *shares)
+            GradientStatisticsRow(layer, name, float(G.mean()), float(G.std()), float(np.linalg.norm(G)), *partition)
         )
     return GradientStatistics(rows)
 
@@ -666,7 +668,7 @@ def optimizer_path(
     ----------
     f : callable, from a vector to a number
     start : array-like of shape (n_variables,)
-    optimizer : name or word of `fastmlp.optimizers`
+    optimizer : name or component of `fastmlp.optimizers`
     learning_rate : float
     n_steps : int, default=30
 
@@ -674,9 +676,9 @@ def optimizer_path(
     -------
     path : ndarray of shape (n_steps + 1, n_variables), from the start on
     """
-    word, w = OPTIMIZERS.resolve(optimizer), np.array(start, np.float64)
-    states, path = [np.zeros_like(w)] * word.states, [w]
-    for numbers in word.numbers(np.arange(1.0, n_steps + 1), np.full(n_steps, float(learning_rate))):
-        w, *states = word.formula(numbers, numerical_gradient(f, w), w, *states)
+    component, w = OPTIMIZERS.resolve(optimizer), np.array(start, np.float64)
+    states, path = [np.zeros_like(w)] * component.states, [w]
+    for scalars in component.scalars(np.arange(1.0, n_steps + 1), np.full(n_steps, float(learning_rate))):
+        w, *states = component.formula(scalars, numerical_gradient(f, w), w, *states)
         path.append(w)
     return np.array(path)

@@ -4,8 +4,8 @@ A loss may be met by several output activations y = g(z). In general delta = dlo
 canonical pairs the two factors cancel and the same delta = y - t is left: softmax and logistic with log_loss, exp with
 poisson, identity with squared_error; softmax with kl_divergence too, where targets sum to 1.
 
-Elementwise words stand here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so that
-one can check the other. The softmax needs a whole row: it is grammar, and here are only the words it needs.
+Elementwise components stand here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so
+that one can check the other. The softmax needs a whole row: it is grammar, and here are only the components it needs.
 """
 
 import math
@@ -16,13 +16,13 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from scipy.special import expit, log_softmax, softmax, xlogy
 
+from .components import Component, Registry, check_number
 from .machine import elementary
 from .machine.elementary import exp, expm1, log, log1p
+from .machine.elementwise import vector_dispatch
 from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, traced, where
-from .machine.words import choice
-from .vocabulary import Vocabulary, Word, check_number
 
-LOSSES = Vocabulary("loss")
+LOSSES = Registry("loss")
 
 # --- output activations -----------------------------------------------------------------------------------------------
 
@@ -67,8 +67,8 @@ def output_slope(output, y):
 # --- what losses have in common ---------------------------------------------------------------------------------------
 
 
-class Loss(Word):
-    """A word of the table.
+class Loss(Component):
+    """A component of the table.
 
     Attributes
     ----------
@@ -270,8 +270,8 @@ class KLDivergence(Loss):
 
     def formula(self, output, z, t):
         log_p = log_softmax(z, axis=1)
-        terms = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
-        return terms.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
+        scalars = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
+        return scalars.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
 
     def of_outputs(self, output, y, t):
         return np.where(t == 0, 0, xlogy(t, t) - t * np.log(_clipped(y))).sum(axis=1)
@@ -514,13 +514,13 @@ _OF_CODES = [cls for cls in LOSSES.classes if issubclass(cls, ClassLoss)]
 class LossCodes(NamedTuple):
     """A loss and its output activation as kernels know them.
 
-    kind : ELEMENTWISE, SOFTMAX_OF_CODES or SOFTMAX_OF_ROWS; word : position among those of its kind
+    kind : ELEMENTWISE, SOFTMAX_OF_CODES or SOFTMAX_OF_ROWS; component : position among those of its kind
     output : position in `OUTPUTS`; averaged : whether a row's loss is a mean over outputs
     factored, smoothed : whether delta of a softmax of codes is more than p - onehot
     """
 
     kind: int
-    word: int
+    component: int
     output: int
     averaged: int
     factored: int
@@ -528,7 +528,7 @@ class LossCodes(NamedTuple):
 
 
 def codes_of(loss, output):
-    """LossCodes of a word that allows the output activation."""
+    """LossCodes of a component that allows the output activation."""
     pair_code(loss, output)
     position, codes = OUTPUTS.index(output), loss.takes_codes(output)
     if output != "softmax":
@@ -541,7 +541,7 @@ def codes_of(loss, output):
     )
 
 
-apply = choice([partial(cls.vector, output) for cls, output in _ELEMENTWISE], 3, results=2)
-predict = choice([_OUTPUTS[output].vector for output in OUTPUTS if output != "softmax"], 1)
+apply = vector_dispatch([partial(cls.vector, output) for cls, output in _ELEMENTWISE], 3, results=2)
+predict = vector_dispatch([_OUTPUTS[output].vector for output in OUTPUTS if output != "softmax"], 1)
 divergence = traced(KLDivergence.term_vector)
-row = choice([cls.row_vector for cls in _OF_CODES], 2, results=2)
+row = vector_dispatch([cls.row_vector for cls in _OF_CODES], 2, results=2)

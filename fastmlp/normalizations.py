@@ -6,13 +6,13 @@ They need a whole column or row, so the vector code is grammar (`units.py`); her
 
 import numpy as np
 
-from .vocabulary import Vocabulary, Word, check_number
+from .components import Component, Registry, check_number
 
-NORMALIZATIONS = Vocabulary("normalization")
+NORMALIZATIONS = Registry("normalization")
 
 
 @NORMALIZATIONS.add("batch")
-class BatchNormalization(Word):
+class BatchNormalization(Component):
     """x = (z - mean) / sqrt(variance + epsilon), over the rows of the batch, for each unit.
 
     Predictions use running statistics, running = running + momentum (batch - running), with the variance of the
@@ -39,20 +39,20 @@ class BatchNormalization(Word):
         mean, variance = z.mean(axis=0), z.var(axis=0)
         return (z - mean) / np.sqrt(variance + z.dtype.type(self.epsilon)), mean, variance
 
-    def fold(self, coefs, intercept, traits):
+    def fold(self, coefs, intercept, unit_parameters):
         """Weights that give y = gain x + shift by running statistics without normalization.
 
         Parameters
         ----------
-        coefs, intercept : of the layer below the units; traits : ndarray of shape (5, n_units), see `layout`
+        coefs, intercept : of the layer below the units; unit parameters : ndarray of shape (5, n_units), see `layout`
         """
-        _, gain, shift, mean, variance = traits
+        _, gain, shift, mean, variance = unit_parameters
         scale = gain / np.sqrt(variance + variance.dtype.type(self.epsilon))
         return coefs * scale, (intercept - mean) * scale + shift
 
 
 @NORMALIZATIONS.add("layer")
-class LayerNormalization(Word):
+class LayerNormalization(Component):
     """x = (z - mean) / sqrt(variance + epsilon), over the units of the layer, for each row.
 
     Parameters

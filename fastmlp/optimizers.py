@@ -2,9 +2,9 @@
 
 An optimizer remembers up to three numbers beside each weight, its states, which are zero at the start. What is the same
 for all weights (the learning rate, corrections for averages that start at zero) is worked out for each step beforehand,
-in float64, by ``numbers``. The step itself stands here twice: as a NumPy formula and as a function of SIMD vectors.
+in float64, by ``scalars``. The step itself stands here twice: as a NumPy formula and as a function of SIMD vectors.
 
-None of the words knows where g comes from: over all rows, over one, or over a batch between them.
+None of the components knows where g comes from: over all rows, over one, or over a batch between them.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from functools import cached_property
 
 import numpy as np
 
+from .components import Component, Registry, check_number
+from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import maximum, sqrt, where
-from .machine.words import Strip, strips
-from .vocabulary import Vocabulary, Word, check_number
 
-OPTIMIZERS = Vocabulary("solver")
+OPTIMIZERS = Registry("solver")
 
 
-def rows_of(t, *numbers):
+def rows_of(t, *scalars):
     """One row for each step of t, one column for each number: a float64 ndarray of shape (len(t), len(numbers))."""
-    rows = np.empty((len(t), len(numbers)))
-    for column, number in enumerate(numbers):
+    rows = np.empty((len(t), len(scalars)))
+    for column, number in enumerate(scalars):
         rows[:, column] = number
     return rows
 
 
-class Optimizer(Word):
-    """A word of this file.
+class Optimizer(Component):
+    """A component of this file.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Optimizer(Word):
 
     states = 0
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         """What all weights share in each of some steps.
 
         Parameters
@@ -67,7 +67,7 @@ class Gradient(Optimizer):
 
     states = 1
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         return rows_of(t)
 
     def formula(self, n, g, w, state):
@@ -83,13 +83,13 @@ class GradientDescent(Optimizer):
     """w = w - rate g.
 
     With a batch of all rows it is gradient descent, with batches of one row stochastic gradient descent, with batches
-    between them mini-batch gradient descent: the word is the same, the batch size differs.
+    between them mini-batch gradient descent: the component is the same, the batch size differs.
 
     Source: A. Cauchy 1847, "Méthode générale pour la résolution des systèmes d'équations simultanées"; H. Robbins and
     S. Monro 1951, "A stochastic approximation method".
     """
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         return rows_of(t, rate)
 
     def formula(self, n, g, w):
@@ -104,7 +104,7 @@ class GradientDescent(Optimizer):
 
 @dataclass(frozen=True)
 class Inertia(Optimizer):
-    """v = momentum v - rate g: a velocity, the state of the two words below. ``momentum`` is in [0, 1]."""
+    """v = momentum v - rate g: a velocity, the state of the two components below. ``momentum`` is in [0, 1]."""
 
     momentum: float = 0.9
 
@@ -113,7 +113,7 @@ class Inertia(Optimizer):
     def __post_init__(self):
         check_number(self, "momentum", at_least=0, at_most=1)
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         return rows_of(t, rate, self.momentum)
 
 
@@ -175,7 +175,7 @@ class Moments(Optimizer):
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def shares(self, t):
+    def partition(self, t):
         """1 - beta_1^t and √(1 - beta_2^t): what m and √v have of their true size after t steps."""
         return 1 - self.beta_1**t, np.sqrt(1 - self.beta_2**t)
 
@@ -199,8 +199,8 @@ class Adam(Moments):
     Source: D. Kingma and J. Ba 2015, "Adam: a method for stochastic optimization", section 2, last paragraph.
     """
 
-    def numbers(self, t, rate):
-        share_1, share_2 = self.shares(t)
+    def scalars(self, t, rate):
+        share_1, share_2 = self.partition(t)
         return rows_of(t, rate * share_2 / share_1, self.epsilon, *self.weights())
 
     def formula(self, n, g, w, m, v):
@@ -231,7 +231,7 @@ class AdaGrad(Optimizer):
     def __post_init__(self):
         check_number(self, "epsilon", above=0)
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         return rows_of(t, rate, self.epsilon)
 
     def formula(self, n, g, w, s):
@@ -264,7 +264,7 @@ class RMSProp(Optimizer):
         check_number(self, "rho", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
 
     def formula(self, n, g, w, s):
@@ -297,7 +297,7 @@ class AdaDelta(Optimizer):
         check_number(self, "rho", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
 
     def formula(self, n, g, w, s, u):
@@ -320,7 +320,7 @@ class AMSGrad(Moments):
 
     largest = max(largest, v),  w = w - rate / (1 - beta_1^t) m / (√(largest / (1 - beta_2^t)) + epsilon).
 
-    Here and in the words below the fraction is multiplied through by √(1 - beta_2^t), so that a step has one root and
+    Here and below the fraction is multiplied through by √(1 - beta_2^t), so that a step has one root and
     one division; epsilon stays where PyTorch has it.
 
     Source: S. Reddi, S. Kale and S. Kumar 2018, "On the convergence of Adam and beyond", algorithm 2, with Adam's
@@ -329,8 +329,8 @@ class AMSGrad(Moments):
 
     states = 3
 
-    def numbers(self, t, rate):
-        share_1, share_2 = self.shares(t)
+    def scalars(self, t, rate):
+        share_1, share_2 = self.partition(t)
         return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, *self.weights())
 
     def formula(self, n, g, w, m, v, largest):
@@ -364,8 +364,8 @@ class AdamW(Moments):
         super().__post_init__()
         check_number(self, "weight_decay", at_least=0)
 
-    def numbers(self, t, rate):
-        share_1, share_2 = self.shares(t)
+    def scalars(self, t, rate):
+        share_1, share_2 = self.partition(t)
         decay = rate * self.weight_decay
         return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, decay, *self.weights())
 
@@ -413,8 +413,8 @@ class NAdam(Moments):
             products.append(products[-1] * self.mu(len(products)))
         return np.array(products)
 
-    def numbers(self, t, rate):
-        share_2 = self.shares(t)[1]
+    def scalars(self, t, rate):
+        share_2 = self.partition(t)[1]
         mu, mu_next = self.mu(t), self.mu(t + 1)
         product = self.mu_products[np.minimum(t, len(self.mu_products) - 1).astype(np.intp)]
         of_gradient = rate * share_2 * (1 - mu) / (1 - product)
@@ -449,8 +449,8 @@ class RAdam(Moments):
     the bound 5 as in PyTorch.
     """
 
-    def numbers(self, t, rate):
-        share_1, share_2 = self.shares(t)
+    def scalars(self, t, rate):
+        share_1, share_2 = self.partition(t)
         rho = 2 / (1 - self.beta_2) - 1
         rho_t = rho - 2 * t * self.beta_2**t / share_2**2
         trusted = rho_t > 5
@@ -493,7 +493,7 @@ class Lion(Optimizer):
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "weight_decay", at_least=0)
 
-    def numbers(self, t, rate):
+    def scalars(self, t, rate):
         decay = rate * self.weight_decay
         return rows_of(t, rate, decay, self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2)
 
@@ -511,13 +511,15 @@ class Lion(Optimizer):
 
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
-MOST_STATES = max(word.states for word in OPTIMIZERS.classes)
+MOST_STATES = max(component.states for component in OPTIMIZERS.classes)
 
 
-def _strip(word):
+def _strip(component):
     """Streams: g; w and the states, which become new."""
-    kept = tuple(range(1, 2 + word.states))
-    return Strip(word.vector, word().numbers(np.ones(1), np.ones(1)).shape[1], (0, *kept), kept)
+    saved = tuple(range(1, 2 + component.states))
+    return ElementwiseFunction(
+        component.vector, component().scalars(np.ones(1), np.ones(1)).shape[1], (0, *saved), saved
+    )
 
 
-apply = strips("optimizer", [_strip(word) for word in OPTIMIZERS.classes])
+apply = elementwise_dispatch("optimizer", [_strip(component) for component in OPTIMIZERS.classes])

@@ -297,11 +297,11 @@ class WeightImageDisplay(Display):
         self.figure_.colorbar(drawn, ax=ax, label="coefficient", shrink=0.8)
 
 
-def title(word: Any, rate: float) -> str:
+def title(component: Any, rate: float) -> str:
     """An optimizer's name, those of its numbers that are not the default ones, and its learning rate."""
-    numbers = [(field.name, getattr(word, field.name), field.default) for field in fields(word)]
+    numbers = [(field.name, getattr(component, field.name), field.default) for field in fields(component)]
     own = [f"{name} {value:g}" for name, value, default in numbers if value != default]
-    return ", ".join([word.name.replace("_", " "), *own, f"rate {rate:g}"])
+    return ", ".join([component.name.replace("_", " "), *own, f"rate {rate:g}"])
 
 
 class PathDisplay(Display):
@@ -346,13 +346,15 @@ class PathDisplay(Display):
         ----------
         f : callable, from an array (2, ...) to an array (...): ``lambda p: p[0] ** 2 / 20 + p[1] ** 2``
         start : (float, float)
-        optimizers : mapping of names or words of `fastmlp.optimizers` to learning rates
+        optimizers : mapping of names or components of `fastmlp.optimizers` to learning rates
         n_steps : int, default=30
         limits, ax : as of the display and of `plot`
         """
         paths = {
-            title(OPTIMIZERS.resolve(word), rate): optimizer_path(f, start, word, learning_rate=rate, n_steps=n_steps)
-            for word, rate in optimizers.items()
+            title(OPTIMIZERS.resolve(component), rate): optimizer_path(
+                f, start, component, learning_rate=rate, n_steps=n_steps
+            )
+            for component, rate in optimizers.items()
         }
         return cls(paths, f, limits).plot(ax)
 

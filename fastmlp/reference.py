@@ -41,11 +41,11 @@ def affine_forward(layout, layer, activation, span, buffers):
 def activate(layout, level, activation, span, buffers):
     """A = f(Z), and the slope f'(Z). A learned slope a (PReLU) keeps dA/da = min(Z, 0) for its gradient."""
     Z = buffers.outputs[level][:, :-1]
-    word = activation
-    if word.learned:  # its formula takes a slope for each unit as well
-        word = SimpleNamespace(slope=buffers.traits[level].number)
-        buffers.kept[level].number = np.minimum(Z, 0)
-    A, buffers.deltas[level] = type(activation).formula(word, Z)
+    component = activation
+    if component.learned:  # its formula takes a slope for each unit as well
+        component = SimpleNamespace(slope=buffers.unit_parameters[level].number)
+        buffers.saved[level].number = np.minimum(Z, 0)
+    A, buffers.deltas[level] = type(activation).formula(component, Z)
     buffers.outputs[level] = with_ones(A)
 
 
@@ -59,19 +59,21 @@ def normalize(layout, level, normalization, training, buffers):
 
     Over the batch, running statistics follow in training and serve for predictions.
     """
-    Z, traits, kept = buffers.outputs[level][:, :-1], buffers.traits[level], buffers.kept[level]
-    kept.gain, mean, variance = normalization.formula(Z)
-    kept.scale = 1 / np.sqrt(variance + Z.dtype.type(normalization.epsilon))
+    Z, unit_parameters, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
+    saved.gain, mean, variance = normalization.formula(Z)
+    saved.scale = 1 / np.sqrt(variance + Z.dtype.type(normalization.epsilon))
     if normalization.name == "batch":
         rows = len(Z)
         if training and rows > 1:
             share = Z.dtype.type(normalization.momentum)
             population = variance * Z.dtype.type(rows / (rows - 1))
-            traits.mean = traits.mean + share * (mean - traits.mean)
-            traits.variance = traits.variance + share * (population - traits.variance)
+            unit_parameters.mean = unit_parameters.mean + share * (mean - unit_parameters.mean)
+            unit_parameters.variance = unit_parameters.variance + share * (population - unit_parameters.variance)
         if not training:
-            kept.gain = (Z - traits.mean) / np.sqrt(traits.variance + Z.dtype.type(normalization.epsilon))
-    buffers.outputs[level] = with_ones(kept.gain * traits.gain + traits.shift)
+            saved.gain = (Z - unit_parameters.mean) / np.sqrt(
+                unit_parameters.variance + Z.dtype.type(normalization.epsilon)
+            )
+    buffers.outputs[level] = with_ones(saved.gain * unit_parameters.gain + unit_parameters.shift)
 
 
 def normalize_backward(layout, level, normalization, buffers):
@@ -79,12 +81,12 @@ def normalize_backward(layout, level, normalization, buffers):
     move too. Means over the batch or over the units, as in `normalize`. Keeps delta X and delta, whose sums over the
     rows are the gradients of gain and shift.
     """
-    delta, kept = buffers.deltas[level], buffers.kept[level]
-    X, d = kept.gain, delta * buffers.traits[level].gain
+    delta, saved = buffers.deltas[level], buffers.saved[level]
+    X, d = saved.gain, delta * buffers.unit_parameters[level].gain
     axis = 0 if normalization.name == "batch" else 1
     centred = d - d.mean(axis=axis, keepdims=True) - X * (d * X).mean(axis=axis, keepdims=True)
-    buffers.deltas[level] = kept.scale * centred
-    kept.gain, kept.shift = delta * X, delta
+    buffers.deltas[level] = saved.scale * centred
+    saved.gain, saved.shift = delta * X, delta
 
 
 def drop(layout, level, keep, learned, seed, span, buffers):
@@ -96,13 +98,13 @@ def drop(layout, level, keep, learned, seed, span, buffers):
     stream = scrambled(scrambled(np.uint32(seed)) + np.uint32(level))
     rows = scrambled(stream + np.arange(span.start, span.stop, dtype=np.uint32))
     bits = scrambled(rows[:, None] + np.arange(A.shape[1], dtype=np.uint32))
-    kept = (bits >> np.uint32(8)) * A.dtype.type(2.0**-24) < A.dtype.type(keep)
-    factor = np.where(kept, A.dtype.type(1 / keep), A.dtype.type(0))
+    saved = (bits >> np.uint32(8)) * A.dtype.type(2.0**-24) < A.dtype.type(keep)
+    factor = np.where(saved, A.dtype.type(1 / keep), A.dtype.type(0))
     buffers.outputs[level] = with_ones(A * factor)
     if level:
         buffers.deltas[level] = buffers.deltas[level] * factor
     if learned:
-        buffers.kept[level].number = buffers.kept[level].number * factor
+        buffers.saved[level].number = buffers.saved[level].number * factor
 
 
 def scrambled(n):
@@ -118,11 +120,11 @@ def scrambled(n):
 def output_delta(layout, data, loss, span, buffers):
     """The loss of each row, and delta = dloss/dZ at the top: prediction - target for every canonical pair of both.
 
-    A row's sample weight multiplies its loss, hence its delta. `loss` is a pair (word, output activation).
+    A row's sample weight multiplies its loss, hence its delta. `loss` is a pair (component, output activation).
     """
     Z = buffers.outputs[layout.layers][:, :-1]
-    word, output = loss
-    buffers.losses, delta = word.formula(output, Z, data.targets[data.order[span]])
+    component, output = loss
+    buffers.losses, delta = component.formula(output, Z, data.targets[data.order[span]])
     if data.sample_weight is not None:
         weight = data.sample_weight[data.order[span]]
         buffers.losses, delta = buffers.losses * weight, delta * weight[:, None]
@@ -134,7 +136,7 @@ def affine_backward(layout, layer, learned, span, buffers):
     W = buffers.weights[layer][:-1]
     product = buffers.deltas[layer + 1] @ W.T
     if learned:
-        buffers.kept[layer].number = buffers.kept[layer].number * product
+        buffers.saved[layer].number = buffers.saved[layer].number * product
     buffers.deltas[layer] = product * buffers.deltas[layer]
 
 
@@ -143,7 +145,7 @@ def affine_gradient(layout, layer, blocks, buffers):
     buffers.gradient[layer] += buffers.outputs[layer].T @ buffers.deltas[layer + 1]
 
 
-def penalized_gradient(layout, layer, terms, buffers):
+def penalized_gradient(layout, layer, scalars, buffers):
     """g = (G + alpha W + l1 sign W) / sum of the row weights, clipped; biases: alpha = l1 = 0.
 
     Keeps the penalty alpha/2 ||W||^2 + l1 ||W||_1 of the weights before the step, for the loss.
@@ -151,16 +153,16 @@ def penalized_gradient(layout, layer, terms, buffers):
     penalized = buffers.weights[layer].copy()
     penalized[-1] = 0
     squares, absolutes = (penalized**2).sum(), np.abs(penalized).sum()
-    buffers.penalties[layer] = 0.5 * terms.alpha * squares + terms.l1 * absolutes
-    g = (buffers.gradient[layer] + terms.alpha * penalized + terms.l1 * np.sign(penalized)) * terms.share
-    buffers.gradient[layer] = np.clip(g, -terms.clip, terms.clip)
+    buffers.penalties[layer] = 0.5 * scalars.alpha * squares + scalars.l1 * absolutes
+    g = (buffers.gradient[layer] + scalars.alpha * penalized + scalars.l1 * np.sign(penalized)) * scalars.share
+    buffers.gradient[layer] = np.clip(g, -scalars.clip, scalars.clip)
 
 
-def affine_update(layout, layer, optimizer, terms, blocks, buffers):
+def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
     """One optimizer step on W with g, scaled to the norm that clipping leaves."""
     states = [state[layer] for state in buffers.states]
-    g = buffers.gradient[layer] * terms.scale
-    new = optimizer.formula(terms.numbers, g, buffers.weights[layer], *states)
+    g = buffers.gradient[layer] * scalars.scale
+    new = optimizer.formula(scalars.optimizer_scalars, g, buffers.weights[layer], *states)
     buffers.weights[layer] = new[0]
     for state, values in zip(buffers.states, new[1:]):
         state[layer] = values
@@ -205,12 +207,14 @@ class Reference:
             penalties=[0.0] * layers,
             outputs=[None] * (layers + 1),
             deltas=[None] * (layers + 1),
-            kept=[SimpleNamespace() for _ in units],
-            traits=[
-                SimpleNamespace(number=one * dtype.type(word.number), gain=one, shift=zero, mean=zero, variance=one)
-                for word, one, zero in zip((ACTIVATIONS.resolve("identity"), *self.activations), ones, zeros)
+            saved=[SimpleNamespace() for _ in units],
+            unit_parameters=[
+                SimpleNamespace(
+                    number=one * dtype.type(component.number), gain=one, shift=zero, mean=zero, variance=one
+                )
+                for component, one, zero in zip((ACTIVATIONS.resolve("identity"), *self.activations), ones, zeros)
             ],
-            trait_states={},
+            unit_parameter_states={},
             losses=None,
         )
 
@@ -218,10 +222,13 @@ class Reference:
         """Parameters as lists (coefs, intercepts)."""
         return [W[:-1] for W in self.buffers.weights], [W[-1] for W in self.buffers.weights]
 
-    def traits(self):
+    def unit_parameters(self):
         """What units have beside weights: a list of arrays (5, n_units), one for each hidden layer."""
         names = ("number", "gain", "shift", "mean", "variance")
-        return [np.array([getattr(traits, name) for name in names]) for traits in self.buffers.traits[1:]]
+        return [
+            np.array([getattr(unit_parameters, name) for name in names])
+            for unit_parameters in self.buffers.unit_parameters[1:]
+        ]
 
     def _data(self, X, y=None, order=None, sample_weight=None):
         order = np.arange(X.shape[0]) if order is None else order
@@ -254,15 +261,25 @@ class Reference:
         data = self._data(X, y, order, sample_weight)
         starts = range(0, len(order), batch_size)
         t = np.arange(step + 1.0, step + len(starts) + 1)
-        numbers = self.optimizer.numbers(t, np.broadcast_to(learning_rate, t.shape)).astype(X.dtype)
+        optimizer_scalars = self.optimizer.scalars(t, np.broadcast_to(learning_rate, t.shape)).astype(X.dtype)
         total = 0.0
-        for at, of_step in zip(starts, numbers):
+        for at, of_step in zip(starts, optimizer_scalars):
             span = slice(at, min(at + batch_size, len(order)))
             total += self.step(data, span, of_step, seed, **settings) * (span.stop - span.start)
         return total / len(order)
 
     def step(
-        self, data, span, numbers, seed, *, alpha=0.0, l1=0.0, clip_value=np.inf, clip_norm=np.inf, max_norm=np.inf
+        self,
+        data,
+        span,
+        optimizer_scalars,
+        seed,
+        *,
+        alpha=0.0,
+        l1=0.0,
+        clip_value=np.inf,
+        clip_norm=np.inf,
+        max_norm=np.inf,
     ):
         """One batch: upward, back down, and one optimizer step on every layer. Returns the batch's loss."""
         layers, buffers = self.layout.layers, self.buffers
@@ -274,41 +291,41 @@ class Reference:
                 normalize_backward(self.layout, layer, self.normalization, buffers)
         weight = span.stop - span.start if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
         number = buffers.weights[0].dtype.type
-        terms = SimpleNamespace(alpha=number(alpha), l1=number(l1), clip=number(clip_value), scale=number(1))
-        terms.share, terms.numbers = number(1 / weight if weight else 0.0), numbers
+        scalars = SimpleNamespace(alpha=number(alpha), l1=number(l1), clip=number(clip_value), scale=number(1))
+        scalars.share, scalars.optimizer_scalars = number(1 / weight if weight else 0.0), optimizer_scalars
         for layer in range(layers):
             affine_gradient(self.layout, layer, None, buffers)
-            penalized_gradient(self.layout, layer, terms, buffers)
-        learned = self.trait_gradients(terms)
+            penalized_gradient(self.layout, layer, scalars, buffers)
+        learned = self.unit_parameter_gradients(scalars)
         norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in (*buffers.gradient, *learned.values())))
-        terms.scale = number(clip_norm / norm if norm > clip_norm else 1)
+        scalars.scale = number(clip_norm / norm if norm > clip_norm else 1)
         for layer in range(layers):
-            affine_update(self.layout, layer, self.optimizer, terms, None, buffers)
-        self.trait_update(learned, terms)
+            affine_update(self.layout, layer, self.optimizer, scalars, None, buffers)
+        self.unit_parameter_update(learned, scalars)
         if np.isfinite(max_norm):
             limit_norms(self.layout, max_norm, buffers)
-        return buffers.losses.sum() * terms.share + sum(buffers.penalties) * terms.share
+        return buffers.losses.sum() * scalars.share + sum(buffers.penalties) * scalars.share
 
-    def trait_gradients(self, terms):
-        """Gradients of what units learn: sums over the rows of what was kept, by level and name."""
-        names = ["number"] * any(word.learned for word in self.activations)
+    def unit_parameter_gradients(self, scalars):
+        """Gradients of what units learn: sums over the rows of what was saved, by level and name."""
+        names = ["number"] * any(component.learned for component in self.activations)
         names += ["gain", "shift"] if self.normalization is not None else []
         return {
-            (level, name): np.clip(getattr(kept, name).sum(axis=0) * terms.share, -terms.clip, terms.clip)
-            for level, kept in enumerate(self.buffers.kept)
+            (level, name): np.clip(getattr(saved, name).sum(axis=0) * scalars.share, -scalars.clip, scalars.clip)
+            for level, saved in enumerate(self.buffers.saved)
             for name in names
-            if hasattr(kept, name)
+            if hasattr(saved, name)
         }
 
-    def trait_update(self, learned, terms):
+    def unit_parameter_update(self, learned, scalars):
         """One optimizer step on what units learn."""
         for (level, name), g in learned.items():
-            traits, states = self.buffers.traits[level], self.buffers.trait_states
+            unit_parameters, states = self.buffers.unit_parameters[level], self.buffers.unit_parameter_states
             before = states.get((level, name), [np.zeros_like(g)] * self.optimizer.states)
             value, *states[level, name] = self.optimizer.formula(
-                terms.numbers, g * terms.scale, getattr(traits, name), *before
+                scalars.optimizer_scalars, g * scalars.scale, getattr(unit_parameters, name), *before
             )
-            setattr(traits, name, value)
+            setattr(unit_parameters, name, value)
 
     def predict(self, X):
         """Output activations of all rows of X."""

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .vocabulary import Vocabulary, Word, check_number
+from .components import Component, Registry, check_number
 
-SCHEDULES = Vocabulary("learning_rate")
+SCHEDULES = Registry("learning_rate")
 SMALLEST_ADAPTIVE_RATE = 1e-6
 
 
@@ -35,8 +35,8 @@ class Progress(NamedTuple):
     share: Any
 
 
-class Schedule(Word):
-    """A word of this file.
+class Schedule(Component):
+    """A component of this file.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Schedule(Word):
     """
 
     per = "epoch"
-    stopping_words = "Stopping."
+    stopping_message = "Stopping."
 
     def rate(self, initial, progress):
         """The rate of the step that begins at `progress`; arrays there give an array, where the rate changes at all."""
@@ -90,7 +90,7 @@ class Adaptive(Schedule):
     Source: scikit-learn, ``sklearn/neural_network/_stochastic_optimizers.py``, SGDOptimizer.
     """
 
-    stopping_words = "Learning rate too small. Stopping."
+    stopping_message = "Learning rate too small. Stopping."
 
     def rate(self, initial, progress):
         return initial
@@ -265,7 +265,7 @@ class WarmUp(Schedule):
     """The rate of another schedule, ``then``, times a factor that rises from start_factor to 1; per step.
 
     factor = start_factor + (1 - start_factor) min(epochs / E, 1): a straight line over the first E = ``epochs``, above
-    0, by default 5. ``start_factor`` is in [0, 1], by default 0.1. ``then`` is a word or its name, by default
+    0, by default 5. ``start_factor`` is in [0, 1], by default 0.1. ``then`` is a component or its name, by default
     'constant'; it runs from the start, and what it does at a plateau holds. PyTorch's LinearLR is the factor.
 
     Source: P. Goyal et al. 2017, "Accurate, large minibatch SGD: training ImageNet in 1 hour", section 2.2.
@@ -283,8 +283,8 @@ class WarmUp(Schedule):
         object.__setattr__(self, "then", SCHEDULES.resolve(self.then))
 
     @property
-    def stopping_words(self):
-        return self.then.stopping_words
+    def stopping_message(self):
+        return self.then.stopping_message
 
     def rate(self, initial, progress):
         factor = self.start_factor + (1 - self.start_factor) * np.minimum(progress.epochs / self.epochs, 1)
@@ -308,7 +308,7 @@ class ReduceOnPlateau(Schedule):
     factor: float = 0.1
     smallest: float = 1e-6
 
-    stopping_words = Adaptive.stopping_words
+    stopping_message = Adaptive.stopping_message
 
     def __post_init__(self):
         check_number(self, "factor", above=0, below=1)

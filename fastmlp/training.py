@@ -1,7 +1,8 @@
 """Training: epochs of minibatch steps or L-BFGS iterations, when to stop, what to remember, and Ctrl-C.
 
-This floor drives a `fastmlp.network.Session` and knows nothing of estimators: scores and warnings come in as callables,
-rows as indices. Rules and printed lines are scikit-learn's (``sklearn/neural_network/_multilayer_perceptron.py``).
+This module drives a `fastmlp.core.network.Session` and knows nothing of estimators: scores and warnings come in as
+callables, rows as indices. Rules and printed lines are those of scikit-learn
+(``sklearn/neural_network/_multilayer_perceptron.py``).
 """
 
 import math
@@ -16,9 +17,9 @@ import numpy as np
 import scipy
 from scipy.optimize import OptimizeResult, minimize
 
+from .core.network import Network, Parameters, Session
 from .initializers import Weights
 from .machine.random import Shuffler
-from .network import Network, Parameters, Session
 from .optimizers import Optimizer
 from .schedules import Progress, Schedule
 
@@ -29,7 +30,7 @@ class OptimizerState:
 
     Attributes
     ----------
-    optimizer : word of `fastmlp.optimizers.OPTIMIZERS`; ``schedule`` : word of `fastmlp.schedules.SCHEDULES`
+    optimizer : component of `fastmlp.optimizers.OPTIMIZERS`; ``schedule`` : component of `fastmlp.schedules.SCHEDULES`
     learning_rate_init : the learning rate that was chosen
     base_rate : what the schedule computes its rates from: ``learning_rate_init``, lowered at plateaus
     step, epochs : steps taken and epochs finished so far
@@ -48,18 +49,18 @@ class OptimizerState:
     def __post_init__(self) -> None:
         self.base_rate = float(self.learning_rate_init)
 
-    def lend_to(self, network: Network) -> None:
+    def load_into(self, network: Network) -> None:
         """Give the states to a network that is about to train."""
         if self.states is not None:
             network.set_states(self.states)
 
-    def take_back(self, network: Network) -> None:
+    def save_from(self, network: Network) -> None:
         """Fetch the states after training."""
         self.states = network.take_states()
 
 
 @dataclass
-class Record:
+class History:
     """The history of a training: what is kept from epoch to epoch and across warm starts.
 
     Attributes
@@ -96,7 +97,7 @@ class Record:
         elif not early_stopping and self.best_loss is None:
             self.validation_scores, self.best_validation_score, self.best_loss = None, None, math.inf
 
-    def history(self) -> dict[str, list[float]]:
+    def as_dict(self) -> dict[str, list[float]]:
         """The lists by name; they grow during a training."""
         return {"loss": self.loss_curve, "learning_rate": self.learning_rates, "seconds": self.seconds, **self.measures}
 
@@ -104,7 +105,7 @@ class Record:
         """The list of that name, to append to; NaN stands for earlier epochs that were not measured."""
         return self.measures.setdefault(name, [math.nan] * len(self.loss_curve))
 
-    def even_out(self) -> None:
+    def pad(self) -> None:
         """Make all lists as long as the loss curve, with NaN for epochs that were not measured or not finished."""
         for values in (self.learning_rates, self.seconds, *self.measures.values()):
             values.extend([math.nan] * (len(self.loss_curve) - len(values)))
@@ -160,8 +161,8 @@ class TrainingSettings:
     verbose: bool = False
 
 
-class Watcher:
-    """What may look on while a `Descent` runs; by itself it does nothing."""
+class Callback:
+    """What may look on while a `Trainer` runs; by itself it does nothing."""
 
     def before_epoch(self) -> None:
         """Called before each epoch."""
@@ -174,7 +175,7 @@ class Watcher:
         return False
 
 
-class WeightAverage(Watcher):
+class WeightAverage(Callback):
     """The mean of what a network has learned after each epoch from some epoch on.
 
     Parameters
@@ -217,7 +218,7 @@ def divergence_message(where: str, loss: float, learning_rate: float | None) -> 
     )
 
 
-class Descent:
+class Trainer:
     """One training by minibatch steps: epochs until a rule says stop.
 
     Parameters
@@ -225,7 +226,7 @@ class Descent:
     network : Network that holds the starting weights
     session : Session over all rows; ``order`` chooses those to train on
     order : intp ndarray, rows of the first epoch; shuffled in place
-    optimizer : OptimizerState, updated; ``record`` : Record, updated; ``settings`` : TrainingSettings
+    optimizer : OptimizerState, updated; ``history`` : History, updated; ``settings`` : TrainingSettings
     score : callable () -> float, higher is better, for early stopping; None watches the training loss
     warn : callable (message), called for convergence warnings
     watchers : told of every epoch
@@ -238,21 +239,21 @@ class Descent:
         order: np.ndarray,
         *,
         optimizer: OptimizerState,
-        record: Record,
+        history: History,
         settings: TrainingSettings,
         score: Callable[[], float] | None,
         warn: Callable[[str], None],
-        watchers: Sequence[Watcher] = (),
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.network = network
         self.session = session
         self.order = order
         self.optimizer = optimizer
-        self.record = record
+        self.history = history
         self.settings = settings
         self.score = score
         self.warn = warn
-        self.watchers = watchers
+        self.callbacks = callbacks
         self.best: Parameters | None = None
 
     def run(self, random_state: np.random.RandomState) -> Parameters:
@@ -263,28 +264,28 @@ class Descent:
         parameters : the last ones, or with ``score`` those of the best score
             They are not finite if training diverged; a warning has then told the epoch.
         """
-        self.record.n_epochs = 0
-        self.record.prepare(self.score is not None)
+        self.history.n_epochs = 0
+        self.history.prepare(self.score is not None)
         if self.score is not None:
             self.best = self.network.parameters()
-        self.optimizer.lend_to(self.network)
+        self.optimizer.load_into(self.network)
         try:
             self._run_epochs(random_state)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        self.optimizer.take_back(self.network)
-        self.record.even_out()
+        self.optimizer.save_from(self.network)
+        self.history.pad()
         if self.best is not None:
             return self.best
         parameters = self.network.parameters()
-        if not self.record.diverged and not all_finite(parameters.coefs + parameters.intercepts):
+        if not self.history.diverged and not all_finite(parameters.coefs + parameters.intercepts):
             self._report_divergence()
         return parameters
 
     def _run_epochs(self, random_state: np.random.RandomState) -> None:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
-        settings, record, optimizer, order = self.settings, self.record, self.optimizer, self.order
-        watchers = self.watchers
+        settings, history, optimizer, order = self.settings, self.history, self.optimizer, self.order
+        callbacks = self.callbacks
         n_rows = len(order)
         steps_per_epoch = -(-n_rows // settings.batch_size)
         per_step = optimizer.schedule.per == "step"
@@ -295,16 +296,16 @@ class Descent:
         def note_progress(rows: int) -> None:
             nonlocal rows_done
             rows_done = rows
-            for watcher in watchers:
-                watcher.rows_done(rows)
+            for callback in callbacks:
+                callback.rows_done(rows)
 
         run_epoch = partial(
             self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=note_progress, **settings.limits
         )
         clock = perf_counter()
         for n_epochs in range(1, settings.max_epochs + 1):
-            for watcher in watchers:
-                watcher.before_epoch()
+            for callback in callbacks:
+                callback.before_epoch()
             seed = random_state.randint(2**31) if settings.seeded else 0
             if shuffle is not None:
                 shuffle(order)
@@ -317,21 +318,21 @@ class Descent:
                 raise
             optimizer.step += steps_per_epoch
             optimizer.epochs += 1
-            record.n_epochs = n_epochs
-            record.rows_seen += n_rows
-            record.loss_curve.append(loss)
-            record.learning_rates.append(float(rate[0] if per_step else rate))
+            history.n_epochs = n_epochs
+            history.rows_seen += n_rows
+            history.loss_curve.append(loss)
+            history.learning_rates.append(float(rate[0] if per_step else rate))
             if settings.verbose:
                 print(f"Iteration {n_epochs}, loss = {loss:.8f}")
             if not math.isfinite(loss) and self._diverged_for_good():
                 return
             self._count_improvement(loss)
             stopped = False
-            for watcher in watchers:
-                stopped |= watcher.after_epoch()
+            for callback in callbacks:
+                stopped |= callback.after_epoch()
             before, clock = clock, perf_counter()
-            record.seconds.append(clock - before)
-            if record.no_improvement_count > settings.patience and self._stops_at_plateau():
+            history.seconds.append(clock - before)
+            if history.no_improvement_count > settings.patience and self._stops_at_plateau():
                 return
             if stopped:
                 return
@@ -351,24 +352,24 @@ class Descent:
         progress = Progress(
             epochs=optimizer.epochs + share,
             steps=optimizer.step + ahead,
-            rows=self.record.rows_seen,
+            rows=self.history.rows_seen,
             share=(epochs + share) / self.settings.max_epochs,
         )
         return optimizer.schedule.rate(optimizer.base_rate, progress)
 
     def _count_improvement(self, loss: float) -> None:
         """Compare the epoch with the best one so far and keep the best weights."""
-        record = self.record
+        history = self.history
         if self.score is None:
-            failed = record.note_loss(loss, self.settings.tol)
+            failed = history.note_loss(loss, self.settings.tol)
         else:
             score = self.score()
-            failed, is_best = record.note_score(score, self.settings.tol)
+            failed, is_best = history.note_score(score, self.settings.tol)
             if self.settings.verbose:
                 print(f"Validation score: {score:f}")
             if is_best:
                 self.best = self.network.parameters()
-        record.no_improvement_count = record.no_improvement_count + 1 if failed else 0
+        history.no_improvement_count = history.no_improvement_count + 1 if failed else 0
 
     def _stops_at_plateau(self) -> bool:
         """Ask the schedule for a smaller rate; without one, stop."""
@@ -382,9 +383,9 @@ class Descent:
         if rate is not None:
             message += f" Setting learning rate to {rate:f}"
             self.optimizer.base_rate = rate
-            self.record.no_improvement_count = 0
+            self.history.no_improvement_count = 0
         else:
-            message += " " + schedule.stopping_words
+            message += " " + schedule.stopping_message
         if settings.verbose:
             print(message)
         return rate is None and settings.may_stop
@@ -395,7 +396,7 @@ class Descent:
         A finite network can have an infinite loss and recover; early stopping keeps its best weights and goes on to the
         last epoch, as scikit-learn does.
         """
-        if not self.record.diverged:
+        if not self.history.diverged:
             coefs, intercepts = self.network.weights()
             if all_finite(coefs + intercepts):
                 return False
@@ -403,8 +404,8 @@ class Descent:
         return self.best is None
 
     def _report_divergence(self) -> None:
-        self.record.diverged = True
-        curve = self.record.loss_curve
+        self.history.diverged = True
+        curve = self.history.loss_curve
         where = f"epoch {len(curve)}" if curve else "the first epoch"
         loss = curve[-1] if curve else math.nan
         message = divergence_message(where, loss, self.optimizer.learning_rate_init)

@@ -25,7 +25,7 @@ def pytest_runtest_setup(item):
 def one_signature_per_dtype():
     """After all tests the compiled entry has one signature per dtype, whatever the data were."""
     yield
-    if engine := sys.modules.get("fastmlp.engine"):
+    if engine := sys.modules.get("fastmlp.core.engine"):
         dtypes = collections.Counter(dtype for _member, dtype, *_tables in engine.work.signatures)
         assert set(dtypes.values()) <= {1}, dtypes
 

@@ -1,4 +1,4 @@
-"""What several test files train: every word of the tables, targets that suit it, a network and its reference."""
+"""What several test files train: every component of the tables, targets that suit it, a network and its reference."""
 
 import itertools
 
@@ -7,8 +7,8 @@ import pytest
 from scipy import sparse
 
 from fastmlp.activations import ACTIVATIONS, ELU, LeakyReLU, PReLU
+from fastmlp.core.network import Network
 from fastmlp.losses import PAIRS, ClassLoss, Focal, Huber, LogLoss, Quantile
-from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.reference import Reference
 
@@ -51,16 +51,16 @@ class Problem:
     units, rows, batch_size, dtype : of the network and its data
     weighted : whether rows have weights
     X : rows to train on in place of random ones, dense or sparse
-    settings : of an epoch, in place of a little L2 penalty; words : of the network, in place of the plainest
+    settings : of an epoch, in place of a little L2 penalty; components : of the network, in place of the plainest
     """
 
-    def __init__(self, units, rows, batch_size, dtype, *, weighted=False, X=None, settings=None, **words):
+    def __init__(self, units, rows, batch_size, dtype, *, weighted=False, X=None, settings=None, **components):
         random = np.random.default_rng(1)
         self.units, self.rows, self.batch_size, self.dtype = units, rows, batch_size, dtype
-        self.words = {"activation": "relu", "loss": LogLoss(), "output": None, "optimizer": "adam", **words}
+        self.components = {"activation": "relu", "loss": LogLoss(), "output": None, "optimizer": "adam", **components}
         self.settings = {"learning_rate": 0.01, "alpha": 0.1, **({} if settings is None else settings)}
         self.X = random.normal(size=(rows, units[0])).astype(dtype) if X is None else X
-        loss, output = self.words["loss"], self.words["output"]
+        loss, output = self.components["loss"], self.components["output"]
         self.y = make_targets(loss, output or loss.outputs[0], (rows, units[-1]), dtype)
         self.sample_weight = random.uniform(0.2, 2, rows).astype(dtype) if weighted else None
         self.orders = [random.permutation(rows) for _ in range(2)]
@@ -68,13 +68,13 @@ class Problem:
     def network(self):
         """A new network with the problem's weights."""
         clips = "clip_norm" in self.settings
-        network = Network(self.units, dtype=self.dtype, clips=clips, sparse=sparse.issparse(self.X), **self.words)
+        network = Network(self.units, dtype=self.dtype, clips=clips, sparse=sparse.issparse(self.X), **self.components)
         network.set_weights(*make_weights(self.units, self.dtype))
         return network
 
     def reference(self):
         """A new reference with the problem's weights."""
-        return Reference(*make_weights(self.units, self.dtype), **self.words)
+        return Reference(*make_weights(self.units, self.dtype), **self.components)
 
     def session(self, network, n_threads=1):
         """A session on the problem's rows."""
@@ -87,7 +87,7 @@ class Problem:
             yield order, {"step": e * steps, "seed": e + 7, **self.settings}
 
     def by_network(self, n_threads=1):
-        """Losses, predictions, weights and traits after training."""
+        """Losses, predictions, weights and unit parameters after training."""
         network = self.network()
         with self.session(network, n_threads) as session:
             losses = [session.epoch(order, **settings) for order, settings in self.epochs()]
@@ -115,7 +115,7 @@ class Problem:
 def results_of(network, losses, predictions):
     """What a network has learned, as a list of arrays."""
     coefs, intercepts = network.weights()
-    return [np.array(losses), predictions, *coefs, *intercepts, *network.traits()]
+    return [np.array(losses), predictions, *coefs, *intercepts, *network.unit_parameters()]
 
 
 def assert_close(results, expected, dtype):

@@ -16,12 +16,12 @@ POINTS = np.linspace(-12, 12, 480)  # none at a kink
 HARD = [0.0, -0.0, 1e-40, -1e-40, 3, -3, 30, -30, 100, -100, 1e4, -1e4, 1e30, -1e30]
 # With the numbers that come with them, and with others.
 WORDS = [cls() for cls in ACTIVATIONS.classes] + [cls(0.7) for cls in ACTIVATIONS.classes if fields(cls)]
-over_words = pytest.mark.parametrize("word", WORDS, ids=repr)
+over_words = pytest.mark.parametrize("component", WORDS, ids=repr)
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def slope_of(word, z):
-    return word.formula(np.array(z, np.float64))[1]
+def slope_of(component, z):
+    return component.formula(np.array(z, np.float64))[1]
 
 
 @functools.cache
@@ -29,15 +29,15 @@ def vector_function(cls):
     return mapped(cls.vector, 2)
 
 
-def on_vectors(word, z):
+def on_vectors(component, z):
     """(f(z), f'(z)) by the vector function."""
-    return vector_function(type(word))(z, np.full_like(z, word.number))
+    return vector_function(type(component))(z, np.full_like(z, component.number))
 
 
 def test_order_of_the_table():
     """Codes are kept in pickles of networks and in compiled code."""
-    words = "identity logistic tanh relu leaky_relu prelu elu selu softplus gelu gelu_tanh silu mish"
-    assert [cls.name for cls in ACTIVATIONS.classes] == [*words.split(), "hard_sigmoid", "hard_swish"]
+    components = "identity logistic tanh relu leaky_relu prelu elu selu softplus gelu gelu_tanh silu mish"
+    assert [cls.name for cls in ACTIVATIONS.classes] == [*components.split(), "hard_sigmoid", "hard_swish"]
     assert ACTIVATIONS["sigmoid"] is ACTIVATIONS["logistic"]
     assert ACTIVATIONS["swish"] is ACTIVATIONS["silu"]
 
@@ -73,29 +73,29 @@ def test_bad_numbers(make, message):
 
 
 @over_words
-def test_slope_is_the_derivative(word):
+def test_slope_is_the_derivative(component):
     h = 1e-6
-    differences = (word.formula(POINTS + h)[0] - word.formula(POINTS - h)[0]) / (2 * h)
-    np.testing.assert_allclose(slope_of(word, POINTS), differences, rtol=0, atol=1e-8)
+    differences = (component.formula(POINTS + h)[0] - component.formula(POINTS - h)[0]) / (2 * h)
+    np.testing.assert_allclose(slope_of(component, POINTS), differences, rtol=0, atol=1e-8)
 
 
 @over_words
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_far_out_the_slope_is_that_of_a_straight_line(word, sign):
-    near, far = word.formula(np.array([sign * 1e4, sign * 2e4]))[0]
-    np.testing.assert_allclose(slope_of(word, [sign * 1e4, sign * 1e30]), (far - near) / (sign * 1e4), atol=1e-12)
+def test_far_out_the_slope_is_that_of_a_straight_line(component, sign):
+    near, far = component.formula(np.array([sign * 1e4, sign * 2e4]))[0]
+    np.testing.assert_allclose(slope_of(component, [sign * 1e4, sign * 1e30]), (far - near) / (sign * 1e4), atol=1e-12)
 
 
 @over_dtypes
 @over_words
-def test_formula_keeps_the_dtype(word, dtype):
-    assert [array.dtype for array in word.formula(POINTS.astype(dtype))] == [dtype, dtype]
+def test_formula_keeps_the_dtype(component, dtype):
+    assert [array.dtype for array in component.formula(POINTS.astype(dtype))] == [dtype, dtype]
 
 
 @over_words
-def test_which_words_fall_somewhere(word):
-    falls = word.name in {"gelu", "gelu_tanh", "silu", "mish", "hard_swish"}
-    assert (slope_of(word, POINTS).min() < 0) == falls
+def test_which_words_fall_somewhere(component):
+    falls = component.name in {"gelu", "gelu_tanh", "silu", "mish", "hard_swish"}
+    assert (slope_of(component, POINTS).min() < 0) == falls
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_which_words_fall_somewhere(word):
 )
 @pytest.mark.width
 def test_known_values(name, z, y, slope):
-    word, z = ACTIVATIONS.resolve(name), np.array([z], np.float64)
-    for got in (word.formula(z), on_vectors(word, z)):
+    component, z = ACTIVATIONS.resolve(name), np.array([z], np.float64)
+    for got in (component.formula(z), on_vectors(component, z)):
         np.testing.assert_allclose(np.ravel(got), [y, slope], rtol=1e-15, atol=1e-15)
 
 
 @pytest.mark.parametrize(
-    ("word", "z", "y", "accuracy"),
+    ("component", "z", "y", "accuracy"),
     [
         (SiLU(), -1.28, -0.28, 5e-3),  # Elfwing et al. (2017), section 2
         (Mish(), -1.19, -0.31, 5e-3),  # Misra (2020), section 1
@@ -148,10 +148,10 @@ def test_known_values(name, z, y, slope):
     ],
     ids=repr,
 )
-def test_minima(word, z, y, accuracy):
-    least = scipy.optimize.minimize_scalar(lambda z: float(word.formula(np.array(z))[0]), bounds=(-3, 0))
+def test_minima(component, z, y, accuracy):
+    least = scipy.optimize.minimize_scalar(lambda z: float(component.formula(np.array(z))[0]), bounds=(-3, 0))
     np.testing.assert_allclose([least.x, least.fun], [z, y], atol=accuracy)
-    np.testing.assert_allclose(slope_of(word, least.x), 0, atol=1e-4)
+    np.testing.assert_allclose(slope_of(component, least.x), 0, atol=1e-4)
 
 
 def test_selu_keeps_mean_and_variance():
@@ -272,22 +272,22 @@ def test_values_of_pytorch(name):
 @pytest.mark.parametrize("points", ["ordinary", "hard"])
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.width
-def test_vector_function_is_the_formula(word, points, dtype):
+def test_vector_function_is_the_formula(component, points, dtype):
     """A few units in the last place of 1 or of the value, whichever is larger."""
     largest = np.finfo(dtype).max
     z = np.array(POINTS if points == "ordinary" else [*HARD, largest, -largest], dtype)
-    expected = word.formula(z.astype(np.float64))
+    expected = component.formula(z.astype(np.float64))
     error = 8 * np.finfo(dtype).eps
-    for got, true in zip(on_vectors(word, z), expected):
+    for got, true in zip(on_vectors(component, z), expected):
         np.testing.assert_allclose(got, true.astype(dtype), rtol=error, atol=error)
 
 
 @over_dtypes
 @over_words
 @pytest.mark.width
-def test_at_infinity(word, dtype):
+def test_at_infinity(component, dtype):
     largest = np.finfo(dtype).max
-    y, slope = on_vectors(word, np.array([INF, -INF, largest, -largest], dtype))
+    y, slope = on_vectors(component, np.array([INF, -INF, largest, -largest], dtype))
     assert not np.isnan(y).any()
     np.testing.assert_array_equal(slope[:2], slope[2:])
 
@@ -296,9 +296,9 @@ def test_at_infinity(word, dtype):
 @over_words
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.width
-def test_nan_comes_through(word, dtype):
+def test_nan_comes_through(component, dtype):
     z = np.array([0.5, NAN, -0.5, 2.0], dtype)
-    for y, _ in (on_vectors(word, z), word.formula(z)):
+    for y, _ in (on_vectors(component, z), component.formula(z)):
         np.testing.assert_array_equal(np.isnan(y), [False, True, False, False])
 
 

@@ -78,20 +78,20 @@ def test_images_that_do_not_fit_are_refused():
         MLPClassifier(augmentation=Shift(shape=(3, 3))).fit(np.ones((10, 64)), np.arange(10) % 2)
 
 
-@pytest.mark.parametrize("word", [GaussianNoise, Mixup, Shift])
-def test_bad_numbers_are_told(word):
-    field = next(iter(word.__dataclass_fields__))
-    with pytest.raises(ValueError, match=rf"{field} of {word.__name__} must be a (whole )?number in .*; got -1\."):
-        word(-1)
+@pytest.mark.parametrize("component", [GaussianNoise, Mixup, Shift])
+def test_bad_numbers_are_told(component):
+    field = next(iter(component.__dataclass_fields__))
+    with pytest.raises(ValueError, match=rf"{field} of {component.__name__} must be a (whole )?number in .*; got -1\."):
+        component(-1)
 
 
 def test_no_noise_changes_nothing(images):
-    """Random words draw after the weights, and only when they are switched on."""
+    """Random components draw after the weights, and only when they are switched on."""
     X, targets = images
     y = targets.argmax(axis=1)
     plain, noisy = (
-        MLPClassifier((8,), max_iter=2, shuffle=False, random_state=0, augmentation=word).fit(X, y)
-        for word in (None, GaussianNoise(std=0.0))
+        MLPClassifier((8,), max_iter=2, shuffle=False, random_state=0, augmentation=component).fit(X, y)
+        for component in (None, GaussianNoise(std=0.0))
     )
     for ours, theirs in zip(plain.coefs_, noisy.coefs_):
         np.testing.assert_array_equal(ours, theirs)

@@ -13,8 +13,8 @@ from fastmlp.demos import DEMOS, Interrupted, Options, capacity, deep_mnist, opt
 from fastmlp.demos.data import DataError, handwritten, load_digits, load_mnist, read_idx
 from fastmlp.demos.digits import table
 from fastmlp.demos.graph import fruit_bill
+from fastmlp.demos.live_fit import Result, display, fit_watched
 from fastmlp.demos.output import print_table, save_figure
-from fastmlp.demos.watching import Result, display, fit_watched
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
 
@@ -165,13 +165,13 @@ def test_vanishing_tells_where_signal_and_gradient_fade(told):
 
 def test_optimizers_have_a_rate_each(told):
     _, rows = told("optimizers")
-    words = {name for rates in optimizers.FAMILIES.values() for name in rates}
-    assert words == set(OPTIMIZERS) - {"gradient"}
-    left = {row[0]: [*map(float, row[1:])] for row in rows if len(row) == 3 and row[0] in words}
+    components = {name for rates in optimizers.FAMILIES.values() for name in rates}
+    assert components == set(OPTIMIZERS) - {"gradient"}
+    left = {row[0]: [*map(float, row[1:])] for row in rows if len(row) == 3 and row[0] in components}
     assert set(left) == {"gradient_descent", "momentum", "adagrad", "adam"}
     starts = [bowl.f(optimizers.START) for bowl in optimizers.BOWLS.values()]
     assert all(value < start / 10 for values in left.values() for value, start in zip(values, starts))
-    assert len([row for row in rows if len(row) == 4 and row[0] in words]) == len(words)
+    assert len([row for row in rows if len(row) == 4 and row[0] in components]) == len(components)
 
 
 def test_schedules_are_all_there(told):
@@ -184,9 +184,9 @@ def test_schedules_are_all_there(told):
 
 def test_a_schedule_per_epoch_is_constant_within_an_epoch():
     for name in SCHEDULES:
-        word = SCHEDULES.resolve(name)
-        within = np.ptp(schedules.rates(word), axis=1)
-        assert (within.max() > 0) == (word.per == "step"), name
+        component = SCHEDULES.resolve(name)
+        within = np.ptp(schedules.rates(component), axis=1)
+        assert (within.max() > 0) == (component.per == "step"), name
 
 
 def test_capacity_has_a_line_for_each_network(told):
@@ -258,7 +258,7 @@ def test_a_table_by_rich(capsys):
     print_table([["", "seconds"], ["one", "1.5"]], "a title")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "a title"
-    assert [word.strip() for word in lines[-2].split("│")[1:3]] == ["one", "1.5"]
+    assert [component.strip() for component in lines[-2].split("│")[1:3]] == ["one", "1.5"]
 
 
 def test_a_table_without_rich(without_rich, capsys):
@@ -351,7 +351,7 @@ def test_a_watched_fit_is_the_same_fit():
 
 def test_lines_come_once_a_second(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr("fastmlp.demos.watching.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("fastmlp.demos.live_fit.time", types.SimpleNamespace(monotonic=lambda: now[0]))
     with display("fastmlp  ", 100, 50) as screen:
         for second, epochs, loss in [(0.5, 1, 3.0), (1.0, 2, 2.0), (1.5, 3, 1.5), (2.5, 2, 2.0)]:
             now[0] = second

@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.estimators.judging import OUTPUTS_AT_ONCE
+from fastmlp.estimators.evaluation import OUTPUTS_AT_ONCE
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 VOCABULARY = {
@@ -94,14 +94,14 @@ def validation_error(estimator_class, name, value):
     [(ours, name) for ours in ESTIMATORS for name in parameters_of(getattr(neural_network, ours.__name__))],
 )
 def test_each_parameter_is_checked_as_by_scikit_learn(ours, name):
-    """The same values are refused, in the same words; a vocabulary may be larger here."""
+    """The same values are refused, in the same components; a set of components may be larger here."""
     theirs = getattr(neural_network, ours.__name__)
     errors = []
     for value in (None, True, -1, -0.5, 0, 0.0, 0.5, 1, 1.5, 2, np.inf, np.nan, "", "ReLU", [5], [], {}, len):
         expected, got = (validation_error(cls, name, value) for cls in (theirs, ours))
         errors.append(expected)
         if expected and "str among" in expected:
-            if isinstance(value, list):  # of words, perhaps
+            if isinstance(value, list):  # of components, perhaps
                 continue
             expected, got = (text and text[text.index("Got") :] for text in (expected, got))
         assert got == expected, value

@@ -153,7 +153,7 @@ class Display:
 @pytest.mark.parametrize("ours", ESTIMATORS)
 def test_display_is_told_of_rows_and_epochs(ours, digits, monkeypatch):
     displays = []
-    monkeypatch.setattr("fastmlp.network.SLICE", 1)  # rows are reported batch by batch
+    monkeypatch.setattr("fastmlp.core.network.SLICE", 1)  # rows are reported batch by batch
 
     def progress(max_epochs, n_rows):
         displays.append(Display(max_epochs, n_rows))
@@ -221,4 +221,4 @@ def test_scikit_learn_without_callbacks(monkeypatch):
     specification.loader.exec_module(earlier)
     assert not hasattr(earlier.CallbackSupportMixin, "set_callbacks")
     assert earlier.with_callbacks(len) is len
-    assert earlier.Callbacks(MLPClassifier(), "fit", 3, None, None, None).watchers(None, None, False) == []
+    assert earlier.SklearnCallbacks(MLPClassifier(), "fit", 3, None, None, None).callbacks(None, None, False) == []

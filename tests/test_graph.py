@@ -239,7 +239,7 @@ def test_softmax_with_loss(shift):
 
 
 # --- a second opinion on the reference --------------------------------------------------------------------------------
-# Each word as a graph, written here once more and without a derivative. A new word is one line.
+# Each component as a graph, written here once more and without a derivative. A new component is one line.
 
 sigmoid = Sigmoid()
 
@@ -353,8 +353,8 @@ def check_reference(pair, activation, normalization=None):
     if codes_wanted or loss.name == "focal":
         t = np.eye(UNITS[-1])[codes]
 
-    words = {"activation": activation, "loss": loss, "output": output, "normalization": normalization}
-    reference = Reference(coefs, intercepts, optimizer="gradient", **words)
+    components = {"activation": activation, "loss": loss, "output": output, "normalization": normalization}
+    reference = Reference(coefs, intercepts, optimizer="gradient", **components)
     reference.epoch(X, codes if codes_wanted else t, np.arange(ROWS), ROWS, learning_rate=0.0, alpha=ALPHA)
 
     layers, learned = [Affine(W, b) for W, b in zip(coefs, intercepts)], {}
@@ -377,7 +377,7 @@ def check_reference(pair, activation, normalization=None):
     for layer, gradient in zip(layers, reference.buffers.states[0]):
         np.testing.assert_allclose(gradient[:-1], layer.W.gradient, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(gradient[-1], layer.b.gradient, rtol=1e-10, atol=1e-12)
-    states = reference.buffers.trait_states
+    states = reference.buffers.unit_parameter_states
     assert set(states) == set(learned)
     for key, node in learned.items():
         np.testing.assert_allclose(states[key][0], node.gradient, rtol=1e-10, atol=1e-12)

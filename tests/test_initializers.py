@@ -25,13 +25,13 @@ from fastmlp.initializers import (
 )
 
 WORDS = [*[cls() for cls in INITIALIZERS.classes], Normal(1.0), Uniform(0.5, 2.0), Orthogonal(2.0)]
-over_words = pytest.mark.parametrize("word", WORDS, ids=repr)
+over_words = pytest.mark.parametrize("component", WORDS, ids=repr)
 UNITS = (5, 30, 1, 7)
 
 
-def weights(word, units=UNITS, *, seed=0, dtype=np.float64, activation="relu"):
+def weights(component, units=UNITS, *, seed=0, dtype=np.float64, activation="relu"):
     stream = np.random.RandomState(seed)
-    return initial_weights(units, stream, dtype=np.dtype(dtype), activation=activation, initializer=word)
+    return initial_weights(units, stream, dtype=np.dtype(dtype), activation=activation, initializer=component)
 
 
 # --- over the table ---------------------------------------------------------------------------------------------------
@@ -39,8 +39,8 @@ def weights(word, units=UNITS, *, seed=0, dtype=np.float64, activation="relu"):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @over_words
-def test_shapes_and_dtype(word, dtype):
-    coefs, intercepts = weights(word, dtype=dtype)
+def test_shapes_and_dtype(component, dtype):
+    coefs, intercepts = weights(component, dtype=dtype)
     assert [c.shape for c in coefs] == [(5, 30), (30, 1), (1, 7)]
     assert [b.shape for b in intercepts] == [(30,), (1,), (7,)]
     for array in coefs + intercepts:
@@ -49,8 +49,13 @@ def test_shapes_and_dtype(word, dtype):
 
 
 @over_words
-def test_a_seed_gives_the_same_weights_in_both_dtypes(word):
-    once, again, single, other = weights(word), weights(word), weights(word, dtype=np.float32), weights(word, seed=1)
+def test_a_seed_gives_the_same_weights_in_both_dtypes(component):
+    once, again, single, other = (
+        weights(component),
+        weights(component),
+        weights(component, dtype=np.float32),
+        weights(component, seed=1),
+    )
     for ours, same, rounded, different in zip(*(a + b for a, b in (once, again, single, other))):
         np.testing.assert_array_equal(ours, same)
         np.testing.assert_array_equal(ours.astype(np.float32), rounded)
@@ -58,18 +63,18 @@ def test_a_seed_gives_the_same_weights_in_both_dtypes(word):
 
 
 @over_words
-def test_intercepts_are_zero_but_for_scikit_learns(word):
-    intercepts = np.concatenate(weights(word)[1])
-    assert intercepts.all() if isinstance(word, Auto) else not intercepts.any()
+def test_intercepts_are_zero_but_for_scikit_learns(component):
+    intercepts = np.concatenate(weights(component)[1])
+    assert intercepts.all() if isinstance(component, Auto) else not intercepts.any()
 
 
 @over_words
-def test_equal_by_value_hashable_and_pickled(word):
-    for copy in (deepcopy(word), pickle.loads(pickle.dumps(word)), eval(repr(word))):
-        assert copy == word
-        assert hash(copy) == hash(word)
-    assert INITIALIZERS.resolve(word) is word
-    assert INITIALIZERS.resolve(word.name) == type(word)()
+def test_equal_by_value_hashable_and_pickled(component):
+    for copy in (deepcopy(component), pickle.loads(pickle.dumps(component)), eval(repr(component))):
+        assert copy == component
+        assert hash(copy) == hash(component)
+    assert INITIALIZERS.resolve(component) is component
+    assert INITIALIZERS.resolve(component.name) == type(component)()
 
 
 def test_names_of_others():
@@ -98,11 +103,11 @@ MOMENTS = {  # mean, standard deviation, whether uniform
 }
 
 
-@pytest.mark.parametrize("word", MOMENTS, ids=repr)
-def test_mean_deviation_and_shape(word):
+@pytest.mark.parametrize("component", MOMENTS, ids=repr)
+def test_mean_deviation_and_shape(component):
     """Within five standard errors; the fourth moment tells a uniform distribution (1.8) from a normal one (3)."""
-    mean, std, uniform = MOMENTS[word]
-    (coefs,), _ = weights(word, (FAN_IN, FAN_OUT))
+    mean, std, uniform = MOMENTS[component]
+    (coefs,), _ = weights(component, (FAN_IN, FAN_OUT))
     z, root = (coefs - mean) / std, math.sqrt(coefs.size)
     assert abs(z.mean()) < 5 / root
     assert abs((z**2).mean() - 1) < 5 * math.sqrt(0.8 if uniform else 2) / root
@@ -113,7 +118,7 @@ def test_mean_deviation_and_shape(word):
 
 
 def test_every_word_has_its_moments():
-    assert {type(word) for word in MOMENTS} | {Zeros} == set(INITIALIZERS.classes)
+    assert {type(component) for component in MOMENTS} | {Zeros} == set(INITIALIZERS.classes)
 
 
 @pytest.mark.parametrize("fans", [(40, 30), (30, 40), (7, 7), (1, 5), (5, 1), (1, 1)])
@@ -177,12 +182,12 @@ def with_one(index, layer, array):
     [
         (
             ([np.zeros((5, 30))], [np.zeros(30)]),
-            "initializer must be a word or (coefs, intercepts), two lists of 3 arrays, one for each layer; "
+            "initializer must be a component or (coefs, intercepts), two lists of 3 arrays, one per layer; "
             "got 2 of lengths [1, 1].",
         ),
         (
             ([], [], []),
-            "initializer must be a word or (coefs, intercepts), two lists of 3 arrays, one for each layer; "
+            "initializer must be a component or (coefs, intercepts), two lists of 3 arrays, one per layer; "
             "got 3 of lengths [0, 0, 0].",
         ),
         (with_one(0, 1, np.zeros((1, 30))), "coefs[1] of initializer must have shape (30, 1); got (1, 30)."),

@@ -1,4 +1,4 @@
-"""Looking inside: gradients against differences for every word, tables, and the classic facts about deep networks."""
+"""Looking inside: gradients against differences for every component, tables, and classic facts about deep networks."""
 
 import math
 
@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.core.network import Network
 from fastmlp.initializers import GlorotNormal, HeNormal, Normal, Zeros, initial_weights
 from fastmlp.inspection import (
     Objective,
@@ -23,7 +24,6 @@ from fastmlp.inspection import (
     summary,
 )
 from fastmlp.losses import PAIRS
-from fastmlp.network import Network
 from fastmlp.normalizations import BatchNormalization, LayerNormalization
 from fastmlp.reference import Reference
 
@@ -31,7 +31,7 @@ AGREEMENT = 1e-6
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def network(units, activation="tanh", initializer=None, *, loss="log_loss", dtype=np.float64, seed=0, **words):
+def network(units, activation="tanh", initializer=None, *, loss="log_loss", dtype=np.float64, seed=0, **components):
     """An untrained network in NumPy."""
     weights = initial_weights(
         units,
@@ -40,7 +40,7 @@ def network(units, activation="tanh", initializer=None, *, loss="log_loss", dtyp
         activation=activation,
         initializer=initializer or GlorotNormal(),
     )
-    return Reference(*weights, activation=activation, loss=loss, optimizer="adam", **words)
+    return Reference(*weights, activation=activation, loss=loss, optimizer="adam", **components)
 
 
 def rows(n_rows, n_features, seed=0):
@@ -96,32 +96,32 @@ def test_numerical_gradient_refuses():
 # --- check_gradients --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", ACTIVATIONS.classes, ids=lambda word: word.name)
-def test_gradients_of_every_activation(word):
-    model = network((5, 7, 6, 3), word(), normalization=LayerNormalization())
+@pytest.mark.parametrize("component", ACTIVATIONS.classes, ids=lambda component: component.name)
+def test_gradients_of_every_activation(component):
+    model = network((5, 7, 6, 3), component(), normalization=LayerNormalization())
     check = check_gradients(model, rows(8, 5), np.arange(8) % 3)
     assert check.relative_error < AGREEMENT
-    learned = ["slopes"] * word.learned + ["gains", "shifts"]
+    learned = ["slopes"] * component.learned + ["gains", "shifts"]
     assert check["parameter"] == [*["coefs", "intercepts", *learned] * 2, "coefs", "intercepts"]
-    assert min(check["largest"]) > 1e-12 or word.name == "identity"
+    assert min(check["largest"]) > 1e-12 or component.name == "identity"
 
 
-@pytest.mark.parametrize(("word", "output"), PAIRS, ids=lambda part: getattr(part, "name", part))
-def test_gradients_of_every_loss_and_output(word, output):
+@pytest.mark.parametrize(("component", "output"), PAIRS, ids=lambda part: getattr(part, "name", part))
+def test_gradients_of_every_loss_and_output(component, output):
     """Errors are averaged over the outputs in the loss and summed in the gradient: what is descended is the sum."""
-    model = network((5, 6, 3), loss=word(), output=output)
-    if word.takes_codes(output):
+    model = network((5, 6, 3), loss=component(), output=output)
+    if component.takes_codes(output):
         y = np.arange(8) % 3
     elif output == "softmax":
         y = np.random.RandomState(1).dirichlet(np.ones(3), 8)
     else:
         y = np.random.RandomState(1).uniform(0.5, 2, (8, 3))
-        y = (y > 1).astype(float) if word.name in ("log_loss", "focal") else y
+        y = (y > 1).astype(float) if component.name in ("log_loss", "focal") else y
     assert check_gradients(model, rows(8, 5), y).relative_error < AGREEMENT
 
 
 @pytest.mark.parametrize("normalization", [None, BatchNormalization(), LayerNormalization()])
-def test_gradients_of_a_compiled_network_with_traits(normalization):
+def test_gradients_of_a_compiled_network_with_unit_parameters(normalization):
     model = Network(
         (4, 5, 3),
         dtype=np.float32,
@@ -132,9 +132,9 @@ def test_gradients_of_a_compiled_network_with_traits(normalization):
         dropout=[0.2, 0.5],
     )
     model.set_weights(*network((4, 5, 3), dtype=np.float32).weights())
-    traits = model.traits()
-    traits[0][:3] += np.random.RandomState(0).normal(scale=0.3, size=(3, 5))
-    model.set_traits(traits)
+    unit_parameters = model.unit_parameters()
+    unit_parameters[0][:3] += np.random.RandomState(0).normal(scale=0.3, size=(3, 5))
+    model.set_unit_parameters(unit_parameters)
     check = check_gradients(model, rows(9, 4), rows(9, 3, seed=1))
     assert check.relative_error < AGREEMENT
     assert "slopes" in check["parameter"]
@@ -255,8 +255,8 @@ def test_summary_of_a_fitted_estimator(digits):
     ).fit(*digits)
     table = summary(model)
     assert table["activation"] == ["prelu", "relu", "softmax"]
-    assert table["traits"] == [3 * 9, 2 * 8, 0]
-    assert table.total.traits == 43
+    assert table["unit_parameters"] == [3 * 9, 2 * 8, 0]
+    assert table.total.unit_parameters == 43
     arrays = model.coefs_ + model.intercepts_
     assert table.total.bytes == sum(array.nbytes for array in arrays) + 4 * 43
 
@@ -271,18 +271,20 @@ def test_a_table_is_a_sequence_with_columns():
 # --- activations ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words", [{}, {"normalization": "batch"}, {"normalization": "layer", "activation": "prelu"}])
+@pytest.mark.parametrize(
+    "components", [{}, {"normalization": "batch"}, {"normalization": "layer", "activation": "prelu"}]
+)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_activations_lead_to_the_prediction(digits, words, dtype):
+def test_activations_lead_to_the_prediction(digits, components, dtype):
     X, y = digits
-    model = MLPClassifier((9, 8), max_iter=2, random_state=0, dtype=dtype, dropout=0.2, **words).fit(X, y)
+    model = MLPClassifier((9, 8), max_iter=2, random_state=0, dtype=dtype, dropout=0.2, **components).fit(X, y)
     outputs = [activations(model, X, layer) for layer in range(4)]
     assert [A.shape for A in outputs] == [(300, 64), (300, 9), (300, 8), (300, 10)]
     assert {A.dtype for A in outputs} == {np.dtype(dtype)}
     np.testing.assert_array_equal(outputs[0], X.astype(dtype))
     np.testing.assert_array_equal(outputs[-1], activations(model, X, -1))
     np.testing.assert_allclose(outputs[-1], model.predict_proba(X), atol=1e-12 if dtype == "float64" else 1e-5)
-    if words.get("normalization") != "layer":
+    if components.get("normalization") != "layer":
         np.testing.assert_allclose(outputs[1], np.maximum(X @ model.coefs_[0] + model.intercepts_[0], 0), atol=1e-5)
 
 
@@ -324,20 +326,20 @@ def test_gradients_vanish_through_sigmoids_and_not_through_relus():
 def test_relus_die_and_leaky_ones_live():
     """Units whose bias is far below zero say nothing for any row, and learn nothing from any."""
     X, y = rows(100, 20), np.arange(100) % 3
-    words = {"relu": None, "leaky_relu": None}
-    for activation in words:
+    components = {"relu": None, "leaky_relu": None}
+    for activation in components:
         coefs, intercepts = network((20, 40, 3)).weights()
         intercepts[0][:10] = -100
-        words[activation] = Reference(
+        components[activation] = Reference(
             coefs, intercepts, activation=activation, loss="log_loss", optimizer="gradient_descent"
         )
-    dead, alive = (activation_statistics(model, X)[1] for model in words.values())
+    dead, alive = (activation_statistics(model, X)[1] for model in components.values())
     assert dead.dead == 10 / 40
     assert 0.4 < dead.saturated < 0.8
     assert alive.dead == alive.saturated == 0
-    assert (activations(words["relu"], X, 1)[:, :10] == 0).all()
-    assert gradient_statistics(words["relu"], X, y)[0].dead == 10 / 40
-    assert gradient_statistics(words["leaky_relu"], X, y)[0].dead == 0
+    assert (activations(components["relu"], X, 1)[:, :10] == 0).all()
+    assert gradient_statistics(components["relu"], X, y)[0].dead == 10 / 40
+    assert gradient_statistics(components["leaky_relu"], X, y)[0].dead == 0
 
 
 def test_stacked_sigmoids_tend_to_a_fixed_point():
@@ -355,7 +357,7 @@ def test_stacked_sigmoids_tend_to_a_fixed_point():
 def test_sigmoids_are_not_centred_on_zero():
     X = rows(500, 40)
     units = (40,) * 6 + (5,)
-    logistic, tanh = (activation_statistics(network(units, word), X) for word in ("logistic", "tanh"))
+    logistic, tanh = (activation_statistics(network(units, component), X) for component in ("logistic", "tanh"))
     assert all(0.3 < mean < 0.7 for mean in logistic["mean"][1:-1])
     assert all(abs(mean) < 0.03 for mean in tanh["mean"][1:-1])
     assert logistic[0].saturated is logistic[-1].saturated is None
@@ -394,10 +396,10 @@ def test_gradient_norms_of_other_targets(digits):
     assert gradient_norms(MLPClassifier(**small, early_stopping=True), X, y, sample_weight=weights).shape == (2, 2)
 
 
-@pytest.mark.parametrize("words", [{"solver": "lbfgs"}, {"n_estimators": 3}])
-def test_gradient_norms_need_epochs_of_one_network(digits, words):
+@pytest.mark.parametrize("components", [{"solver": "lbfgs"}, {"n_estimators": 3}])
+def test_gradient_norms_need_epochs_of_one_network(digits, components):
     with pytest.raises(ValueError, match=r"^estimator must be one network, n_estimators=1, whose solver takes steps"):
-        gradient_norms(MLPClassifier(**words), *digits)
+        gradient_norms(MLPClassifier(**components), *digits)
 
 
 def test_gradient_descent_takes_the_path_of_its_formula():
@@ -409,8 +411,10 @@ def test_gradient_descent_takes_the_path_of_its_formula():
     np.testing.assert_allclose(path, expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("word", ["momentum", "nesterov", "adagrad", "rmsprop", "adam", "amsgrad", "adamw", "nadam"])
-def test_optimizers_find_the_minimum(word):
-    path = optimizer_path(lambda p: (p**2).sum(), (2, -1), word, learning_rate=0.1, n_steps=300)
+@pytest.mark.parametrize(
+    "component", ["momentum", "nesterov", "adagrad", "rmsprop", "adam", "amsgrad", "adamw", "nadam"]
+)
+def test_optimizers_find_the_minimum(component):
+    path = optimizer_path(lambda p: (p**2).sum(), (2, -1), component, learning_rate=0.1, n_steps=300)
     assert path.shape == (301, 2)
     assert np.linalg.norm(path[-1]) < 0.15 * np.linalg.norm(path[0])

@@ -37,32 +37,34 @@ LARGE = [-1e30, -1e4, -80, -50, 50, 80, 1e4, 1e30]
 LARGEST = {dtype: np.finfo(dtype).max / 8 for dtype in (np.float32, np.float64)}  # some times that is finite
 OTHER_NUMBERS = [LogLoss(0.1), Focal(0.0), Focal(0.5), Huber(0.3), Quantile((0.1, 0.8))]
 WORDS = [cls() for cls in LOSSES.classes] + OTHER_NUMBERS
-WORD_PAIRS = [(word, output) for word in WORDS for output in word.outputs]
-ELEMENTWISE = [(word, output) for word, output in WORD_PAIRS if output != "softmax"]
+WORD_PAIRS = [(component, output) for component in WORDS for output in component.outputs]
+ELEMENTWISE = [(component, output) for component, output in WORD_PAIRS if output != "softmax"]
 
 
 def label(value):
-    """How a word or an output is named in a test's id; the rest is numbered."""
+    """How a component or an output is named in a test's id; the rest is numbered."""
     return str(value) if isinstance(value, (Loss, str)) else None
 
 
-over_pairs = pytest.mark.parametrize(("word", "output"), WORD_PAIRS, ids=label)
-over_elementwise = pytest.mark.parametrize(("word", "output"), ELEMENTWISE, ids=label)
+over_pairs = pytest.mark.parametrize(("component", "output"), WORD_PAIRS, ids=label)
+over_elementwise = pytest.mark.parametrize(("component", "output"), ELEMENTWISE, ids=label)
 over_regressions = pytest.mark.parametrize(
-    ("word", "output"), [pair for pair in ELEMENTWISE if not isinstance(pair[0], ClassLoss)], ids=label
+    ("component", "output"), [pair for pair in ELEMENTWISE if not isinstance(pair[0], ClassLoss)], ids=label
 )
-over_class_losses = pytest.mark.parametrize("word", [word for word in WORDS if isinstance(word, ClassLoss)], ids=repr)
+over_class_losses = pytest.mark.parametrize(
+    "component", [component for component in WORDS if isinstance(component, ClassLoss)], ids=repr
+)
 over_outputs = pytest.mark.parametrize("output", [output for output in OUTPUTS if output != "softmax"])
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 quiet = pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value", "ignore:divide by zero")
 
 
-def targets(word, output, shape, dtype=np.float64):
+def targets(component, output, shape, dtype=np.float64):
     """Targets that the pair accepts: codes, 0 or 1, probabilities, or positive numbers."""
     random = np.random.default_rng(1)
-    if word.takes_codes(output):
+    if component.takes_codes(output):
         return random.integers(0, shape[1], shape[0])
-    if isinstance(word, ClassLoss):
+    if isinstance(component, ClassLoss):
         return random.integers(0, 2, shape).astype(dtype)
     t = random.gamma(1.0, size=shape)
     if output == "softmax":
@@ -71,22 +73,22 @@ def targets(word, output, shape, dtype=np.float64):
     return t.astype(dtype)
 
 
-def rows(word, output, dtype=np.float64):
+def rows(component, output, dtype=np.float64):
     """(z, t) of 50 rows."""
     z = 2 * np.random.default_rng(0).normal(size=(50, N_OUTPUTS))
-    return z.astype(dtype), targets(word, output, z.shape, dtype)
+    return z.astype(dtype), targets(component, output, z.shape, dtype)
 
 
-def column(word, z):
-    """z as outputs that all have the word's first number."""
-    levels = len(word.levels) if isinstance(word, Quantile) else 1
+def column(component, z):
+    """z as outputs that all have the component's first number."""
+    levels = len(component.levels) if isinstance(component, Quantile) else 1
     return np.repeat(z[:, None], levels, axis=1)
 
 
-def formula(word, output, z, t):
+def formula(component, output, z, t):
     """(loss, delta) of every z alone by the formula."""
-    word = Quantile(word.levels[:1]) if isinstance(word, Quantile) else word
-    loss, delta = word.formula(output, z[:, None], t[:, None])
+    component = Quantile(component.levels[:1]) if isinstance(component, Quantile) else component
+    loss, delta = component.formula(output, z[:, None], t[:, None])
     return loss, delta[:, 0]
 
 
@@ -95,15 +97,15 @@ def vector_function(cls, output):
     return mapped(lambda z, t, number: cls.vector(output, z, t, number), 2)
 
 
-def on_vectors(word, output, z, t):
+def on_vectors(component, output, z, t):
     """(loss, delta) of every z alone by the vector function."""
-    return vector_function(type(word), output)(z, t, np.full_like(z, np.ravel(word.number)[0]))
+    return vector_function(type(component), output)(z, t, np.full_like(z, np.ravel(component.number)[0]))
 
 
 def test_order_of_the_table():
     """Codes are kept in pickles of networks and in compiled code."""
-    words = "log_loss squared_error kl_divergence focal absolute_error huber log_cosh quantile poisson gamma"
-    assert [cls.name for cls in LOSSES.classes] == words.split()
+    components = "log_loss squared_error kl_divergence focal absolute_error huber log_cosh quantile poisson gamma"
+    assert [cls.name for cls in LOSSES.classes] == components.split()
     assert LOSSES["cross_entropy"] is LOSSES["log_loss"]
 
 
@@ -123,8 +125,8 @@ def test_a_pair_that_is_not_allowed():
 
 
 def test_numbers_of_words():
-    words = [LogLoss(), Focal(), SquaredError(), Huber(), Quantile([0.1, 0.9])]
-    assert [word.number for word in words] == [0.0, 2.0, 0.0, 1.0, (0.1, 0.9)]
+    components = [LogLoss(), Focal(), SquaredError(), Huber(), Quantile([0.1, 0.9])]
+    assert [component.number for component in components] == [0.0, 2.0, 0.0, 1.0, (0.1, 0.9)]
 
 
 @pytest.mark.parametrize(
@@ -172,19 +174,19 @@ def test_output_on_vectors(output, dtype):
 
 
 @over_pairs
-def test_delta_is_the_derivative(word, output):
-    z, t = rows(word, output)
+def test_delta_is_the_derivative(component, output):
+    z, t = rows(component, output)
     h = 1e-6
-    delta = word.formula(output, z, t)[1]
+    delta = component.formula(output, z, t)[1]
     for k in range(N_OUTPUTS):
         step = h * (np.arange(N_OUTPUTS) == k)
-        difference = word.formula(output, z + step, t)[0] - word.formula(output, z - step, t)[0]
-        expected = difference / (2 * h) / word.row_scale(N_OUTPUTS)
+        difference = component.formula(output, z + step, t)[0] - component.formula(output, z - step, t)[0]
+        expected = difference / (2 * h) / component.row_scale(N_OUTPUTS)
         np.testing.assert_allclose(delta[:, k], expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize(
-    ("word", "output"),
+    ("component", "output"),
     [
         (LogLoss(), "softmax"),
         (LogLoss(), "logistic"),
@@ -194,34 +196,34 @@ def test_delta_is_the_derivative(word, output):
     ],
     ids=label,
 )
-def test_delta_of_a_canonical_pair_is_prediction_less_target(word, output):
-    z, t = rows(word, output)
-    target = np.eye(N_OUTPUTS)[t] if word.takes_codes(output) else t
-    np.testing.assert_allclose(word.formula(output, z, t)[1], output_formula(output, z) - target, atol=1e-15)
+def test_delta_of_a_canonical_pair_is_prediction_less_target(component, output):
+    z, t = rows(component, output)
+    target = np.eye(N_OUTPUTS)[t] if component.takes_codes(output) else t
+    np.testing.assert_allclose(component.formula(output, z, t)[1], output_formula(output, z) - target, atol=1e-15)
 
 
 @over_dtypes
 @over_pairs
-def test_formula_keeps_the_dtype(word, output, dtype):
-    z, t = rows(word, output, dtype)
-    loss, delta = word.formula(output, z, t)
+def test_formula_keeps_the_dtype(component, output, dtype):
+    z, t = rows(component, output, dtype)
+    loss, delta = component.formula(output, z, t)
     assert loss.shape == (len(z),)
     assert delta.shape == z.shape
     assert {loss.dtype, delta.dtype, output_formula(output, z).dtype} == {np.dtype(dtype)}
 
 
 @over_regressions
-def test_loss_is_0_at_the_target_and_more_beside_it(word, output):
+def test_loss_is_0_at_the_target_and_more_beside_it(component, output):
     t = np.linspace(0.1, 0.9, 9)
     z = {"identity": t, "logistic": np.log(t / (1 - t)), "tanh": np.arctanh(t), "exp": np.log(t)}[output]
-    loss = word.formula(output, column(word, z), column(word, t))[0]
+    loss = component.formula(output, column(component, z), column(component, t))[0]
     np.testing.assert_allclose(loss, 0, atol=1e-14)
     for beside in (z - 0.1, z + 0.1):
-        assert (word.formula(output, column(word, beside), column(word, t))[0] > loss).all()
+        assert (component.formula(output, column(component, beside), column(component, t))[0] > loss).all()
 
 
 @pytest.mark.parametrize(
-    ("word", "output", "metric", "factor"),
+    ("component", "output", "metric", "factor"),
     [
         (LogLoss(), "softmax", lambda t, y: metrics.log_loss(t, y, labels=range(N_OUTPUTS)), 1),
         (LogLoss(), "logistic", lambda t, y: sum(map(metrics.log_loss, t.T, y.T)), 1),
@@ -234,14 +236,14 @@ def test_loss_is_0_at_the_target_and_more_beside_it(word, output):
     ],
     ids=label,
 )
-def test_mean_loss_is_scikit_learns_metric(word, output, metric, factor):
-    z, t = rows(word, output)
-    mean = word.formula(output, z, t)[0].mean()
+def test_mean_loss_is_scikit_learns_metric(component, output, metric, factor):
+    z, t = rows(component, output)
+    mean = component.formula(output, z, t)[0].mean()
     assert mean == pytest.approx(factor * metric(t, output_formula(output, z)), rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("word", "output", "z", "t", "loss", "delta"),
+    ("component", "output", "z", "t", "loss", "delta"),
     [
         (LogLoss(), "softmax", [0, 0], 1, np.log(2), [0.5, -0.5]),
         (LogLoss(), "softmax", [0, np.log(3)], 0, np.log(4), [-0.75, 0.75]),
@@ -269,15 +271,15 @@ def test_mean_loss_is_scikit_learns_metric(word, output, metric, factor):
     ],
     ids=label,
 )
-def test_known_values(word, output, z, t, loss, delta):
-    t = np.array([t]) if word.takes_codes(output) else np.array([t], np.float64)
-    got = word.formula(output, np.array([z], np.float64), t)
+def test_known_values(component, output, z, t, loss, delta):
+    t = np.array([t]) if component.takes_codes(output) else np.array([t], np.float64)
+    got = component.formula(output, np.array([z], np.float64), t)
     np.testing.assert_allclose(got[0], [loss], atol=1e-15)
     np.testing.assert_allclose(got[1], [delta], atol=1e-15)
 
 
 @pytest.mark.parametrize(
-    ("word", "same", "output", "factor"),
+    ("component", "same", "output", "factor"),
     [
         (Focal(0.0), LogLoss(), "softmax", 1),
         (Focal(0.0), LogLoss(), "logistic", 1),
@@ -287,9 +289,9 @@ def test_known_values(word, output, z, t, loss, delta):
     ],
     ids=label,
 )
-def test_relatives(word, same, output, factor):
-    z, t = rows(word, output)
-    for got, expected in zip(word.formula(output, z, t), same.formula(output, z, t)):
+def test_relatives(component, same, output, factor):
+    z, t = rows(component, output)
+    for got, expected in zip(component.formula(output, z, t), same.formula(output, z, t)):
         np.testing.assert_allclose(got, factor * expected, rtol=1e-5, atol=1e-15)
 
 
@@ -305,11 +307,11 @@ def test_smoothed_log_loss_is_the_divergence_of_smoothed_targets():
 @over_dtypes
 @over_class_losses
 @pytest.mark.parametrize("output", ["softmax", "logistic"])
-def test_a_hopeless_prediction_has_a_finite_loss(word, output, dtype):
+def test_a_hopeless_prediction_has_a_finite_loss(component, output, dtype):
     z = np.array([[1e4, -1e4]], dtype)
-    t = np.array([1]) if word.takes_codes(output) else np.array([[0, 1]], dtype)
-    loss, delta = word.formula(output, z, t)
-    s = word.label_smoothing if isinstance(word, LogLoss) else 0
+    t = np.array([1]) if component.takes_codes(output) else np.array([[0, 1]], dtype)
+    loss, delta = component.formula(output, z, t)
+    s = component.label_smoothing if isinstance(component, LogLoss) else 0
     hopeless = -np.log(np.finfo(dtype).eps) * (1 if output == "softmax" else 2)
     np.testing.assert_allclose(loss, (1 - s / 2) * hopeless, rtol=1e-6)
     np.testing.assert_allclose(delta, [[1 - s / 2, s / 2 - 1]], rtol=1e-4)
@@ -318,11 +320,11 @@ def test_a_hopeless_prediction_has_a_finite_loss(word, output, dtype):
 @quiet
 @over_dtypes
 @over_pairs
-def test_formula_has_no_nan_for_large_numbers(word, output, dtype):
+def test_formula_has_no_nan_for_large_numbers(component, output, dtype):
     largest = LARGEST[dtype]
     z = np.array([*LARGE, largest, -largest], dtype)
     z = np.stack([z, np.roll(z, 1), np.zeros_like(z), -z], axis=1)
-    loss, delta = word.formula(output, z, targets(word, output, z.shape, dtype))
+    loss, delta = component.formula(output, z, targets(component, output, z.shape, dtype))
     assert not np.isnan(loss).any()
     assert not np.isnan(delta).any()
 
@@ -332,8 +334,8 @@ def test_formula_has_no_nan_for_large_numbers(word, output, dtype):
 Z = np.array([[-1.5, 0.25, 2.0, 0.5]])
 CODE, BITS = np.array([2]), np.array([[0.0, 1.0, 1.0, 0.0]])
 SHARES, VALUES = np.array([[0.1, 0.0, 0.6, 0.3]]), np.array([[0.5, 0.75, 0.25, 3.0]])
-# word, output, target; what PyTorch minimizes, of itself, its functions, z and t, summed over the outputs; loss and
-# delta of that in float64 by PyTorch 2.13.0.
+# component, output, target; what PyTorch minimizes, of itself, its functions, z and t, summed over the outputs; loss
+# and delta of that in float64 by PyTorch 2.13.0.
 PYTORCH = [
     (
         LogLoss(),
@@ -477,52 +479,52 @@ over_pytorch = pytest.mark.parametrize("case", PYTORCH, ids=lambda case: f"{case
 
 @over_pytorch
 def test_recorded_values_of_pytorch(case):
-    word, output, t, _, loss, delta = case
-    got = word.formula(output, Z, t)
-    np.testing.assert_allclose(got[0] / word.row_scale(N_OUTPUTS), [loss], rtol=5e-9)
+    component, output, t, _, loss, delta = case
+    got = component.formula(output, Z, t)
+    np.testing.assert_allclose(got[0] / component.row_scale(N_OUTPUTS), [loss], rtol=5e-9)
     np.testing.assert_allclose(got[1], [delta], rtol=5e-9)
 
 
 @over_pytorch
 def test_values_of_pytorch(case):
     torch = pytest.importorskip("torch")
-    word, output, t, minimized, _, _ = case
+    component, output, t, minimized, _, _ = case
     z = torch.tensor(Z, requires_grad=True)
     value = minimized(torch, torch.nn.functional, z, torch.tensor(t))
     (gradient,) = torch.autograd.grad(value, z)
-    got = word.formula(output, Z, t)
-    np.testing.assert_allclose(got[0] / word.row_scale(N_OUTPUTS), [value.item()], rtol=1e-12)
+    got = component.formula(output, Z, t)
+    np.testing.assert_allclose(got[0] / component.row_scale(N_OUTPUTS), [value.item()], rtol=1e-12)
     np.testing.assert_allclose(got[1], gradient.numpy(), rtol=1e-12)
 
 
 # --- on vectors -------------------------------------------------------------------------------------------------------
 
 
-def one_of_each(word, output, z, dtype):
+def one_of_each(component, output, z, dtype):
     """z beside targets of its own kind."""
     z = z.astype(dtype)
-    return z, targets(word, output, (z.size, 1), dtype).ravel()
+    return z, targets(component, output, (z.size, 1), dtype).ravel()
 
 
 @over_dtypes
 @over_elementwise
 @pytest.mark.width
-def test_vector_function_is_the_formula(word, output, dtype):
+def test_vector_function_is_the_formula(component, output, dtype):
     """A few units in the last place of 1 or of the value; in float64 the log loss's formula loses digits in 1 - p."""
-    z, t = one_of_each(word, output, MODERATE, dtype)
-    error = (300 if isinstance(word, LogLoss) and dtype == np.float64 else 24) * np.finfo(dtype).eps
-    expected = formula(word, output, z.astype(np.float64), t.astype(np.float64))
-    for got, true in zip(on_vectors(word, output, z, t), expected):
+    z, t = one_of_each(component, output, MODERATE, dtype)
+    error = (300 if isinstance(component, LogLoss) and dtype == np.float64 else 24) * np.finfo(dtype).eps
+    expected = formula(component, output, z.astype(np.float64), t.astype(np.float64))
+    for got, true in zip(on_vectors(component, output, z, t), expected):
         np.testing.assert_allclose(got, true, rtol=error, atol=error)
 
 
 @over_dtypes
 @pytest.mark.width
-@pytest.mark.parametrize(("word", "output", "t"), [(LogCosh(), "identity", 0), (Gamma(), "exp", 1)], ids=label)
-def test_delta_keeps_its_digits_near_the_target(word, output, t, dtype):
+@pytest.mark.parametrize(("component", "output", "t"), [(LogCosh(), "identity", 0), (Gamma(), "exp", 1)], ids=label)
+def test_delta_keeps_its_digits_near_the_target(component, output, t, dtype):
     z = np.array([-1e-3, -1e-6, -1e-12, 0, 1e-12, 1e-6, 1e-3], dtype)
-    true = {"log_cosh": np.tanh, "gamma": lambda z: -np.expm1(-z)}[word.name](z.astype(np.float64))
-    delta = on_vectors(word, output, z, np.full_like(z, t))[1]
+    true = {"log_cosh": np.tanh, "gamma": lambda z: -np.expm1(-z)}[component.name](z.astype(np.float64))
+    delta = on_vectors(component, output, z, np.full_like(z, t))[1]
     np.testing.assert_allclose(delta, true, rtol=8 * np.finfo(dtype).eps)
 
 
@@ -540,10 +542,10 @@ def test_vector_function_of_counts_is_the_formula(dtype):
 @over_dtypes
 @over_elementwise
 @pytest.mark.width
-def test_vector_function_of_large_numbers(word, output, dtype):
+def test_vector_function_of_large_numbers(component, output, dtype):
     largest = LARGEST[dtype]
-    z, t = one_of_each(word, output, np.array([*LARGE, largest, -largest]), dtype)
-    for got, true in zip(on_vectors(word, output, z, t), formula(word, output, z, t)):
+    z, t = one_of_each(component, output, np.array([*LARGE, largest, -largest]), dtype)
+    for got, true in zip(on_vectors(component, output, z, t), formula(component, output, z, t)):
         np.testing.assert_allclose(got, true, rtol=1e-5, atol=np.finfo(dtype).eps)
 
 
@@ -551,9 +553,9 @@ def test_vector_function_of_large_numbers(word, output, dtype):
 @over_dtypes
 @over_elementwise
 @pytest.mark.width
-def test_nan_comes_through(word, output, dtype):
+def test_nan_comes_through(component, output, dtype):
     z, t = np.array([0.5, np.nan, -0.5, 2.0], dtype), np.array([1, 1, 1, 1], dtype)
-    for loss, delta in (on_vectors(word, output, z, t), formula(word, output, z, t)):
+    for loss, delta in (on_vectors(component, output, z, t), formula(component, output, z, t)):
         np.testing.assert_array_equal(np.isnan(loss), [False, True, False, False])
         np.testing.assert_array_equal(np.isnan(delta), [False, True, False, False])
 
@@ -561,31 +563,31 @@ def test_nan_comes_through(word, output, dtype):
 @pytest.mark.width
 @pytest.mark.parametrize("output", ["identity", "exp"])
 def test_every_output_has_its_own_level(output):
-    word, z = Quantile((0.1, 0.5, 0.9)), np.linspace(-2, 2, 60).reshape(20, 3)
-    loss, delta = word.formula(output, z, np.zeros_like(z))
-    vectors = vector_function(Quantile, output)(z.ravel(), np.zeros(60), np.tile(word.number, 20))
+    component, z = Quantile((0.1, 0.5, 0.9)), np.linspace(-2, 2, 60).reshape(20, 3)
+    loss, delta = component.formula(output, z, np.zeros_like(z))
+    vectors = vector_function(Quantile, output)(z.ravel(), np.zeros(60), np.tile(component.number, 20))
     np.testing.assert_allclose(vectors[0].reshape(z.shape).mean(axis=1), loss, rtol=1e-14)
     np.testing.assert_allclose(vectors[1].reshape(z.shape), delta, rtol=1e-14)
 
 
 # --- beside the softmax -----------------------------------------------------------------------------------------------
 
-UNSMOOTHED = [word for word in WORDS if isinstance(word, ClassLoss) and word != LogLoss(0.1)]
-over_row_words = pytest.mark.parametrize("word", UNSMOOTHED, ids=repr)
+UNSMOOTHED = [component for component in WORDS if isinstance(component, ClassLoss) and component != LogLoss(0.1)]
+over_row_words = pytest.mark.parametrize("component", UNSMOOTHED, ids=repr)
 
 
-def of_rows(word, log_p):
+def of_rows(component, log_p):
     """(loss, factor) by the function of vectors."""
-    return mapped(word.row_vector, 2)(log_p, np.full_like(log_p, word.number))
+    return mapped(component.row_vector, 2)(log_p, np.full_like(log_p, component.number))
 
 
 @over_dtypes
 @over_row_words
 @pytest.mark.width
-def test_row_function_is_the_formula(word, dtype):
+def test_row_function_is_the_formula(component, dtype):
     z = np.stack([MODERATE, np.zeros_like(MODERATE)], axis=1)
-    loss, delta = word.formula("softmax", z, np.zeros(len(z), int))
-    got = of_rows(word, log_softmax(z, axis=1)[:, 0].astype(dtype))
+    loss, delta = component.formula("softmax", z, np.zeros(len(z), int))
+    got = of_rows(component, log_softmax(z, axis=1)[:, 0].astype(dtype))
     error = (24 if dtype == np.float32 else 3000) * np.finfo(dtype).eps
     np.testing.assert_allclose(got[0], loss, rtol=error, atol=error)
     np.testing.assert_allclose(got[1], delta[:, 1] / softmax(z, axis=1)[:, 1], rtol=error, atol=error)
@@ -594,13 +596,13 @@ def test_row_function_is_the_formula(word, dtype):
 @over_dtypes
 @over_row_words
 @pytest.mark.width
-def test_row_function_at_the_ends(word, dtype):
+def test_row_function_at_the_ends(component, dtype):
     """log p = 0 and log p = -inf: the loss is that of the clipped probability."""
     epsilon = np.finfo(dtype).eps
-    loss, factor = of_rows(word, np.array([0, -1e-30, -1e4, -1e30, -np.inf, np.nan], dtype))
-    certain = epsilon**word.number  # of 1 - p = epsilon
+    loss, factor = of_rows(component, np.array([0, -1e-30, -1e4, -1e30, -np.inf, np.nan], dtype))
+    certain = epsilon**component.number  # of 1 - p = epsilon
     np.testing.assert_allclose(loss[:2], certain * epsilon, rtol=1e-5)
-    np.testing.assert_allclose(factor[:2], certain * (1 + word.number), rtol=1e-5)
+    np.testing.assert_allclose(factor[:2], certain * (1 + component.number), rtol=1e-5)
     np.testing.assert_allclose(loss[2:5], -np.log(epsilon), rtol=1e-5)
     np.testing.assert_allclose(factor[2:5], 1, rtol=1e-4)
     assert np.isnan(loss[5])

@@ -28,8 +28,8 @@ def test_demo_by_default(asked, monkeypatch):
 @pytest.mark.parametrize("name", DEMOS)
 def test_demo_with_options(name, asked, tmp_path, monkeypatch):
     monkeypatch.setattr("fastmlp.__main__.cache_folder", lambda: "there")
-    words = ["--quick", "--epochs", "3", "--output", str(tmp_path / "figures"), "--mnist", str(tmp_path)]
-    assert main(["demo", name, *words]) == 0
+    components = ["--quick", "--epochs", "3", "--output", str(tmp_path / "figures"), "--mnist", str(tmp_path)]
+    assert main(["demo", name, *components]) == 0
     assert asked == [(name, Options(3, tmp_path, tmp_path / "figures", True, "there"))]
 
 
@@ -63,10 +63,10 @@ def test_errors_are_one_sentence(tmp_path, capsys):
     assert shown.err == f"fastmlp: error: --mnist needs a folder with the four idx files; {tmp_path}/nowhere is none.\n"
 
 
-@pytest.mark.parametrize("words", [[], ["dance"], ["demo", "--epochs", "0"], ["demo", "nothing"]])
-def test_bad_arguments_are_refused(words, capsys):
+@pytest.mark.parametrize("components", [[], ["dance"], ["demo", "--epochs", "0"], ["demo", "nothing"]])
+def test_bad_arguments_are_refused(components, capsys):
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main(components)
     assert caught.value.code == 2
     assert "usage: fastmlp" in capsys.readouterr().err
 

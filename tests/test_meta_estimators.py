@@ -22,7 +22,8 @@ from sklearn.datasets import load_digits, make_multilabel_classification, make_r
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from fastmlp import MLPClassifier, MLPRegressor, network
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.core import network
 from fastmlp.machine import team
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

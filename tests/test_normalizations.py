@@ -25,16 +25,16 @@ def test_codes():
 
 
 @pytest.mark.parametrize(
-    ("word", "numbers", "message"),
+    ("component", "numbers", "message"),
     [
         (BatchNormalization, {"momentum": 0}, r"momentum of BatchNormalization must be a number in \(0, 1\]; got 0\."),
         (BatchNormalization, {"epsilon": -1}, r"epsilon of BatchNormalization must be .* got -1\."),
         (LayerNormalization, {"epsilon": 0}, r"epsilon of LayerNormalization must be .* got 0\."),
     ],
 )
-def test_bad_numbers_are_told(word, numbers, message):
+def test_bad_numbers_are_told(component, numbers, message):
     with pytest.raises(ValueError, match=message):
-        word(**numbers)
+        component(**numbers)
 
 
 def test_folding_is_the_definition():
@@ -42,8 +42,8 @@ def test_folding_is_the_definition():
     A, W, b = rng.normal(size=(6, 4)), rng.normal(size=(4, 3)), rng.normal(size=3)
     gain, shift, mean = rng.normal(size=(3, 3))
     variance = rng.uniform(0.5, 2, 3)
-    word = BatchNormalization(epsilon=1e-3)
-    folded, intercept = word.fold(W, b, np.array([np.zeros(3), gain, shift, mean, variance]))
+    component = BatchNormalization(epsilon=1e-3)
+    folded, intercept = component.fold(W, b, np.array([np.zeros(3), gain, shift, mean, variance]))
     z = A @ W + b
     expected = gain * (z - mean) / np.sqrt(variance + 1e-3) + shift
     np.testing.assert_allclose(A @ folded + intercept, expected)

@@ -34,29 +34,29 @@ from fastmlp.optimizers import (
 SIZE = 320
 GRADIENTS = [0.5, -2.0, 0.125]
 WORDS = OPTIMIZERS.classes
-over_words = pytest.mark.parametrize("word", [cls() for cls in WORDS], ids=lambda word: word.name)
+over_words = pytest.mark.parametrize("component", [cls() for cls in WORDS], ids=lambda component: component.name)
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def steps_of(word, steps, rate=0.1):
+def steps_of(component, steps, rate=0.1):
     """The numbers of steps 1, 2, ..., one row each."""
-    return word.numbers(np.arange(1.0, steps + 1), np.full(steps, rate))
+    return component.scalars(np.arange(1.0, steps + 1), np.full(steps, rate))
 
 
-def trajectory(word, gradient, start, steps, rate):
+def trajectory(component, gradient, start, steps, rate):
     """The weights after each step by the formula, along a function of them."""
-    w, states = start, [np.zeros_like(start)] * word.states
+    w, states = start, [np.zeros_like(start)] * component.states
     path = []
-    for n in steps_of(word, steps, rate):
-        w, *states = word.formula(n, gradient(w), w, *states)
+    for n in steps_of(component, steps, rate):
+        w, *states = component.formula(n, gradient(w), w, *states)
         path.append(w)
     return np.array(path)
 
 
-def by_hand(word, gradients=GRADIENTS, rate=0.1):
+def by_hand(component, gradients=GRADIENTS, rate=0.1):
     """One weight, from 1, after each of the gradients."""
     remaining = iter(gradients)
-    return trajectory(word, lambda w: np.array([next(remaining)]), np.ones(1), len(gradients), rate)[:, 0]
+    return trajectory(component, lambda w: np.array([next(remaining)]), np.ones(1), len(gradients), rate)[:, 0]
 
 
 # --- steps by hand ----------------------------------------------------------------------------------------------------
@@ -94,10 +94,10 @@ def test_adam_by_hand():
 
 def test_lion_by_hand():
     # m = 0, 0.25, -0.875; the signs of m / 4 + 3 g / 4 are +, -, -; each step draws w by a hundredth towards zero
-    word = Lion(beta_1=0.25, beta_2=0.5, weight_decay=0.1)
+    component = Lion(beta_1=0.25, beta_2=0.5, weight_decay=0.1)
     first = 1 - 0.1 - 0.01
     second = first + 0.1 - 0.01 * first
-    np.testing.assert_allclose(by_hand(word), [first, second, second + 0.1 - 0.01 * second])
+    np.testing.assert_allclose(by_hand(component), [first, second, second + 0.1 - 0.01 * second])
 
 
 def test_amsgrad_forgets_no_peak():
@@ -121,29 +121,29 @@ def test_radam_begins_without_division():
 
 def test_momentum_of_nadam_is_multiplied_from_the_first_step():
     """Also where steps are asked for one by one, and far beyond the last factor that counts."""
-    for word in (NAdam(), NAdam(0.99, momentum_decay=100.0), NAdam(0.0)):
-        mu = word.beta_1 * (1 - 0.5 * 0.96 ** (np.arange(1.0, 6002) * word.momentum_decay))
+    for component in (NAdam(), NAdam(0.99, momentum_decay=100.0), NAdam(0.0)):
+        mu = component.beta_1 * (1 - 0.5 * 0.96 ** (np.arange(1.0, 6002) * component.momentum_decay))
         expected = 0.1 * np.sqrt(1 - 0.999 ** np.arange(1.0, 6001)) * mu[1:] / (1 - np.cumprod(mu)[1:])
-        np.testing.assert_allclose(steps_of(word, 6000)[:, 1], expected, rtol=1e-14)
+        np.testing.assert_allclose(steps_of(component, 6000)[:, 1], expected, rtol=1e-14)
 
 
 # --- scikit-learn's ---------------------------------------------------------------------------------------------------
 
 
-def scikit_learns(word, w, rate):
+def scikit_learns(component, w, rate):
     """scikit-learn's optimizer with the same numbers, working on `w` in place."""
     module = pytest.importorskip("sklearn.neural_network._stochastic_optimizers")
-    if isinstance(word, Adam):
-        return module.AdamOptimizer([w], rate, word.beta_1, word.beta_2, word.epsilon)
-    return module.SGDOptimizer([w], rate, momentum=word.momentum, nesterov=isinstance(word, Nesterov))
+    if isinstance(component, Adam):
+        return module.AdamOptimizer([w], rate, component.beta_1, component.beta_2, component.epsilon)
+    return module.SGDOptimizer([w], rate, momentum=component.momentum, nesterov=isinstance(component, Nesterov))
 
 
-@pytest.mark.parametrize("word", [Momentum(0.8), Nesterov(0.8), Adam(0.85, 0.98, 1e-6)], ids=repr)
-def test_steps_are_scikit_learns(word):
+@pytest.mark.parametrize("component", [Momentum(0.8), Nesterov(0.8), Adam(0.85, 0.98, 1e-6)], ids=repr)
+def test_steps_are_scikit_learns(component):
     gradients = np.random.default_rng(0).normal(size=(21, SIZE))
     theirs, remaining = gradients[0].copy(), iter(gradients[1:])
-    ours = trajectory(word, lambda w: next(remaining), gradients[0], 20, 0.01)
-    optimizer = scikit_learns(word, theirs, 0.01)
+    ours = trajectory(component, lambda w: next(remaining), gradients[0], 20, 0.01)
+    optimizer = scikit_learns(component, theirs, 0.01)
     for step, g in enumerate(gradients[1:]):
         optimizer.update_params([theirs], [g])
         np.testing.assert_allclose(ours[step], theirs, rtol=1e-12, atol=1e-13)
@@ -154,7 +154,7 @@ def test_steps_are_scikit_learns(word):
 RECORDED = pathlib.Path(__file__).with_name("torch_optimizers.json")
 KEPT = [0, 1, 5, 12, 19]  # steps of the twenty that are recorded
 START = np.array([0.5, -0.5, 0.25, 0.0])
-TORCH = {  # the word, PyTorch's name and numbers, the learning rate
+TORCH = {  # the component, PyTorch's name and numbers, the learning rate
     GradientDescent(): ("SGD", {}, 0.05),
     Momentum(): ("SGD", {"momentum": 0.9}, 0.05),
     Momentum(0.5): ("SGD", {"momentum": 0.5}, 0.05),
@@ -184,15 +184,15 @@ def bowl_gradient(w):
     return w @ (1 / (1 + np.abs(position[:, None] - position))) - [1.0, -2.0, 3.0, -4.0]
 
 
-def torch_trajectory(torch, word):
+def torch_trajectory(torch, component):
     """PyTorch's weights after each of twenty steps in the bowl; its Adam adds epsilon where ours does."""
-    name, numbers, rate = TORCH[word]
+    name, scalars, rate = TORCH[component]
     w = torch.tensor(START.copy())
-    optimizer = getattr(torch.optim, name)([w], lr=rate, **numbers)
+    optimizer = getattr(torch.optim, name)([w], lr=rate, **scalars)
     path = []
     for t in range(1, 21):
-        if type(word) is Adam:
-            optimizer.param_groups[0]["eps"] = word.epsilon / math.sqrt(1 - word.beta_2**t)
+        if type(component) is Adam:
+            optimizer.param_groups[0]["eps"] = component.epsilon / math.sqrt(1 - component.beta_2**t)
         w.grad = torch.tensor(bowl_gradient(w.numpy()))
         optimizer.step()
         path.append(w.tolist())
@@ -205,76 +205,85 @@ def assert_same_displacement(path, expected):
     assert error.max() <= 1e-7
 
 
-@pytest.mark.parametrize("word", TORCH, ids=repr)
-def test_steps_are_pytorchs_as_recorded(word):
-    expected = json.loads(RECORDED.read_text(encoding="utf8"))["trajectories"][repr(word)]
-    path = trajectory(word, bowl_gradient, START, 20, TORCH[word][2])
+@pytest.mark.parametrize("component", TORCH, ids=repr)
+def test_steps_are_pytorchs_as_recorded(component):
+    expected = json.loads(RECORDED.read_text(encoding="utf8"))["trajectories"][repr(component)]
+    path = trajectory(component, bowl_gradient, START, 20, TORCH[component][2])
     assert_same_displacement(path[KEPT], np.array(expected))
 
 
-@pytest.mark.parametrize("word", TORCH, ids=repr)
-def test_steps_are_pytorchs(word):
+@pytest.mark.parametrize("component", TORCH, ids=repr)
+def test_steps_are_pytorchs(component):
     torch = pytest.importorskip("torch")
-    path = trajectory(word, bowl_gradient, START, 20, TORCH[word][2])
-    assert_same_displacement(path, torch_trajectory(torch, word))
+    path = trajectory(component, bowl_gradient, START, 20, TORCH[component][2])
+    assert_same_displacement(path, torch_trajectory(torch, component))
 
 
 def test_every_word_is_compared_with_a_second_opinion():
-    assert {type(word) for word in TORCH} | {Gradient, Lion} == set(WORDS)
+    assert {type(component) for component in TORCH} | {Gradient, Lion} == set(WORDS)
 
 
 # --- over the table ---------------------------------------------------------------------------------------------------
 
 
 @over_words
-def test_numbers_are_the_same_for_one_step_and_for_many(word):
+def test_numbers_are_the_same_for_one_step_and_for_many(component):
     t, rate = np.arange(1.0, 401), np.linspace(0.1, 0.2, 400)
-    numbers = word.numbers(t, rate)
-    assert numbers.dtype == np.float64
-    assert numbers.shape[1] <= 8
-    assert np.isfinite(numbers).all()
+    scalars = component.scalars(t, rate)
+    assert scalars.dtype == np.float64
+    assert scalars.shape[1] <= 8
+    assert np.isfinite(scalars).all()
     for at in (0, 1, 17, 399):
-        np.testing.assert_allclose(word.numbers(t[at : at + 1], rate[at : at + 1]), numbers[at : at + 1], rtol=1e-15)
+        np.testing.assert_allclose(
+            component.scalars(t[at : at + 1], rate[at : at + 1]), scalars[at : at + 1], rtol=1e-15
+        )
 
 
 @over_words
-def test_numbers_settle(word):
+def test_numbers_settle(component):
     """The corrections fade: after many steps no number depends on the step."""
-    numbers = word.numbers(np.array([1e6, 1e7]), np.full(2, 0.1))
-    np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-3)
+    scalars = component.scalars(np.array([1e6, 1e7]), np.full(2, 0.1))
+    np.testing.assert_allclose(scalars[1], scalars[0], rtol=1e-3)
 
 
 @over_words
-def test_no_gradient_no_step(word):
+def test_no_gradient_no_step(component):
     w, zeros = np.linspace(-2, 2, 5), np.zeros(5)
-    decay = getattr(word, "weight_decay", 0) * 0.1
-    new = word.formula(steps_of(word, 1)[0], zeros, w, *[zeros] * word.states)
-    np.testing.assert_array_equal(new, [w - decay * w] + [zeros] * word.states)
+    decay = getattr(component, "weight_decay", 0) * 0.1
+    new = component.formula(steps_of(component, 1)[0], zeros, w, *[zeros] * component.states)
+    np.testing.assert_array_equal(new, [w - decay * w] + [zeros] * component.states)
 
 
-@pytest.mark.parametrize("word", [cls() for cls in WORDS if cls is not Gradient], ids=lambda word: word.name)
-def test_every_word_finds_the_minimum(word):
+@pytest.mark.parametrize(
+    "component", [cls() for cls in WORDS if cls is not Gradient], ids=lambda component: component.name
+)
+def test_every_word_finds_the_minimum(component):
     """With a rate that falls to zero, from 1 where the steps become small by themselves."""
-    rate = (1.0 if isinstance(word, (AdaGrad, AdaDelta)) else 0.1) * np.linspace(1, 0, 3000)
-    path = trajectory(word, bowl_gradient, START, 3000, rate)
-    assert np.linalg.norm(bowl_gradient(path[-1])) < 0.01 + 10 * getattr(word, "weight_decay", 0)
+    rate = (1.0 if isinstance(component, (AdaGrad, AdaDelta)) else 0.1) * np.linspace(1, 0, 3000)
+    path = trajectory(component, bowl_gradient, START, 3000, rate)
+    assert np.linalg.norm(bowl_gradient(path[-1])) < 0.01 + 10 * getattr(component, "weight_decay", 0)
 
 
 @over_dtypes
 @over_words
-def test_formula_keeps_the_dtype(word, dtype):
+def test_formula_keeps_the_dtype(component, dtype):
     ones = np.ones(3, dtype)
-    new = word.formula(steps_of(word, 1)[0].astype(dtype), ones, ones, *[ones] * word.states)
-    assert [array.dtype for array in new] == [dtype] * (1 + word.states)
+    new = component.formula(steps_of(component, 1)[0].astype(dtype), ones, ones, *[ones] * component.states)
+    assert [array.dtype for array in new] == [dtype] * (1 + component.states)
 
 
 @over_words
-def test_equal_by_value_hashable_and_pickled(word):
-    word.numbers(np.ones(1), np.ones(1))
-    for copy in (deepcopy(word), pickle.loads(pickle.dumps(word)), OPTIMIZERS.resolve(word.name), eval(repr(word))):
-        assert copy == word
-        assert hash(copy) == hash(word)
-    assert all(word != cls() for cls in WORDS if cls is not type(word))
+def test_equal_by_value_hashable_and_pickled(component):
+    component.scalars(np.ones(1), np.ones(1))
+    for copy in (
+        deepcopy(component),
+        pickle.loads(pickle.dumps(component)),
+        OPTIMIZERS.resolve(component.name),
+        eval(repr(component)),
+    ):
+        assert copy == component
+        assert hash(copy) == hash(component)
+    assert all(component != cls() for cls in WORDS if cls is not type(component))
 
 
 # --- on vectors -------------------------------------------------------------------------------------------------------
@@ -282,26 +291,26 @@ def test_equal_by_value_hashable_and_pickled(word):
 VECTORS = {}
 
 
-def vector_step(word, n, *arrays):
-    """One step by the vector function, on whole arrays; compiled once for each word."""
-    if word.name not in VECTORS:
-        function = word.vector if word.states else lambda *vectors: word.vector(*vectors)[0]
-        VECTORS[word.name] = mapped(function, 1 + word.states, numbers=max(len(n), 1))
-    new = VECTORS[word.name](n if len(n) else [0.0], *arrays)
-    return new if word.states else (new,)
+def vector_step(component, n, *arrays):
+    """One step by the vector function, on whole arrays; compiled once for each component."""
+    if component.name not in VECTORS:
+        function = component.vector if component.states else lambda *vectors: component.vector(*vectors)[0]
+        VECTORS[component.name] = mapped(function, 1 + component.states, numbers=max(len(n), 1))
+    new = VECTORS[component.name](n if len(n) else [0.0], *arrays)
+    return new if component.states else (new,)
 
 
 @pytest.mark.width
 @over_dtypes
 @over_words
-def test_vector_function_is_the_formula(word, dtype):
+def test_vector_function_is_the_formula(component, dtype):
     """Step by step from the same state, so that rounding does not add up."""
     random = np.random.default_rng(0)
-    state = [random.normal(size=SIZE).astype(dtype), *np.zeros((word.states, SIZE), dtype)]
-    for n in steps_of(word, 8).astype(dtype):
+    state = [random.normal(size=SIZE).astype(dtype), *np.zeros((component.states, SIZE), dtype)]
+    for n in steps_of(component, 8).astype(dtype):
         g = random.normal(size=SIZE).astype(dtype)
-        expected = word.formula(n.astype(np.float64), *(array.astype(np.float64) for array in (g, *state)))
-        state = vector_step(word, n, g, *state)
+        expected = component.formula(n.astype(np.float64), *(array.astype(np.float64) for array in (g, *state)))
+        state = vector_step(component, n, g, *state)
         for got, true in zip(state, expected, strict=True):
             np.testing.assert_allclose(got, true, rtol=0, atol=4 * np.finfo(dtype).eps * np.abs(true).max())
 
@@ -309,26 +318,26 @@ def test_vector_function_is_the_formula(word, dtype):
 @pytest.mark.width
 @over_dtypes
 @over_words
-def test_nan_comes_through(word, dtype):
-    """It ends in the weight, or in what a word that takes no step keeps; by the formula too."""
+def test_nan_comes_through(component, dtype):
+    """It ends in the weight, or in what a component that takes no step keeps; by the formula too."""
     g = np.zeros(16, dtype)
     g[3] = np.nan
-    arrays = [g, np.ones(16, dtype), *np.zeros((word.states, 16), dtype)]
-    n = steps_of(word, 1)[0].astype(dtype)
-    for new in (vector_step(word, n, *arrays), word.formula(n, *arrays)):
+    arrays = [g, np.ones(16, dtype), *np.zeros((component.states, 16), dtype)]
+    n = steps_of(component, 1)[0].astype(dtype)
+    for new in (vector_step(component, n, *arrays), component.formula(n, *arrays)):
         np.testing.assert_array_equal(np.isnan(new[:2]).any(axis=0), np.isnan(g))
 
 
 @pytest.mark.width
 @over_dtypes
 @over_words
-def test_large_and_small_gradients_give_finite_weights(word, dtype):
+def test_large_and_small_gradients_give_finite_weights(component, dtype):
     """Also where the square of a gradient is infinite, or nothing."""
     largest = np.finfo(dtype).max
     g = np.array([largest, -largest, largest**0.75, 1e4, 1e-20, np.finfo(dtype).tiny, 0.0, -0.0], dtype) * dtype(0.5)
-    state = [np.ones(8, dtype), *np.zeros((word.states, 8), dtype)]
-    for n in steps_of(word, 8, rate=1e-3).astype(dtype):
-        new = vector_step(word, n, g, *state)
+    state = [np.ones(8, dtype), *np.zeros((component.states, 8), dtype)]
+    for n in steps_of(component, 8, rate=1e-3).astype(dtype):
+        new = vector_step(component, n, g, *state)
         assert np.isfinite(new[0]).all()
 
 
@@ -373,8 +382,8 @@ def record(path):
     """Write what the installed PyTorch does."""
     import torch
 
-    trajectories = {repr(word): torch_trajectory(torch, word)[KEPT].tolist() for word in TORCH}
-    lines = ",\n".join(f"{json.dumps(word)}: {json.dumps(values)}" for word, values in trajectories.items())
+    trajectories = {repr(component): torch_trajectory(torch, component)[KEPT].tolist() for component in TORCH}
+    lines = ",\n".join(f"{json.dumps(component)}: {json.dumps(values)}" for component, values in trajectories.items())
     text = f'{{"torch": "{torch.__version__}", "trajectories": {{\n{lines}\n}}}}\n'
     pathlib.Path(path).write_text(text, encoding="utf8")
 

@@ -17,8 +17,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.core.network import Session
 from fastmlp.estimators.regressor import r_squared
-from fastmlp.network import Session
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 

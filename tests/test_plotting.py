@@ -112,8 +112,8 @@ def test_histograms_count_all_outputs_but_zeros(model, data):
     display = ActivationHistogramDisplay.from_estimator(model, data[0], limits=(-1, 1000), bins=7)
     outputs = [activations(model, data[0], layer) for layer in (1, 2)]
     assert [counts.sum() for counts in display.counts] == [(A > 0).sum() for A in outputs]
-    shares = [f"{layer} relu, {(A == 0).mean():.0%} zeros" for layer, A in enumerate(outputs, 1)]
-    assert [label.get_text() for label in display.ax_.get_yticklabels()] == shares
+    partition = [f"{layer} relu, {(A == 0).mean():.0%} zeros" for layer, A in enumerate(outputs, 1)]
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == partition
     tallest = [patch.get_data().values.max() for patch in display.ax_.patches]
     np.testing.assert_allclose(tallest, [0.85, 1.85])
 

@@ -28,37 +28,39 @@ def problem(loss, output=None):
 
 
 class Slope:
-    """A gradient and the loss that it is the slope of, by what is learned: (layer, "weights") or (level, trait)."""
+    """A gradient and the loss that it is the slope of, by what is learned: (layer, "weights") or (level, name)."""
 
-    def __init__(self, *, loss=None, output=None, weighted=False, settings=None, **words):
+    def __init__(self, *, loss=None, output=None, weighted=False, settings=None, **components):
         self.loss = LogLoss() if loss is None else loss
         self.output = output or self.loss.outputs[0]
         *self.weights, self.X, self.y = problem(self.loss, self.output)
-        self.words = {"activation": Tanh(), "loss": self.loss, "output": self.output, **words}
+        self.components = {"activation": Tanh(), "loss": self.loss, "output": self.output, **components}
         self.order = np.array([4, 0, 6, 6, 1])
         self.sample_weight = np.random.default_rng(1).uniform(0.5, 2, ROWS) if weighted else None
         self.settings = {} if settings is None else settings
 
     def __call__(self, key=None, values=None):
         """(loss, gradients) after a step; with a key, from these values there. A mean over outputs counts as a sum."""
-        network = Reference(*self.weights, optimizer="gradient", **self.words)
+        network = Reference(*self.weights, optimizer="gradient", **self.components)
         buffers = network.buffers
         if key is not None:
             place, name = key
             if name == "weights":
                 buffers.weights[place] = values
             else:
-                setattr(buffers.traits[place], name, values)
+                setattr(buffers.unit_parameters[place], name, values)
         self.before = {(layer, "weights"): W for layer, W in enumerate(buffers.weights)}
         self.before |= {
-            (level, name): array for level, traits in enumerate(buffers.traits) for name, array in vars(traits).items()
+            (level, name): array
+            for level, unit_parameters in enumerate(buffers.unit_parameters)
+            for name, array in vars(unit_parameters).items()
         }
         settings = {"learning_rate": 0.1, "seed": 3, "sample_weight": self.sample_weight, **self.settings}
         network.epoch(self.X, self.y, self.order, len(self.order), **settings)
         weight = len(self.order) if self.sample_weight is None else self.sample_weight[self.order].sum()
         loss = (buffers.losses.sum() / self.loss.row_scale(UNITS[-1]) + sum(buffers.penalties)) / weight
         found = {(layer, "weights"): G for layer, G in enumerate(buffers.states[0])}
-        return loss, found | {key: states[0] for key, states in buffers.trait_states.items()}
+        return loss, found | {key: states[0] for key, states in buffers.unit_parameter_states.items()}
 
     def check(self):
         """Every component against central differences."""
@@ -206,8 +208,8 @@ def test_loss_of_an_epoch_is_the_mean_over_rows(loss, output):
 @over_losses
 def test_a_weight_of_two_is_a_row_twice(loss, output):
     coefs, intercepts, X, y = problem(loss, output)
-    words = {"activation": "tanh", "loss": loss, "output": output, "optimizer": "momentum"}
-    networks = [Reference(coefs, intercepts, **words) for _ in range(2)]
+    components = {"activation": "tanh", "loss": loss, "output": output, "optimizer": "momentum"}
+    networks = [Reference(coefs, intercepts, **components) for _ in range(2)]
     weight = np.ones(ROWS)
     weight[2] = 2
     settings = {"learning_rate": 0.1, "alpha": 0.3}
@@ -249,8 +251,8 @@ def test_batch_normalization_predicts_by_running_statistics(rows):
     """Of momentum 1: the batch's mean and the population's variance, however few rows there are."""
     *_, X, y = problem(SquaredError())
     (W, V), (b, c) = weights = make_weights((3, 5, 2))
-    words = {"activation": "tanh", "loss": "squared_error", "optimizer": "gradient_descent"}
-    network = Reference(*weights, normalization=BatchNormalization(momentum=1.0), **words)
+    components = {"activation": "tanh", "loss": "squared_error", "optimizer": "gradient_descent"}
+    network = Reference(*weights, normalization=BatchNormalization(momentum=1.0), **components)
     network.epoch(X, y, np.arange(ROWS), ROWS, learning_rate=0.0)
     Z = X @ W + b
     expected = np.tanh((Z - Z.mean(axis=0)) / np.sqrt(Z.var(axis=0, ddof=1) + 1e-5)) @ V + c

@@ -45,7 +45,7 @@ WORDS = [
     WarmUp(2.5, "cosine", 0.0),
     Coslog(4),
 ]
-over_words = pytest.mark.parametrize("word", WORDS, ids=repr)
+over_words = pytest.mark.parametrize("component", WORDS, ids=repr)
 
 
 def training():
@@ -62,21 +62,23 @@ def points(progress):
 # --- scikit-learn's ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", [Constant(), InverseScaling(0.4), Adaptive()], ids=repr)
-def test_rates_are_those_of_scikit_learn(word, capsys):
-    """The same rate in each epoch, the same decision and the same words at each plateau."""
-    theirs = SGDOptimizer([], learning_rate_init=0.3, lr_schedule=word.name, power_t=getattr(word, "power", 0.5))
+@pytest.mark.parametrize("component", [Constant(), InverseScaling(0.4), Adaptive()], ids=repr)
+def test_rates_are_those_of_scikit_learn(component, capsys):
+    """The same rate in each epoch, the same decision and the same components at each plateau."""
+    theirs = SGDOptimizer(
+        [], learning_rate_init=0.3, lr_schedule=component.name, power_t=getattr(component, "power", 0.5)
+    )
     base = 0.3
     for epoch in range(30):
-        assert word.rate(base, Progress(epoch, 5 * epoch, 100 * epoch, epoch / 30)) == theirs.learning_rate
+        assert component.rate(base, Progress(epoch, 5 * epoch, 100 * epoch, epoch / 30)) == theirs.learning_rate
         theirs.iteration_ends(100 * (epoch + 1))
         if epoch % 2:
             stops = theirs.trigger_stopping("Plateau.", verbose=True)
-            lower = word.on_plateau(base)
+            lower = component.on_plateau(base)
             assert (lower is None) == stops
-            words = capsys.readouterr().out.strip()
+            components = capsys.readouterr().out.strip()
             if stops:
-                assert words == "Plateau. " + word.stopping_words
+                assert components == "Plateau. " + component.stopping_message
             else:
                 base = lower
 
@@ -96,7 +98,7 @@ def test_inverse_scaling_begins_anew_with_a_new_optimizer():
 
 RECORDED = pathlib.Path(__file__).with_name("torch_schedules.json")
 KEPT = [0, 1, 6, 9, 10, 14, 28, 30, 39]  # epochs of the forty that are recorded
-TORCH = {  # the word, and PyTorch's schedulers in a chain with their numbers
+TORCH = {  # the component, and PyTorch's schedulers in a chain with their numbers
     StepDecay(): [("StepLR", {"step_size": 10, "gamma": 0.5})],
     StepDecay(7, 0.3): [("StepLR", {"step_size": 7, "gamma": 0.3})],
     MultiStep((3, 5, 38), 0.2): [("MultiStepLR", {"milestones": [3, 5, 38], "gamma": 0.2})],
@@ -115,10 +117,10 @@ TORCH = {  # the word, and PyTorch's schedulers in a chain with their numbers
 }
 
 
-def torch_rates(torch, word):
+def torch_rates(torch, component):
     """PyTorch's rates, of one step per epoch."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
-    chain = [getattr(torch.optim.lr_scheduler, name)(optimizer, **numbers) for name, numbers in TORCH[word]]
+    chain = [getattr(torch.optim.lr_scheduler, name)(optimizer, **numbers) for name, numbers in TORCH[component]]
     rates = []
     for _ in range(EPOCHS):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -128,37 +130,37 @@ def torch_rates(torch, word):
     return rates
 
 
-def our_rates(word):
+def our_rates(component):
     """Our rates, of one step per epoch. PyTorch's one cycle ends its phases a step earlier than we do."""
     epochs = np.arange(EPOCHS)
     share = epochs / EPOCHS
-    if isinstance(word, OneCycle):
+    if isinstance(component, OneCycle):
         share = np.interp(epochs, [0, 0.3 * EPOCHS - 1, EPOCHS - 1], [0, 0.3, 1])
-    return word.rate(0.3, Progress(epochs, epochs, ROWS * epochs, share))
+    return component.rate(0.3, Progress(epochs, epochs, ROWS * epochs, share))
 
 
-@pytest.mark.parametrize("word", TORCH, ids=repr)
-def test_rates_are_pytorchs_as_recorded(word):
-    expected = json.loads(RECORDED.read_text(encoding="utf8"))["rates"][repr(word)]
-    np.testing.assert_allclose(our_rates(word)[KEPT], expected, rtol=1e-12)
+@pytest.mark.parametrize("component", TORCH, ids=repr)
+def test_rates_are_pytorchs_as_recorded(component):
+    expected = json.loads(RECORDED.read_text(encoding="utf8"))["rates"][repr(component)]
+    np.testing.assert_allclose(our_rates(component)[KEPT], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("word", TORCH, ids=repr)
-def test_rates_are_pytorchs(word):
+@pytest.mark.parametrize("component", TORCH, ids=repr)
+def test_rates_are_pytorchs(component):
     torch = pytest.importorskip("torch")
-    np.testing.assert_allclose(our_rates(word), torch_rates(torch, word), rtol=1e-12)
+    np.testing.assert_allclose(our_rates(component), torch_rates(torch, component), rtol=1e-12)
 
 
 def test_plateaus_are_pytorchs():
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.2, patience=0, min_lr=1e-3, eps=0)
-    word, rate = ReduceOnPlateau(0.2, 1e-3), 0.3
+    component, rate = ReduceOnPlateau(0.2, 1e-3), 0.3
     theirs.step(1.0)
     while rate is not None:
         assert rate == optimizer.param_groups[0]["lr"]
         theirs.step(1.0)
-        last, rate = rate, word.on_plateau(rate)
+        last, rate = rate, component.on_plateau(rate)
     assert last == 1e-3
 
 
@@ -181,10 +183,10 @@ def test_coslog_has_k_cycles_that_double():
 
 def test_cosine_restarts_at_the_first_step_of_a_cycle():
     """Exactly, wherever rounding falls: cycles of 3, 9, 27, ... epochs and of 10, 10, ..."""
-    for word, starts in ((Cosine(3, 3), [0, 3, 12, 39, 120, 363, 1092]), (Cosine(), np.arange(0, 1000, 10))):
+    for component, starts in ((Cosine(3, 3), [0, 3, 12, 39, 120, 363, 1092]), (Cosine(), np.arange(0, 1000, 10))):
         starts = np.array(starts)
-        np.testing.assert_allclose(word.rate(0.3, Progress(starts, 0, 0, 0)), 0.3)
-        assert (word.rate(0.3, Progress(starts[1:] - 0.01, 0, 0, 0)) < 1e-4).all()
+        np.testing.assert_allclose(component.rate(0.3, Progress(starts, 0, 0, 0)), 0.3)
+        assert (component.rate(0.3, Progress(starts[1:] - 0.01, 0, 0, 0)) < 1e-4).all()
 
 
 def test_one_cycle_by_hand():
@@ -205,51 +207,51 @@ def test_default_milestones():
 
 
 @over_words
-def test_arrays_give_the_rates_of_numbers(word):
-    rates = np.broadcast_to(word.rate(0.3, training()), EPOCHS * STEPS)
-    np.testing.assert_allclose(rates, [word.rate(0.3, point) for point in points(training())], rtol=1e-14)
+def test_arrays_give_the_rates_of_numbers(component):
+    rates = np.broadcast_to(component.rate(0.3, training()), EPOCHS * STEPS)
+    np.testing.assert_allclose(rates, [component.rate(0.3, point) for point in points(training())], rtol=1e-14)
 
 
 @over_words
-def test_rates_lie_between_zero_and_the_initial_one(word):
-    rates = np.broadcast_to(word.rate(0.3, training()), EPOCHS * STEPS)
+def test_rates_lie_between_zero_and_the_initial_one(component):
+    rates = np.broadcast_to(component.rate(0.3, training()), EPOCHS * STEPS)
     assert (rates >= 0).all()
     assert (rates <= 0.3).all()
     assert rates.max() > 0.25
 
 
 @over_words
-def test_rates_scale_with_the_initial_one(word):
-    if not getattr(word, "smallest", 0) and not getattr(word, "end", 0):
-        np.testing.assert_allclose(word.rate(6.0, training()), 20 * word.rate(0.3, training()))
+def test_rates_scale_with_the_initial_one(component):
+    if not getattr(component, "smallest", 0) and not getattr(component, "end", 0):
+        np.testing.assert_allclose(component.rate(6.0, training()), 20 * component.rate(0.3, training()))
 
 
 @over_words
-def test_a_rate_per_epoch_is_constant_within_it(word):
-    rates = np.broadcast_to(word.rate(0.3, training()), EPOCHS * STEPS).reshape(EPOCHS, STEPS)
+def test_a_rate_per_epoch_is_constant_within_it(component):
+    rates = np.broadcast_to(component.rate(0.3, training()), EPOCHS * STEPS).reshape(EPOCHS, STEPS)
     constant = (rates == rates[:, :1]).all()
-    assert constant if word.per == "epoch" else not constant
+    assert constant if component.per == "epoch" else not constant
 
 
 @over_words
-def test_warm_up_leads_into_every_word(word):
+def test_warm_up_leads_into_every_word(component):
     """A tenth of its rate at first, half and a twentieth more after half the time, its own rate after all of it."""
     progress = training()
-    own = np.broadcast_to(word.rate(0.3, progress), EPOCHS * STEPS)
-    ratio = WarmUp(5, word).rate(1.0, progress) / np.maximum(word.rate(1.0, progress), 1e-300)
+    own = np.broadcast_to(component.rate(0.3, progress), EPOCHS * STEPS)
+    ratio = WarmUp(5, component).rate(1.0, progress) / np.maximum(component.rate(1.0, progress), 1e-300)
     alive = own > 0
     expected = np.minimum(0.1 + 0.9 * progress.epochs / 5, 1)
     np.testing.assert_allclose(ratio[alive], expected[alive])
-    np.testing.assert_array_equal(WarmUp(5, word).rate(0.3, progress)[5 * STEPS :], own[5 * STEPS :])
-    assert WarmUp(5, word).on_plateau(0.3) == word.on_plateau(0.3)
-    assert WarmUp(5, word).stopping_words == word.stopping_words
+    np.testing.assert_array_equal(WarmUp(5, component).rate(0.3, progress)[5 * STEPS :], own[5 * STEPS :])
+    assert WarmUp(5, component).on_plateau(0.3) == component.on_plateau(0.3)
+    assert WarmUp(5, component).stopping_message == component.stopping_message
 
 
 @over_words
-def test_plateaus_lower_the_rate_until_training_stops(word):
+def test_plateaus_lower_the_rate_until_training_stops(component):
     rate = 0.3
     for _ in range(20):
-        lower = word.on_plateau(rate)
+        lower = component.on_plateau(rate)
         if lower is None:
             return
         assert 0 < lower < rate
@@ -258,12 +260,12 @@ def test_plateaus_lower_the_rate_until_training_stops(word):
 
 
 @over_words
-def test_equal_by_value_hashable_and_pickled(word):
-    for copy in (deepcopy(word), pickle.loads(pickle.dumps(word)), eval(repr(word))):
-        assert copy == word
-        assert hash(copy) == hash(word)
-    assert SCHEDULES.resolve(word) is word
-    assert SCHEDULES.resolve(word.name) == type(word)()
+def test_equal_by_value_hashable_and_pickled(component):
+    for copy in (deepcopy(component), pickle.loads(pickle.dumps(component)), eval(repr(component))):
+        assert copy == component
+        assert hash(copy) == hash(component)
+    assert SCHEDULES.resolve(component) is component
+    assert SCHEDULES.resolve(component.name) == type(component)()
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -316,8 +318,8 @@ def record(path):
     """Write what the installed PyTorch does."""
     import torch
 
-    rates = {repr(word): np.array(torch_rates(torch, word))[KEPT].tolist() for word in TORCH}
-    lines = ",\n".join(f"{json.dumps(word)}: {json.dumps(values)}" for word, values in rates.items())
+    rates = {repr(component): np.array(torch_rates(torch, component))[KEPT].tolist() for component in TORCH}
+    lines = ",\n".join(f"{json.dumps(component)}: {json.dumps(values)}" for component, values in rates.items())
     text = f'{{"torch": "{torch.__version__}", "rates": {{\n{lines}\n}}}}\n'
     pathlib.Path(path).write_text(text, encoding="utf8")
 

@@ -8,11 +8,11 @@ import pytest
 from sklearn.utils import shuffle
 
 from fastmlp import training
+from fastmlp.core.network import Parameters
 from fastmlp.machine.random import Shuffler
-from fastmlp.network import Parameters
 from fastmlp.optimizers import Adam, Momentum
 from fastmlp.schedules import Adaptive, Constant, Cosine, InverseScaling, Polynomial, ReduceOnPlateau, StepDecay, WarmUp
-from fastmlp.training import Descent, OptimizerState, Record, TrainingSettings, minimize_lbfgs
+from fastmlp.training import History, OptimizerState, Trainer, TrainingSettings, minimize_lbfgs
 
 
 class PlayedNetwork:
@@ -58,60 +58,60 @@ class PlayedSession:
         return loss
 
 
-def descend(losses, *, optimizer=None, record=None, scores=None, n_rows=10, seed=0, **settings):
+def train(losses, *, optimizer=None, history=None, scores=None, n_rows=10, seed=0, **settings):
     """Run a descent over played losses: (weights, session, optimizer, record, warnings)."""
     network = PlayedNetwork()
     session = PlayedSession(network, losses)
     optimizer = optimizer or OptimizerState(Adam(), 0.1, Constant())
-    record = record or Record()
+    history = history or History()
     messages = []
     remaining = iter(scores or ())
-    descent = Descent(
+    descent = Trainer(
         network,
         session,
         np.arange(n_rows, dtype=np.intp),
         optimizer=optimizer,
-        record=record,
+        history=history,
         settings=TrainingSettings(**{"max_epochs": len(losses), "batch_size": 4, "alpha": 0.0, **settings}),
         score=None if scores is None else lambda: next(remaining),
         warn=messages.append,
     )
     weights = descent.run(np.random.RandomState(seed))[:2]
-    return weights, session, optimizer, record, messages
+    return weights, session, optimizer, history, messages
 
 
 # --- stopping by the loss ---------------------------------------------------------------------------------------------
 
 
 def test_stops_after_patience_epochs_without_improvement():
-    _, _, _, record, messages = descend([5, 4, 3, 2.95, 2.92, 2.91, 2.9, 2.89], tol=0.1, patience=3)
-    assert record.loss_curve == [5, 4, 3, 2.95, 2.92, 2.91, 2.9]
-    assert record.n_epochs == 7
-    assert record.best_loss == 2.9
-    assert record.no_improvement_count == 4
+    _, _, _, history, messages = train([5, 4, 3, 2.95, 2.92, 2.91, 2.9, 2.89], tol=0.1, patience=3)
+    assert history.loss_curve == [5, 4, 3, 2.95, 2.92, 2.91, 2.9]
+    assert history.n_epochs == 7
+    assert history.best_loss == 2.9
+    assert history.no_improvement_count == 4
     assert messages == []
 
 
 def test_improvement_starts_the_count_anew():
-    _, _, _, record, _ = descend([5, 5, 5, 1, 1, 1, 1, 1], patience=2)
-    assert record.n_epochs == 7
+    _, _, _, history, _ = train([5, 5, 5, 1, 1, 1, 1, 1], patience=2)
+    assert history.n_epochs == 7
 
 
 def test_warns_at_the_limit_of_epochs():
     message = "Stochastic Optimizer: Maximum iterations (3) reached and the optimization hasn't converged yet."
-    assert descend([3, 2, 1])[4] == [message]
-    assert descend([3, 2, 1], warn_at_limit=False)[4] == []
+    assert train([3, 2, 1])[4] == [message]
+    assert train([3, 2, 1], warn_at_limit=False)[4] == []
 
 
 def test_infinite_patience_goes_to_the_limit():
-    _, _, _, record, _ = descend([1.0] * 50, patience=math.inf)
-    assert record.n_epochs == 50
-    assert record.no_improvement_count == 49
+    _, _, _, history, _ = train([1.0] * 50, patience=math.inf)
+    assert history.n_epochs == 50
+    assert history.no_improvement_count == 49
 
 
 def test_record_goes_on_in_a_second_training():
-    first = descend([3, 2, 1])[3]
-    second = descend([0.5, 0.4], record=first)[3]
+    first = train([3, 2, 1])[3]
+    second = train([0.5, 0.4], history=first)[3]
     assert second.loss_curve == [3, 2, 1, 0.5, 0.4]
     assert second.rows_seen == 50
     assert second.n_epochs == 2
@@ -123,47 +123,47 @@ def test_record_goes_on_in_a_second_training():
 def stepwise(schedule, losses=(3, 2, 1), rate=0.1, **settings):
     """Descend by momentum with a schedule: (the learning rate of each call, optimizer, record)."""
     optimizer = settings.pop("optimizer", None) or OptimizerState(Momentum(), rate, schedule)
-    _, session, _, record, _ = descend(losses, optimizer=optimizer, **settings)
-    return [call["learning_rate"] for call in session.calls], optimizer, record
+    _, session, _, history, _ = train(losses, optimizer=optimizer, **settings)
+    return [call["learning_rate"] for call in session.calls], optimizer, history
 
 
 def test_steps_and_settings_reach_the_session():
-    _, session, optimizer, record, _ = descend([3, 2, 1], alpha=0.5, l1=0.25)
+    _, session, optimizer, history, _ = train([3, 2, 1], alpha=0.5, l1=0.25)
     assert [call.pop("step") for call in session.calls] == [0, 3, 6]
     assert (optimizer.step, optimizer.epochs) == (9, 3)
     for call in session.calls:
         del call["order"]
         assert call == {"learning_rate": 0.1, "alpha": 0.5, "l1": 0.25, "seed": 0}
-    assert record.learning_rates == [0.1] * 3
+    assert history.learning_rates == [0.1] * 3
 
 
 def test_states_are_lent_and_taken_back():
     optimizer = OptimizerState(Adam(), 0.1, Constant())
-    descend([1.0], optimizer=optimizer)
+    train([1.0], optimizer=optimizer)
     assert optimizer.states == [[1.0, 1.0], [2.0, 3.0]]
-    _, session, _, _, _ = descend([1.0], optimizer=optimizer)
+    _, session, _, _, _ = train([1.0], optimizer=optimizer)
     assert session.network.lent == [[1.0, 1.0], [2.0, 3.0]]
     assert session.calls[0]["step"] == 3
 
 
 def test_inverse_scaling_counts_rows():
-    rates, optimizer, record = stepwise(InverseScaling(0.5))
-    assert rates == record.learning_rates == [0.1, 0.1 / 11**0.5, 0.1 / 21**0.5]
-    assert stepwise(None, [1], optimizer=optimizer, record=record)[0] == [0.1 / 31**0.5]
+    rates, optimizer, history = stepwise(InverseScaling(0.5))
+    assert rates == history.learning_rates == [0.1, 0.1 / 11**0.5, 0.1 / 21**0.5]
+    assert stepwise(None, [1], optimizer=optimizer, history=history)[0] == [0.1 / 31**0.5]
 
 
 def test_inverse_scaling_begins_anew_with_a_new_optimizer():
     """As in scikit-learn, where a warm start still counts the rows."""
-    record = stepwise(InverseScaling(0.5), [3])[2]
-    assert stepwise(InverseScaling(0.5), [2, 1], record=record)[0] == [0.1, 0.1 / 21**0.5]
+    history = stepwise(InverseScaling(0.5), [3])[2]
+    assert stepwise(InverseScaling(0.5), [2, 1], history=history)[0] == [0.1, 0.1 / 21**0.5]
 
 
 def test_adaptive_divides_by_five_at_each_plateau(capsys):
     optimizer = OptimizerState(Momentum(), 1e-5, Adaptive())
-    _, session, _, record, messages = descend([1.0] * 20, optimizer=optimizer, patience=1, verbose=True)
+    _, session, _, history, messages = train([1.0] * 20, optimizer=optimizer, patience=1, verbose=True)
     rates = [call["learning_rate"] for call in session.calls]
     np.testing.assert_allclose(rates, [1e-5] * 3 + [2e-6] * 2 + [4e-7] * 2)
-    assert record.n_epochs == 7
+    assert history.n_epochs == 7
     assert messages == []
     out = capsys.readouterr().out
     assert "for 1 consecutive epochs. Setting learning rate to 0.000002\n" in out
@@ -171,30 +171,30 @@ def test_adaptive_divides_by_five_at_each_plateau(capsys):
 
 
 def test_a_rate_per_epoch_is_one_number():
-    rates, optimizer, record = stepwise(StepDecay(every=2), [5, 4, 3, 2, 1])
-    assert rates == record.learning_rates == [0.1, 0.1, 0.05, 0.05, 0.025]
+    rates, optimizer, history = stepwise(StepDecay(every=2), [5, 4, 3, 2, 1])
+    assert rates == history.learning_rates == [0.1, 0.1, 0.05, 0.05, 0.025]
     assert all(isinstance(rate, float) for rate in rates)
-    rates, _, _ = stepwise(None, [3, 2], optimizer=optimizer, record=record)
+    rates, _, _ = stepwise(None, [3, 2], optimizer=optimizer, history=history)
     assert rates == [0.025, 0.0125]
 
 
 def test_a_rate_per_step_is_an_array():
     """Three steps per epoch; epochs go on from training to training, the plan begins anew with each."""
-    rates, optimizer, record = stepwise(Polynomial(), [2, 1])
+    rates, optimizer, history = stepwise(Polynomial(), [2, 1])
     np.testing.assert_allclose(rates, np.linspace(0.1, 0, 6, endpoint=False).reshape(2, 3))
-    np.testing.assert_allclose(record.learning_rates, [0.1, 0.05])
-    assert all(type(rate) is float for rate in record.learning_rates)
-    again, _, _ = stepwise(None, [0.5, 0.4], optimizer=optimizer, record=record)
+    np.testing.assert_allclose(history.learning_rates, [0.1, 0.05])
+    assert all(type(rate) is float for rate in history.learning_rates)
+    again, _, _ = stepwise(None, [0.5, 0.4], optimizer=optimizer, history=history)
     np.testing.assert_array_equal(again, rates)
-    rates, optimizer, record = stepwise(Cosine(2), [2])
-    rates += stepwise(None, [1, 1], optimizer=optimizer, record=record)[0]
+    rates, optimizer, history = stepwise(Cosine(2), [2])
+    rates += stepwise(None, [1, 1], optimizer=optimizer, history=history)[0]
     np.testing.assert_allclose(np.ravel(rates), 0.05 * (1 + np.cos(np.pi * (np.arange(9) % 6) / 6)))
 
 
 def test_a_plateau_lowers_the_rate_after_a_warm_up():
     schedule = WarmUp(2, ReduceOnPlateau(0.5, smallest=0.05), start_factor=0.5)
-    _, optimizer, record = stepwise(schedule, [1.0] * 9, patience=2)
-    np.testing.assert_allclose(record.learning_rates, [0.05, 0.075, 0.1, 0.1, 0.05, 0.05, 0.05])
+    _, optimizer, history = stepwise(schedule, [1.0] * 9, patience=2)
+    np.testing.assert_allclose(history.learning_rates, [0.05, 0.075, 0.1, 0.1, 0.05, 0.05, 0.05])
     assert optimizer.base_rate == 0.05
     assert optimizer.learning_rate_init == 0.1
 
@@ -215,12 +215,12 @@ def test_orders_are_those_of_scikit_learn(n_rows):
 
 
 def test_shuffles_before_each_epoch_or_not_at_all():
-    _, session, _, _, _ = descend([3, 2, 1])
+    _, session, _, _, _ = train([3, 2, 1])
     orders = [call["order"] for call in session.calls]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert not np.array_equal(orders[0], np.arange(10))
     assert not np.array_equal(orders[0], orders[1])
-    _, session, _, _, _ = descend([3, 2, 1], shuffle=False)
+    _, session, _, _, _ = train([3, 2, 1], shuffle=False)
     assert all(np.array_equal(call["order"], np.arange(10)) for call in session.calls)
 
 
@@ -228,40 +228,40 @@ def test_shuffles_before_each_epoch_or_not_at_all():
 
 
 def test_early_stopping_keeps_the_best_weights(capsys):
-    weights, _, _, record, _ = descend([3, 2, 1, 1, 1, 1], scores=[0.5, 0.9, 0.7, 0.8, 0.9], patience=2, verbose=True)
+    weights, _, _, history, _ = train([3, 2, 1, 1, 1, 1], scores=[0.5, 0.9, 0.7, 0.8, 0.9], patience=2, verbose=True)
     assert weights[0][0].item() == 2.0
-    assert record.validation_scores == [0.5, 0.9, 0.7, 0.8, 0.9]
-    assert record.best_validation_score == 0.9
-    assert record.best_loss is None
+    assert history.validation_scores == [0.5, 0.9, 0.7, 0.8, 0.9]
+    assert history.best_validation_score == 0.9
+    assert history.best_loss is None
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["Iteration 1, loss = 3.00000000", "Validation score: 0.500000"]
     assert lines[-1] == "Validation score did not improve more than tol=0.000100 for 2 consecutive epochs. Stopping."
 
 
 def test_nan_scores_never_count_and_never_win():
-    weights, _, _, record, _ = descend([3, 2, 1, 1], scores=[math.nan] * 4, patience=1)
+    weights, _, _, history, _ = train([3, 2, 1, 1], scores=[math.nan] * 4, patience=1)
     assert weights[0][0].item() == 0.0
-    assert record.n_epochs == 4
-    assert record.best_validation_score == -math.inf
+    assert history.n_epochs == 4
+    assert history.best_validation_score == -math.inf
 
 
 def test_a_warm_start_may_change_the_rule():
-    record = descend([3, 2])[3]
-    record = descend([1, 1], record=record, scores=[0.5, 0.6])[3]
-    assert record.validation_scores == [0.5, 0.6]
-    assert record.best_loss is None
-    record = descend([0.5], record=record)[3]
-    assert record.validation_scores is None
-    assert record.best_loss == 0.5
+    history = train([3, 2])[3]
+    history = train([1, 1], history=history, scores=[0.5, 0.6])[3]
+    assert history.validation_scores == [0.5, 0.6]
+    assert history.best_loss is None
+    history = train([0.5], history=history)[3]
+    assert history.validation_scores is None
+    assert history.best_loss == 0.5
 
 
 # --- divergence -------------------------------------------------------------------------------------------------------
 
 
 def test_divergence_warns_once_and_stops():
-    weights, session, _, record, messages = descend([3, math.nan, math.nan, math.nan])
+    weights, session, _, history, messages = train([3, math.nan, math.nan, math.nan])
     assert len(session.calls) == 2
-    assert record.diverged
+    assert history.diverged
     assert math.isnan(weights[0][0].item())
     assert len(messages) == 1
     assert "diverged in epoch 2 (loss = nan)" in messages[0]
@@ -269,27 +269,27 @@ def test_divergence_warns_once_and_stops():
 
 
 def test_infinite_loss_of_finite_weights_may_recover():
-    _, _, _, record, messages = descend([math.inf, 2, 1], warn_at_limit=False)
-    assert record.loss_curve == [math.inf, 2, 1]
-    assert not record.diverged
+    _, _, _, history, messages = train([math.inf, 2, 1], warn_at_limit=False)
+    assert history.loss_curve == [math.inf, 2, 1]
+    assert not history.diverged
     assert messages == []
 
 
 def test_weights_lost_in_the_last_step_are_reported(monkeypatch):
     monkeypatch.setattr(training, "all_finite", lambda arrays: False)
-    record, messages = descend([3, 2], warn_at_limit=False)[3:]
-    assert record.diverged
+    history, messages = train([3, 2], warn_at_limit=False)[3:]
+    assert history.diverged
     assert "diverged in epoch 2" in messages[0]
 
 
 def test_early_stopping_survives_divergence():
     """As in scikit-learn, training goes on to its limit and the best weights are the model."""
-    weights, session, _, record, messages = descend([3, math.nan, math.nan], scores=[0.5, math.nan, math.nan])
+    weights, session, _, history, messages = train([3, math.nan, math.nan], scores=[0.5, math.nan, math.nan])
     assert weights[0][0].item() == 1.0
     assert len(session.calls) == 3
     assert len(messages) == 2
     assert messages[0].endswith("The weights of the best validation score are kept.")
-    assert math.isnan(record.validation_scores[-1])
+    assert math.isnan(history.validation_scores[-1])
 
 
 # --- Ctrl-C -----------------------------------------------------------------------------------------------------------
@@ -297,10 +297,10 @@ def test_early_stopping_survives_divergence():
 
 def test_interrupt_keeps_weights_and_counts_steps():
     with pytest.warns(UserWarning, match="^Training interrupted by user.$"):
-        weights, _, optimizer, record, messages = descend([3, 2, KeyboardInterrupt(), 1])
+        weights, _, optimizer, history, messages = train([3, 2, KeyboardInterrupt(), 1])
     assert weights[0][0].item() == 3.0
-    assert record.n_epochs == 2
-    assert record.loss_curve == [3, 2]
+    assert history.n_epochs == 2
+    assert history.loss_curve == [3, 2]
     assert optimizer.epochs == 2
     assert optimizer.step == 3 + 3 + 2  # six rows of the third epoch in batches of four
     assert messages == []
@@ -308,13 +308,13 @@ def test_interrupt_keeps_weights_and_counts_steps():
 
 def test_interrupt_restores_the_best_weights():
     with pytest.warns(UserWarning, match="interrupted"):
-        weights = descend([3, 2, KeyboardInterrupt()], scores=[0.9, 0.1])[0]
+        weights = train([3, 2, KeyboardInterrupt()], scores=[0.9, 0.1])[0]
     assert weights[0][0].item() == 1.0
 
 
 def test_other_exceptions_pass():
     with pytest.raises(MemoryError):
-        descend([3, MemoryError()])
+        train([3, MemoryError()])
 
 
 # --- L-BFGS -----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.network import Network
+from fastmlp.core.network import Network
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 

@@ -1,4 +1,4 @@
-"""Words on vectors, called from tests: whole arrays through the code that kernels contain."""
+"""Components on vectors, called from tests: whole arrays through the code that kernels contain."""
 
 import numpy as np
 from numba import njit, types
@@ -13,7 +13,7 @@ from fastmlp.machine.simd import (
     address,
     lanes_of_dtype,
     load_vector,
-    spread,
+    splat,
     store_vector,
 )
 
@@ -38,7 +38,7 @@ def mapped(function, results=1, numbers=0):
             given = []
             for n in range(numbers):
                 place = address(context, builder, constants, values[1], I64(n))
-                given.append(Lanes(builder, vector, spread(builder, builder.load(place), vector.lanes)))
+                given.append(Lanes(builder, vector, splat(builder, builder.load(place), vector.lanes)))
             with cgutils.for_range_slice(builder, I64(0), values[0], I64(vector.lanes), I64) as (index, _):
                 lanes = [Lanes(builder, vector, load_vector(builder, p, vector.llvm, bits)) for p in places(2, index)]
                 found = function(given, *lanes) if numbers else function(*lanes)

@@ -1,7 +1,7 @@
 """The demos of the command line: the classics of the multi-layer perceptron, one in each file, run by its name.
 
 A demo prints what it finds; its pictures go to a folder where matplotlib is installed. `data.py` reads the digits,
-`output.py` draws tables and saves figures, `watching.py` shows a fit while it goes on.
+`output.py` draws tables and saves figures, `live_fit.py` shows a fit while it goes on.
 """
 
 import pathlib

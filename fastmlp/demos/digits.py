@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from . import Options
 from .data import Data, load_digits, load_mnist
+from .live_fit import Result, fit_watched
 from .output import print_table
-from .watching import Result, fit_watched
 
 
 def table(results: Sequence[Result]) -> list[list[str]]:

@@ -42,7 +42,7 @@ BOWLS = {
     ),
 }
 
-# Learning rates for the task, each about the best of its word by the loss in the end.
+# Learning rates for the task, each about the best of its component by the loss in the end.
 FAMILIES = {
     "the gradient, velocities, sums of squares": {
         "gradient_descent": 1.0,

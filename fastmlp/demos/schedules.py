@@ -1,7 +1,7 @@
 """The demo `schedules`: the learning rate of every schedule, drawn over 100 epochs.
 
-Words that wait for a training to stop improving are told so after some epochs. What each does, and its source, is in
-`fastmlp.schedules`.
+Components that wait for a training to stop improving are told so after some epochs. What each does, and its source,
+is in `fastmlp.schedules`.
 """
 
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 INITIAL, EPOCHS, STEPS, ROWS = 0.01, 100, 20, 1000  # the rate that is chosen; steps and rows of an epoch
 PLATEAUS = (40, 60, 80)  # epochs after which the training is said not to improve
 
-# Numbers with which a word shows itself better than with its defaults.
+# Numbers with which a component shows itself better than with its defaults.
 CHOSEN: dict[str, Schedule] = {
     "invscaling": InverseScaling(power=0.2),
     "step_decay": StepDecay(every=20),
@@ -45,19 +45,19 @@ CHOSEN: dict[str, Schedule] = {
 }
 
 
-def rates(word: Schedule) -> NDArray[np.float64]:
-    """The rate of each step of a training, of shape (EPOCHS, STEPS); from where the word stops it, NaN."""
+def rates(component: Schedule) -> NDArray[np.float64]:
+    """The rate of each step of a training, of shape (EPOCHS, STEPS); from where the component stops it, NaN."""
     initial, found = INITIAL, np.full((EPOCHS, STEPS), np.nan)
     for epoch in range(EPOCHS):
-        if epoch in PLATEAUS and (lower := word.on_plateau(initial)) is not None:
+        if epoch in PLATEAUS and (lower := component.on_plateau(initial)) is not None:
             initial = lower
-        done = epoch + np.arange(STEPS) / STEPS * (word.per == "step")
-        found[epoch] = word.rate(initial, Progress(done, done * STEPS, epoch * ROWS, done / EPOCHS))
+        done = epoch + np.arange(STEPS) / STEPS * (component.per == "step")
+        found[epoch] = component.rate(initial, Progress(done, done * STEPS, epoch * ROWS, done / EPOCHS))
     return found
 
 
 def draw(figure: "Figure", found: dict[str, NDArray[np.float64]]) -> None:
-    """One small picture for each word."""
+    """One small picture for each component."""
     columns = 4
     axes = figure.subplots(-(-len(found) // columns), columns, sharex=True, sharey=True).ravel()
     for (name, of_steps), ax in zip(found.items(), axes):
@@ -73,11 +73,11 @@ def draw(figure: "Figure", found: dict[str, NDArray[np.float64]]) -> None:
 
 def demonstrate(options: Options) -> None:
     """A table of the rates on the way, and a figure."""
-    words = {name: CHOSEN.get(name) or SCHEDULES.resolve(name) for name in SCHEDULES}
-    found = {name: rates(word) for name, word in words.items()}
+    components = {name: CHOSEN.get(name) or SCHEDULES.resolve(name) for name in SCHEDULES}
+    found = {name: rates(component) for name, component in components.items()}
     parts = [0, 25, 50, 75, EPOCHS - 1]
     table = [["schedule", "per", *(f"epoch {part + 1}" for part in parts)]]
     for name, of_steps in found.items():
-        table.append([name, words[name].per, *(f"{of_steps[part, 0]:.2g}" for part in parts)])
+        table.append([name, components[name].per, *(f"{of_steps[part, 0]:.2g}" for part in parts)])
     print_table(table, f"Rate of the first step of an epoch, where {INITIAL} is chosen")
     save_figure(lambda figure: draw(figure, found), options.output / "schedules.png", (11, 7))

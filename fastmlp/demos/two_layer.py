@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.network import Network
 from ..initializers import GlorotNormal, initial_weights
 from ..inspection import numerical_gradient
-from ..network import Network
 from ..reference import Reference
 from . import Options
 from .data import Data, handwritten

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..activations import Activation, LeakyReLU, Logistic, ReLU, Tanh
+from ..core.network import Network
 from ..initializers import GlorotNormal, HeNormal, Initializer, Normal, initial_weights
 from ..inspection import activation_statistics, gradient_statistics
-from ..network import Network
 from ..plotting import COLOURS, ActivationHistogramDisplay
 from . import Options
 from .data import handwritten
@@ -83,9 +83,9 @@ def demonstrate(options: Options) -> None:
     X, y = data.X_train[:rows].astype(float), data.y_train[:rows]
     X = (X - X.mean()) / X.std()
     networks, norms, table = {}, {}, [["activation", "weights", "std of outputs", "saturated", "norm of the gradient"]]
-    for activation, (word, _) in ACTIVATIONS.items():
+    for activation, (component, _) in ACTIVATIONS.items():
         for start, initializer in INITIALIZERS.items():
-            network = networks[activation, start] = untrained(word, initializer, X.shape[1])
+            network = networks[activation, start] = untrained(component, initializer, X.shape[1])
             outputs = activation_statistics(network, X)
             norm = norms[activation, start] = gradient_statistics(network, X, y)["norm"]
             std = f"{outputs[1].std:.2g} → {outputs[LAYERS].std:.2g}"

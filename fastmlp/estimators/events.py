@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from ..network import Network
-from ..training import Record, Watcher
-from .words import learned_attributes
+from ..core.network import Network
+from ..training import Callback, History
+from .configuration import learned_attributes
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -19,10 +19,10 @@ except ImportError:  # before 1.9: nothing to support, nothing to tear down
         return method
 
 
-__all__ = ["CallbackSupportMixin", "Callbacks", "ProgressReport", "with_callbacks"]
+__all__ = ["CallbackSupportMixin", "ProgressReport", "SklearnCallbacks", "with_callbacks"]
 
 
-class Callbacks(Watcher):
+class SklearnCallbacks(Callback):
     """The callbacks set by ``set_callbacks``, told of a fit and of each epoch.
 
     Without callbacks nothing happens. An epoch's weights are copied only for callbacks that ask for
@@ -45,7 +45,7 @@ class Callbacks(Watcher):
             self.root = estimator._init_callback_context(task_name=task, max_subtasks=max_epochs)
             self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
 
-    def watchers(self, network: Network, rows: np.ndarray, some: bool) -> list["Callbacks"]:
+    def callbacks(self, network: Network, rows: np.ndarray, some: bool) -> list["SklearnCallbacks"]:
         """This, if there are callbacks; they see the given rows, ``some`` of all, in their first order."""
         if not self.present:
             return []
@@ -82,7 +82,7 @@ class Callbacks(Watcher):
             self.root.call_on_fit_task_end(estimator=self.estimator, **self.data)
 
 
-class ProgressReport(Watcher):
+class ProgressReport(Callback):
     """Tells a display how far the training is.
 
     Parameters
@@ -91,13 +91,13 @@ class ProgressReport(Watcher):
     record : Record of the training
     """
 
-    def __init__(self, display: Any, record: Record) -> None:
+    def __init__(self, display: Any, history: History) -> None:
         self.display = display
-        self.record = record
+        self.history = history
         self.epochs = 0
 
     def _loss(self) -> float | None:
-        return self.record.loss_curve[-1] if self.record.loss_curve else None
+        return self.history.loss_curve[-1] if self.history.loss_curve else None
 
     def rows_done(self, rows: int) -> None:
         self.display.update(self.epochs, rows, self._loss())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..training import Record
+from ..training import History
 
 HISTORY_ATTRIBUTES = (
     "loss_curve_",
@@ -21,14 +21,14 @@ def forget_training(estimator: Any) -> None:
         vars(estimator).pop(name, None)
 
 
-def record_of(estimator: Any) -> Record:
+def history_of(estimator: Any) -> History:
     """The history so far, to be continued by a warm start or partial_fit."""
     if not hasattr(estimator, "loss_curve_"):
-        return Record(rows_seen=estimator.t_)
+        return History(rows_seen=estimator.t_)
     scores = getattr(estimator, "validation_scores_", None)
     measures = {name: list(values) for name, values in getattr(estimator, "history_", {}).items()}
     measures.pop("loss", None)
-    record = Record(
+    history = History(
         loss_curve=list(estimator.loss_curve_),
         learning_rates=measures.pop("learning_rate", []),
         seconds=measures.pop("seconds", []),
@@ -39,25 +39,25 @@ def record_of(estimator: Any) -> Record:
         no_improvement_count=estimator._no_improvement_count,
         rows_seen=estimator.t_,
     )
-    record.even_out()
-    return record
+    history.pad()
+    return history
 
 
-def show_history(estimator: Any, record: Record) -> None:
+def show_history(estimator: Any, history: History) -> None:
     """Set the lists that grow during the fit, so that another thread can follow it."""
-    estimator.loss_curve_ = record.loss_curve
-    estimator.validation_loss_curve_ = record.measures.get("val_loss")
-    estimator.history_ = record.history()
+    estimator.loss_curve_ = history.loss_curve
+    estimator.validation_loss_curve_ = history.measures.get("val_loss")
+    estimator.history_ = history.as_dict()
 
 
-def set_history(estimator: Any, record: Record) -> None:
+def set_history(estimator: Any, history: History) -> None:
     """Set all that a fit leaves."""
-    show_history(estimator, record)
-    estimator.best_loss_ = record.best_loss
-    estimator.validation_scores_ = record.validation_scores
-    estimator.best_validation_score_ = record.best_validation_score
-    estimator._no_improvement_count = record.no_improvement_count
-    estimator.t_ = record.rows_seen
-    estimator.n_iter_ = record.n_epochs
-    if record.loss_curve:
-        estimator.loss_ = record.loss_curve[-1]
+    show_history(estimator, history)
+    estimator.best_loss_ = history.best_loss
+    estimator.validation_scores_ = history.validation_scores
+    estimator.best_validation_score_ = history.best_validation_score
+    estimator._no_improvement_count = history.no_improvement_count
+    estimator.t_ = history.rows_seen
+    estimator.n_iter_ = history.n_epochs
+    if history.loss_curve:
+        estimator.loss_ = history.loss_curve[-1]

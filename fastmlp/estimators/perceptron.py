@@ -16,21 +16,14 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..core.network import Network, Parameters, Session
 from ..initializers import initial_weights
 from ..losses import LOSSES, KLDivergence, Loss, SquaredError
-from ..network import Network, Parameters, Session
 from ..normalizations import BatchNormalization
 from ..optimizers import GradientDescent, Optimizer
-from ..training import Descent, OptimizerState, TrainingSettings, WeightAverage, all_finite, minimize_lbfgs
-from .ensemble import Ensemble
-from .events import Callbacks, CallbackSupportMixin, ProgressReport, with_callbacks
-from .history import forget_training, record_of, set_history, show_history
-from .judging import Sample
-from .rows import ACCEPTED, as_rows
-from .storage import Storable
-from .validation import ValidationData, checked_validation, checked_weights, judgement, validation_session
-from .words import (
-    WORD_CONSTRAINTS,
+from ..training import OptimizerState, Trainer, TrainingSettings, WeightAverage, all_finite, minimize_lbfgs
+from .configuration import (
+    COMPONENT_CONSTRAINTS,
     Augmenter,
     activations_of,
     augmentations_of,
@@ -45,6 +38,13 @@ from .words import (
     schedule_of,
     solver_of,
 )
+from .ensemble import Ensemble
+from .evaluation import EvaluationSet
+from .events import CallbackSupportMixin, ProgressReport, SklearnCallbacks, with_callbacks
+from .history import forget_training, history_of, set_history, show_history
+from .rows import ACCEPTED, as_rows
+from .storage import Storable
+from .validation import ValidationData, checked_validation, checked_weights, evaluation_callbacks, validation_session
 
 
 class Targets(NamedTuple):
@@ -118,7 +118,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
     """
 
     _parameter_constraints: dict = {
-        **WORD_CONSTRAINTS,
+        **COMPONENT_CONSTRAINTS,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -164,7 +164,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
     def _labels(self, values: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
-    def _score(self, sample: Sample) -> Callable[[], float]:
+    def _score(self, sample: EvaluationSet) -> Callable[[], float]:
         raise NotImplementedError
 
     # Fitting.
@@ -234,17 +234,21 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             self._fit_members(X, y, sample_weight, validation, n_epochs)
             return
         self.__dict__.pop("estimators_", None)
-        word = solver_of(self)
+        component = solver_of(self)
         data, parameters, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
-        max_epochs = n_epochs or (0 if word is None else self.max_iter)
-        callbacks = Callbacks(self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight)
-        optimizer = None if word is None else self._optimizer_to_use(word, incremental)
-        network = self._training_network(parameters, data, "gradient" if word is None else word)
+        max_epochs = n_epochs or (0 if component is None else self.max_iter)
+        sklearn_callbacks = SklearnCallbacks(
+            self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight
+        )
+        optimizer = None if component is None else self._optimizer_to_use(component, incremental)
+        network = self._training_network(parameters, data, "gradient" if component is None else component)
         del parameters  # a copy would be in the way of large networks
         if optimizer is None:
             self._fit_lbfgs(data, network)
         else:
-            self._fit_stochastic(data, network, optimizer, random_state, callbacks, max_epochs, incremental=incremental)
+            self._fit_stochastic(
+                data, network, optimizer, random_state, sklearn_callbacks, max_epochs, incremental=incremental
+            )
         if not all_finite(self.coefs_ + self.intercepts_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
@@ -252,7 +256,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             )
         seeded = isinstance(self.random_state, Integral)
         self._stream = (self.random_state, random_state.get_state()) if seeded else None
-        callbacks.end()
+        sklearn_callbacks.end()
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple, *, incremental: bool
@@ -313,7 +317,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         network: Network,
         optimizer: OptimizerState,
         random_state: np.random.RandomState,
-        callbacks: Callbacks,
+        sklearn_callbacks: SklearnCallbacks,
         max_epochs: int,
         *,
         incremental: bool,
@@ -336,7 +340,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         )
         if isinstance(network.normalization, BatchNormalization) and settings.batch_size == 1:
             raise ValueError("batch_size must be at least 2 with normalization='batch'; got 1.")
-        record = record_of(self)
+        history = history_of(self)
         X, targets, augmenters = self._augmented(data, random_state)
         average = (
             [] if self.weight_averaging is None else [WeightAverage(network, int(self.weight_averaging * max_epochs))]
@@ -347,23 +351,23 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             self._as_given(network, data, targets, augmenters) as given,
             nullcontext() if self.progress is None else self.progress(max_epochs, n_rows) as display,
         ):
-            score, judges = judgement(self, network, given or session, second, data, record)
-            show_history(self, record)
-            descent = Descent(
+            score, evaluations = evaluation_callbacks(self, network, given or session, second, data, history)
+            show_history(self, history)
+            descent = Trainer(
                 network,
                 session,
                 data.training_rows,
                 optimizer=optimizer,
-                record=record,
+                history=history,
                 settings=settings,
                 score=score,
                 warn=warn_convergence,
-                watchers=[
+                callbacks=[
                     *augmenters,
                     *average,
-                    *judges,
-                    *([] if display is None else [ProgressReport(display, record)]),
-                    *callbacks.watchers(network, data.training_rows, data.validation_rows is not None),
+                    *evaluations,
+                    *([] if display is None else [ProgressReport(display, history)]),
+                    *sklearn_callbacks.callbacks(network, data.training_rows, data.validation_rows is not None),
                 ],
             )
             parameters = descent.run(random_state)
@@ -371,12 +375,12 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             parameters = average[0].mean
         elif average:
             warn_convergence(
-                f"Training ended after {record.n_epochs} epochs, before the averaging of weights began; lower "
+                f"Training ended after {history.n_epochs} epochs, before the averaging of weights began; lower "
                 "weight_averaging or raise n_iter_no_change."
             )
         self.__dict__.update(learned_attributes(network, parameters))
         self._optimizer = optimizer
-        set_history(self, record)
+        set_history(self, history)
 
     def _fit_lbfgs(self, data: TrainingData, network: Network) -> None:
         """Train by L-BFGS over all rows and set the attributes that result."""
@@ -396,7 +400,7 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
     def _training_network(self, parameters: Parameters, data: TrainingData, optimizer: Any) -> Network:
         """A network that starts from the given parameters and trains on the data."""
         loss, output = self._loss()
-        if data.targets.values.ndim == 1 and any(word.mixes_targets for word in augmentations_of(self)):
+        if data.targets.values.ndim == 1 and any(component.mixes_targets for component in augmentations_of(self)):
             loss = KLDivergence()  # of mixed classes, which is the log loss but for a constant
         n_hidden = len(parameters.coefs) - 1
         return self._network(
@@ -411,11 +415,11 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
             clips=self.clip_norm is not None,
         )
 
-    def _network(self, parameters: Parameters, X: Any, **words: Any) -> Network:
+    def _network(self, parameters: Parameters, X: Any, **components: Any) -> Network:
         """A network for rows like X that holds the given parameters."""
         coefs = parameters.coefs
         units = (coefs[0].shape[0], *(coef.shape[1] for coef in coefs))
-        network = Network(units, dtype=X.dtype, sparse=issparse(X), **words)
+        network = Network(units, dtype=X.dtype, sparse=issparse(X), **components)
         network.set_parameters(parameters)
         return network
 
@@ -423,16 +427,16 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         self, data: TrainingData, random_state: np.random.RandomState
     ) -> tuple[Any, np.ndarray, list[Augmenter]]:
         """What the session reads: X and targets, copies of them where they change with each epoch."""
-        words, X, targets = augmentations_of(self), data.X, data.targets.values
-        if not words:
+        components, X, targets = augmentations_of(self), data.X, data.targets.values
+        if not components:
             return X, targets, []
-        if any(word.mixes_targets for word in words):
+        if any(component.mixes_targets for component in components):
             smoothing, classes = getattr(self._loss()[0], "label_smoothing", 0.0), data.targets.n_outputs
             if targets.ndim == 1:
                 targets = ((1 - smoothing) * np.eye(classes) + smoothing / classes).astype(X.dtype)[targets]
             targets = targets.copy()
         X = X.copy()
-        return X, targets, [Augmenter(words, X, targets, data.training_rows, random_state)]
+        return X, targets, [Augmenter(components, X, targets, data.training_rows, random_state)]
 
     def _as_given(self, network: Network, data: TrainingData, targets: np.ndarray, augmenters: list[Augmenter]) -> Any:
         """A session of the rows as they were given, for metrics, where training changes them; else nothing."""
@@ -502,10 +506,10 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
 
     # Optimizer state and random stream.
 
-    def _optimizer_to_use(self, word: Optimizer, incremental: bool) -> OptimizerState:
+    def _optimizer_to_use(self, component: Optimizer, incremental: bool) -> OptimizerState:
         """The one that partial_fit goes on with, as a copy, or a new one."""
         stored = getattr(self, "_optimizer", None) if incremental else None
-        return OptimizerState(word, self.learning_rate_init, schedule_of(self)) if stored is None else copy(stored)
+        return OptimizerState(component, self.learning_rate_init, schedule_of(self)) if stored is None else copy(stored)
 
     def _random_stream(self, *, goes_on: bool) -> np.random.RandomState:
         """The stream of ``random_state``; after an int seed partial_fit goes on where the latest training stopped."""
@@ -551,16 +555,16 @@ class Perceptron(CallbackSupportMixin, Ensemble, Storable):
         with network.session(X, batch_size=X.shape[0], n_threads=self.n_threads) as session:
             return session.predict()
 
-    def _learned_network(self, X: Any, *, folded: bool = True, **words: Any) -> Network:
+    def _learned_network(self, X: Any, *, folded: bool = True, **components: Any) -> Network:
         """The fitted network, for rows like X; batch normalization is folded into the weights, or as it trained."""
         learned = getattr(self, "_parameters", None)
-        parameters = Parameters(self.coefs_, self.intercepts_, [] if learned is None else learned.traits)
+        parameters = Parameters(self.coefs_, self.intercepts_, [] if learned is None else learned.unit_parameters)
         activations, normalization = activations_of(self, len(self.coefs_) - 1), None
         if learned is not None:
             activations, normalization = self._words
             if isinstance(normalization, BatchNormalization):
                 parameters, normalization = (parameters, None) if folded else (learned, normalization)
-        return self._network(parameters, X, activation=activations, normalization=normalization, **words)
+        return self._network(parameters, X, activation=activations, normalization=normalization, **components)
 
     # scikit-learn's protocols.
 

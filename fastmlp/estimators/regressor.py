@@ -12,12 +12,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from ..losses import LOSSES, Loss, Quantile
-from .judging import Sample, validation_loss
+from .configuration import loss_of
+from .evaluation import EvaluationSet, validation_loss
 from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
-from .words import loss_of
 
-REGRESSION = tuple(word for word in LOSSES.classes if issubclass(word, Loss) and word.regresses)
+REGRESSION = tuple(component for component in LOSSES.classes if issubclass(component, Loss) and component.regresses)
 
 
 def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
@@ -58,22 +58,22 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     Parameters
     ----------
-    loss : str or word, default='squared_error'
+    loss : str or component, default='squared_error'
         'squared_error', (ŷ - y)² / 2, 'absolute_error', 'huber', 'log_cosh' or 'quantile', averaged over targets;
         'poisson', y log(y / ŷ) - y + ŷ for y ≥ 0, or 'gamma', y / ŷ - log(y / ŷ) - 1 for y > 0, both with ŷ = exp(z)
-        and summed over targets. With their own numbers they are words of `fastmlp.losses`:
+        and summed over targets. With their own numbers they are components of `fastmlp.losses`:
         ``Quantile(levels=(0.1, 0.5, 0.9))`` predicts several levels at once.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, from the input to the output. An empty tuple gives a linear model.
-    activation : str, word or list of them, default='relu'
+    activation : str, component or list of them, default='relu'
         f(z) of all hidden layers, or a list with one for each: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu',
         'prelu', 'elu', 'selu', 'softplus', 'gelu', 'gelu_tanh', 'silu', 'mish', 'hard_sigmoid' or 'hard_swish', or one
         with its own number such as ``LeakyReLU(slope=0.1)`` from `fastmlp.activations`.
-    solver : str or word, default='adam'
+    solver : str or component, default='adam'
         'adam', or 'sgd' with momentum, both in minibatches; 'lbfgs', SciPy's L-BFGS over all rows at once, good for
         small data. Others: 'gradient_descent' (over all rows, unless ``batch_size`` is a number), 'momentum',
         'nesterov', 'adagrad', 'rmsprop', 'adadelta', 'amsgrad', 'adamw', 'nadam', 'radam' or 'lion', with their own
-        numbers as words of `fastmlp.optimizers`. Usual learning rates: 1.0 for 'adadelta', 0.1 or so for
+        numbers as components of `fastmlp.optimizers`. Usual learning rates: 1.0 for 'adadelta', 0.1 or so for
         'gradient_descent', for 'lion' a tenth of Adam's.
     alpha : float, default=0.0001
         Strength of the L2 penalty 0.5 * alpha * ||coefs_||² / (sum of the batch's weights); intercepts are exempt. It
@@ -81,11 +81,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
     batch_size : int or 'auto', default='auto'
         Rows per optimizer step; 'auto' is min(200, n_samples), for 'gradient_descent' all rows. The last batch of an
         epoch may be smaller.
-    learning_rate : str or word, default='constant'
+    learning_rate : str or component, default='constant'
         Schedule of the learning rate; see `fastmlp.schedules` for 'step_decay', 'multi_step', 'exponential',
         'polynomial', 'cosine', 'one_cycle', 'warm_up', 'reduce_on_plateau' and 'coslog'. 'adam' ignores scikit-learn's
-        three names, as there; every other solver, and words such as ``Adaptive()``, obey. 'polynomial', 'one_cycle' and
-        'coslog' go by the share of the planned epochs that is done: each ``partial_fit`` is a plan of its own.
+        three names, as there; every other solver, and components such as ``Adaptive()``, obey. 'polynomial',
+        'one_cycle' and 'coslog' go by the share of the planned epochs that is done; each ``partial_fit`` plans its own.
         'invscaling': learning_rate_init / (t_ + 1) ** power_t after each epoch.
         'adaptive': divided by 5 whenever training would otherwise stop for lack of improvement, down to 1e-6.
     learning_rate_init : float, default=0.001
@@ -108,7 +108,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     warm_start : bool, default=False
         Start ``fit`` from the present weights, with a new optimizer, instead of drawing weights anew.
     momentum : float, default=0.9
-        Momentum of 'sgd', 'momentum' and 'nesterov', from 0 to 1. It serves a solver that is named; a word such as
+        Momentum of 'sgd', 'momentum' and 'nesterov', from 0 to 1. It serves a solver that is named; a component such as
         ``Momentum(0.8)`` has its own numbers.
     nesterovs_momentum : bool, default=True
         Use Nesterov's form of momentum in 'sgd'.
@@ -120,7 +120,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Share of the rows to set aside.
     beta_1, beta_2 : float, default=0.9 and 0.999
         Decay of the first and second moments, in [0, 1), of 'adam', 'adamw', 'amsgrad', 'nadam' and 'radam'. They serve
-        a solver that is named; a word such as ``AdamW(beta_2=0.95)`` has its own numbers.
+        a solver that is named; a component such as ``AdamW(beta_2=0.95)`` has its own numbers.
     epsilon : float, default=1e-8
         Added to the square root of the second moment; for the same solvers.
     n_iter_no_change : int or inf, default=10
@@ -146,11 +146,11 @@ class MLPRegressor(RegressorMixin, Perceptron):
         context manager, whose value has ``update(epochs, rows, loss)``.
     output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
         Of the last layer, one that the loss allows; 'auto' takes the loss's own.
-    initializer : str, word or (coefs, intercepts), default='auto'
+    initializer : str, component or (coefs, intercepts), default='auto'
         Initial weights: 'auto' draws scikit-learn's; 'zeros', 'normal', 'uniform', 'glorot_uniform', 'glorot_normal',
         'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal' or 'orthogonal', or one of them with its own numbers
         such as ``Normal(std=1)`` from `fastmlp.initializers`, with intercepts of zero; or arrays of one's own.
-    normalization : {'batch', 'layer'}, word or None, default=None
+    normalization : {'batch', 'layer'}, component or None, default=None
         Of the hidden layers, between product and activation; see `fastmlp.normalizations`. ``coefs_`` and
         ``intercepts_`` have batch normalization folded in.
     dropout : float or array-like of shape (n_hidden_layers + 1,), default=0.0
@@ -165,7 +165,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
     max_norm : float or None, default=None
         Greatest norm of the weights w into a unit, of every layer: after each step w = w * min(1, max_norm / ||w||),
         without the intercept [4]_.
-    augmentation : str, word, list of them or None, default=None
+    augmentation : str, component, list of them or None, default=None
         'gaussian_noise', 'mixup' or 'shift', or one of them with its own numbers, from `fastmlp.augmentations`: changes
         of the training rows before each epoch.
     weight_averaging : float in [0, 1) or None, default=None
@@ -245,7 +245,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
-        "loss": [StrOptions({name for name, word in LOSSES.items() if word in REGRESSION}), *REGRESSION],
+        "loss": [StrOptions({name for name, component in LOSSES.items() if component in REGRESSION}), *REGRESSION],
     }
 
     def __init__(
@@ -434,7 +434,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         values = values[:, :: self._levels()]
         return values[:, 0] if values.shape[1] == 1 else values
 
-    def _score(self, sample: Sample) -> Callable[[], float]:
+    def _score(self, sample: EvaluationSet) -> Callable[[], float]:
         """R² on a sample, NaN where a prediction is not finite; of quantiles the loss, its sign changed."""
         if isinstance(LOSSES.resolve(self.loss), Quantile):
             loss = validation_loss(sample, *self._loss())

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import _check_sample_weight
 
-from ..network import Network, Session
-from ..training import Record
-from .judging import Judge, Sample, View, validation_loss
+from ..core.network import Network, Session
+from ..training import History
+from .evaluation import EvaluatedEstimator, EvaluationCallback, EvaluationSet, validation_loss
 from .rows import as_rows_like
 
 # Operations for the validation rows from which a second thread is worth its start.
@@ -96,9 +96,9 @@ def validation_session(
         yield session
 
 
-def judgement(
-    estimator: Any, network: Network, session: Session, second: Session | None, data: Any, record: Record
-) -> tuple[Callable[[], float] | None, list[Judge]]:
+def evaluation_callbacks(
+    estimator: Any, network: Network, session: Session, second: Session | None, data: Any, history: History
+) -> tuple[Callable[[], float] | None, list[EvaluationCallback]]:
     """What to look at after each epoch of a fit.
 
     Parameters
@@ -110,51 +110,51 @@ def judgement(
     Returns
     -------
     score : decides on stopping; None without early stopping
-    watchers : at most one `Judge`
+    watchers : at most one `EvaluationCallback`
     """
     scorers = metrics_by_name(estimator.metrics)
     validation = _validation_sample(session, second, data)
     if validation is None and not scorers:
         return None, []
-    judged: list[Sample | View] = []
+    cached: list[EvaluationSet | EvaluatedEstimator] = []
     measures: dict[str, Callable[[], float]] = {}
     score = None
     if scorers:
         training, X = _training_sample(session, data)
-        view = View(estimator, network, training, X, estimator._labels(training.values))
-        judged += [training, view]
+        view = EvaluatedEstimator(estimator, network, training, X, estimator._labels(training.values))
+        cached += [training, view]
         measures |= {name: view.scorer(scorer) for name, scorer in scorers.items()}
     if validation is not None:
         loss = measures["val_loss"] = validation_loss(validation, *estimator._loss())
-        judged.append(validation)
+        cached.append(validation)
         if estimator.early_stopping:
             score = estimator._score(validation) if estimator.scoring is None else lambda: -loss()
         decides = estimator.early_stopping and estimator.scoring not in (None, "loss")
         if scorers or decides:
             X = data.X[validation.rows] if second is None else data.given.X
-            view = View(estimator, network, validation, X, estimator._labels(validation.values))
-            judged.append(view)
+            view = EvaluatedEstimator(estimator, network, validation, X, estimator._labels(validation.values))
+            cached.append(view)
             measures |= {f"val_{name}": view.scorer(scorer) for name, scorer in scorers.items()}
             score = view.scorer(estimator.scoring) if decides else score
-    return score, [Judge(record, measures, judged)]
+    return score, [EvaluationCallback(history, measures, cached)]
 
 
-def _training_sample(session: Session, data: Any) -> tuple[Sample, Any]:
+def _training_sample(session: Session, data: Any) -> tuple[EvaluationSet, Any]:
     """The rows to train on, and their X: the data as they are, or a copy where other rows are set aside."""
     rows = data.training_rows.copy()  # the training shuffles its own
     values, weights = data.targets.values, data.scoring_weight
     if data.validation_rows is None:
-        return Sample(session, rows, values, weights), data.X
-    return Sample(session, rows, values[rows], None if weights is None else weights[rows]), data.X[rows]
+        return EvaluationSet(session, rows, values, weights), data.X
+    return EvaluationSet(session, rows, values[rows], None if weights is None else weights[rows]), data.X[rows]
 
 
-def _validation_sample(session: Session, second: Session | None, data: Any) -> Sample | None:
+def _validation_sample(session: Session, second: Session | None, data: Any) -> EvaluationSet | None:
     """The rows to validate on, if any."""
     if second is not None:
         given = data.given
-        return Sample(second, np.arange(given.X.shape[0]), given.values, given.sample_weight)
+        return EvaluationSet(second, np.arange(given.X.shape[0]), given.values, given.sample_weight)
     rows = data.validation_rows
     if rows is None:
         return None
     weights = None if data.scoring_weight is None else data.scoring_weight[rows]
-    return Sample(session, rows, data.targets.values[rows], weights)
+    return EvaluationSet(session, rows, data.targets.values[rows], weights)

@@ -1,6 +1,6 @@
 """Numba's options, in one place, and a disk cache that never stands in the way.
 
-`inlined` marks everything beneath an entry function: words, kernels, phases. `entry` marks the few functions that
+`inlined` marks everything beneath an entry function: components, kernels, phases. `entry` marks the few functions that
 Python calls; only they are cached, and all that they call lives inside them.
 """
 
@@ -27,11 +27,27 @@ OPTIONS = {
 }
 
 
+# What machine code is made of, beside components: the rest of the package only calls it.
+PARTS = ("machine", "core")
+DRIVERS = ("core/network.py",)
+
+
+def _kernel_sources(root):
+    """Files that machine code is made of: the compiler, the passes, and components, which lie beside these folders."""
+    paths = [*root.glob("*.py"), *(path for part in PARTS for path in (root / part).glob("*.py"))]
+    components = {path for path in root.glob("*.py") if "from .machine.elementwise import" in path.read_text("utf8")}
+    return sorted(
+        path
+        for path in paths
+        if (path.parent != root or path in components) and path.relative_to(root).as_posix() not in DRIVERS
+    )
+
+
 def _digest():
-    """Digest of all sources of the package and of the compiler's versions: the cache's measure of freshness."""
+    """Digest of the kernels' sources and of the compiler's versions: the cache's measure of freshness."""
     root = pathlib.Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted(root.rglob("*.py")):
+    for path in _kernel_sources(root):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

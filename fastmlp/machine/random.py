@@ -21,7 +21,7 @@ _FIRST, _SECOND = by_dtype(0x7FEB352D, 0x7FEB352D), by_dtype(0x846CA68B - 2**32,
 
 
 @operation(lambda builder, vector, n: ir.Constant(vector.llvm, list(range(vector.lanes))))
-def counting(n):
+def iota(n):
     """0, 1, 2, ... in an integer vector like `n`."""
 
 

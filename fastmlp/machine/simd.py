@@ -1,4 +1,4 @@
-"""A SIMD vector as a Numba type, so that a word reads as mathematics: `return maximum(z, 0)`.
+"""A SIMD vector as a Numba type, so that a component reads as mathematics: `return maximum(z, 0)`.
 
 A `Vector` holds as many numbers as one register of the host: 16 float32 with AVX-512, 8 with AVX2, 4 elsewhere.
 Arithmetic, comparisons and the functions below work lane by lane; a plain number beside a vector is spread over its
@@ -6,8 +6,8 @@ lanes and takes its dtype, so float32 code holds no float64. A comparison gives 
 (`bits_of`, `integer_of`) have the operators `+ - * & | ^ << >>` (shifts are logical) and serve exp, log and random
 bits. A `Pointer` stands for an array inside compiled code.
 
-Numba compiles the loops. A word, which has none, is traced instead: called once with `Lanes`, whose operators write the
-LLVM code down. That takes a millisecond where Numba takes some sixty.
+Numba compiles the loops. A component, which has none, is traced instead: called once with `Lanes`, whose operators
+write the LLVM code down. That takes a millisecond where Numba takes some sixty.
 
 NaN comes through every function here: `maximum` and `minimum` compare and select, since LLVM's `maxnum` drops it.
 """
@@ -83,7 +83,7 @@ class Mask(types.Type):
 
 
 class Pointer(types.Type):
-    """Numba type of the address of numbers of one dtype: one word where an array is seven, and any index is taken."""
+    """Numba type of the address of numbers of one dtype: one register where an array is seven."""
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -132,14 +132,14 @@ def constant(vector, value):
     return ir.Constant(vector.llvm, [float(value) if vector.real else value] * vector.lanes)
 
 
-def spread(builder, value, lanes):
+def splat(builder, value, lanes):
     """A scalar in every lane."""
     start = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     start = builder.insert_element(start, value, ir.Constant(I32, 0))
     return builder.shuffle_vector(start, start, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
 
-def pick(builder, x, y, lanes):
+def shuffle(builder, x, y, lanes):
     """The lanes named by `lanes` from `x` followed by `y`."""
     return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
@@ -178,11 +178,11 @@ def store_vector(builder, value, pointer, bits):
 
 @lower_cast(types.Number, Vector)
 def _number_to_vector(context, builder, number, vector, value):
-    return spread(builder, context.cast(builder, value, number, vector.dtype), vector.lanes)
+    return splat(builder, context.cast(builder, value, number, vector.dtype), vector.lanes)
 
 
 class Lanes:
-    """A vector or mask of code that is being written: what a word sees in place of numbers.
+    """A vector or mask of code that is being written: what a component sees in place of numbers.
 
     builder : of the LLVM code; kind : Vector or Mask; value : LLVM's
     """
@@ -419,12 +419,12 @@ def lanes_of(typing_context, array):
 
 
 def _first(builder, lanes, count):
-    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, spread(builder, builder.trunc(count, I32), lanes))
+    scalars = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", scalars, splat(builder, builder.trunc(count, I32), lanes))
 
 
 @intrinsic
-def first(typing_context, vector, count):
+def mask_first(typing_context, vector, count):
     """Mask of the first `count` lanes of a vector like `vector`."""
 
     def emit(context, builder, sig, values):
@@ -442,7 +442,7 @@ def _reduction(combine):
             value, lanes = values[0], x.lanes
             while lanes > 1:
                 lanes //= 2
-                low, high = (pick(builder, value, value, range(at, at + lanes)) for at in (0, lanes))
+                low, high = (shuffle(builder, value, value, range(at, at + lanes)) for at in (0, lanes))
                 value = combine(builder, x, low, high)
             return builder.extract_element(value, ir.Constant(I32, 0))
 
@@ -451,8 +451,8 @@ def _reduction(combine):
     return reduce
 
 
-total_of = _reduction(_arithmetic("fadd", "add"))
-largest_of = _reduction(_select("<"))
+reduce_add = _reduction(_arithmetic("fadd", "add"))
+reduce_max = _reduction(_select("<"))
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

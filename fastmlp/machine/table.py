@@ -1,4 +1,4 @@
-"""Tables of LLVM functions: shapes of tiles and words over rows, written without Numba, called through an index."""
+"""Tables of LLVM functions: shapes of tiles and components over rows, without Numba, called through an index."""
 
 from llvmlite import ir
 

@@ -1,7 +1,7 @@
 """A team of threads that run `nogil` code side by side, the barrier where they meet, and the process's cores.
 
 Ordinary Python threads need no runtime of OpenMP, TBB or Numba's own: nothing aborts on concurrent use, dies after a
-fork or goes missing in a virtual environment. The caller is member 0, so a team of one is a plain function call.
+fork or goes missing in a virtual environment. The caller is thread 0, so a team of one is a plain function call.
 """
 
 import ctypes
@@ -22,8 +22,8 @@ from .simd import I32, address
 SPINS = 200  # then yield: pure spinning costs a factor of 80 where threads outnumber cores
 YIELDS = 20_000  # some ten milliseconds; then sleep: the leader is busy elsewhere
 NAP = 50  # microseconds
-ARRIVED, GENERATION = 0, 8  # places in `meeting`, a cache line apart
-MEETING_SIZE = 16
+ARRIVED, GENERATION = 0, 8  # places in `barrier_state`, a cache line apart
+BARRIER_SIZE = 16
 PATIENCE = 0.2  # seconds that a fit waits for a core which a larger team can spare
 
 # The instruction for a spinning loop by architecture: LLVM's intrinsic and its arguments.
@@ -112,16 +112,16 @@ nap = _c_function(SLEEP, NAP_ARGUMENT)
 
 
 @inlined
-def meet(meeting, members):
-    """Wait until all members are here. What each wrote before is seen by all after."""
-    if members > 1:
-        generation = atomic_load(meeting, GENERATION)
-        if atomic_add(meeting, ARRIVED, 1) == members - 1:
-            atomic_store(meeting, ARRIVED, 0)
-            atomic_store(meeting, GENERATION, generation + 1)
+def barrier(barrier_state, n_threads):
+    """Wait until all threads are here. What each wrote before is seen by all after."""
+    if n_threads > 1:
+        generation = atomic_load(barrier_state, GENERATION)
+        if atomic_add(barrier_state, ARRIVED, 1) == n_threads - 1:
+            atomic_store(barrier_state, ARRIVED, 0)
+            atomic_store(barrier_state, GENERATION, generation + 1)
         else:
             waited = 0
-            while atomic_load(meeting, GENERATION) == generation:
+            while atomic_load(barrier_state, GENERATION) == generation:
                 if waited < SPINS:
                     pause()
                 elif waited < SPINS + YIELDS:
@@ -165,13 +165,13 @@ class Team:
     wanted : int
         Size of the team, the caller included.
     prepare : callable(rank, team) -> callable()
-        Gives what ranks 1, 2, ... do, compiled beforehand; `team.members` and `team.meeting` tell how many meet, and
-        where.
+        Gives what ranks 1, 2, ... do, compiled beforehand; `team.n_threads` and `team.barrier_state` tell how many
+        meet, and where.
     """
 
     def __init__(self, wanted, prepare):
-        self.meeting = np.zeros(MEETING_SIZE, np.int64)
-        self.members = 1
+        self.barrier_state = np.zeros(BARRIER_SIZE, np.int64)
+        self.n_threads = 1
         self._core = current_core() if wanted > 1 else None
         self._complete = threading.Event()
         self._threads = []
@@ -182,7 +182,7 @@ class Team:
             except RuntimeError:  # the system gives no more threads: the team is smaller
                 break
             self._threads.append(thread)
-            self.members += 1
+            self.n_threads += 1
         self._complete.set()
 
     def _run(self, prepare, rank):

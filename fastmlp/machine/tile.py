@@ -30,15 +30,15 @@ from .simd import (
     call,
     constant,
     load_vector,
-    pick,
-    spread,
+    shuffle,
+    splat,
     store_vector,
     suffix,
 )
 from .table import declare_table, operand
 
-TILE_VECTORS = 3
-TILE_ROWS = 8 if REGISTERS.count >= 32 else 4
+NR = 3
+MR = 8 if REGISTERS.count >= 32 else 4
 TALLEST_POSSIBLE = 16
 
 
@@ -47,15 +47,15 @@ def tallest(vectors):
     return min((REGISTERS.count - 1) // vectors - 1, TALLEST_POSSIBLE)
 
 
-TALLEST = (0, *map(tallest, range(1, TILE_VECTORS + 1)))
+TALLEST = (0, *map(tallest, range(1, NR + 1)))
 # Rows of the tiles that a pass cuts its rows into, by their vectors.
-TALL_ROWS = (0, 2 * TILE_ROWS, TILE_ROWS, TILE_ROWS)
+TALL_ROWS = (0, 2 * MR, MR, MR)
 TILE_TABLE = [
     (rows, vectors) if rows <= tallest(vectors) else None
-    for vectors in range(1, TILE_VECTORS + 1)
+    for vectors in range(1, NR + 1)
     for rows in range(1, TALLEST_POSSIBLE + 1)
 ]
-DOT_ROWS, DOT_OUTPUTS = TILE_ROWS // 2, 4
+DOT_ROWS, DOT_OUTPUTS = MR // 2, 4
 DOT_TABLE = [(rows, outputs) for outputs in range(1, DOT_OUTPUTS + 1) for rows in range(1, DOT_ROWS + 1)]
 
 
@@ -92,12 +92,11 @@ def _tile_function(rows, vectors, function, vector):
     loaded = [
         load_vector(builder, builder.gep(row, [I64(j * vector.lanes)]), vector.llvm, bits) for j in range(vectors)
     ]
-    numbers = [builder.load(builder.gep(columns[i // 4], [within[i % 4]])) for i in range(rows)]
-    spreads = [spread(builder, number, vector.lanes) for number in numbers]
+    scalars = [builder.load(builder.gep(columns[i // 4], [within[i % 4]])) for i in range(rows)]
+    splats = [splat(builder, number, vector.lanes) for number in scalars]
     name = f"llvm.fmuladd.{suffix(vector)}"
     new = [
-        call(builder, name, vector.llvm, spreads[i], loaded[j], total)
-        for (i, j), total in zip(shape, sums, strict=True)
+        call(builder, name, vector.llvm, splats[i], loaded[j], total) for (i, j), total in zip(shape, sums, strict=True)
     ]
     rest = builder.sub(remaining, I64(1))
     phis = [remaining, *columns, row, *sums]
@@ -190,15 +189,17 @@ def _totals(builder, vectors, lanes):
         high = [n + step for n in low]
         half = len(vectors) // 2
         pairs = zip(vectors[:half], vectors[half:], strict=True)
-        vectors = [builder.fadd(pick(builder, x, y, low), pick(builder, x, y, high), flags=FLAGS) for x, y in pairs]
+        vectors = [
+            builder.fadd(shuffle(builder, x, y, low), shuffle(builder, x, y, high), flags=FLAGS) for x, y in pairs
+        ]
         count *= 2
     total = vectors[0]
     step = lanes // count
     while step > 1:
         step //= 2
-        moved = pick(builder, total, total, [(n + step) % lanes for n in range(lanes)])
+        moved = shuffle(builder, total, total, [(n + step) % lanes for n in range(lanes)])
         total = builder.fadd(total, moved, flags=FLAGS)
-    return pick(builder, total, total, [n * (lanes // count) for n in range(count)])
+    return shuffle(builder, total, total, [n * (lanes // count) for n in range(count)])
 
 
 DOTS = [partial(_dot_function, *shape) for shape in DOT_TABLE]
@@ -228,7 +229,7 @@ def dots(typing_context, shape, left, right, out):
 
 def side(lanes):
     """Rows that `transpose` takes at once: no more than a tile has, and a divisor of the lanes."""
-    return min(TILE_ROWS, lanes)
+    return min(MR, lanes)
 
 
 side_of = inlined(side)
@@ -245,7 +246,7 @@ def _transposed(builder, rows, lanes):
         for i in range(count):
             if not i % (2 * half) // half:
                 x, y = rows[i], rows[i + half]
-                rows[i], rows[i + half] = pick(builder, x, y, low), pick(builder, x, y, high)
+                rows[i], rows[i + half] = shuffle(builder, x, y, low), shuffle(builder, x, y, high)
         half //= 2
     return rows
 
@@ -268,7 +269,7 @@ def transpose(typing_context, source, target):
         rows = _transposed(builder, [load_vector(builder, row(0, i), vector.llvm, bits) for i in range(height)], lanes)
         for n in range(lanes):
             block, line = n // height * height, rows[n % height]
-            store_vector(builder, pick(builder, line, line, range(block, block + height)), row(1, n), bits)
+            store_vector(builder, shuffle(builder, line, line, range(block, block + height)), row(1, n), bits)
         return context.get_dummy_value()
 
     return types.void(source, target), emit

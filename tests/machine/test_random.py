@@ -5,7 +5,7 @@ import pytest
 from numba import njit
 
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.random import counting, scrambled, uniform
+from fastmlp.machine.random import iota, scrambled, uniform
 from fastmlp.machine.simd import bits_of, full_like, lanes_of, load, real_of_bits, store
 from fastmlp.reference import scrambled as formula
 
@@ -20,7 +20,7 @@ def bits_from(start, out):
     """scrambled(start), scrambled(start + 1), ... as the bits of `out`."""
     zero = bits_of(full_like(load(out, 0), 0))
     for i in range(0, out.size, lanes_of(out)):
-        store(out, i, real_of_bits(scrambled(counting(zero) + (start + i))))
+        store(out, i, real_of_bits(scrambled(iota(zero) + (start + i))))
 
 
 @njit(**OPTIONS)
@@ -28,7 +28,7 @@ def uniform_from(start, out):
     """uniform(scrambled(start)), ..."""
     zero = bits_of(full_like(load(out, 0), 0))
     for i in range(0, out.size, lanes_of(out)):
-        store(out, i, uniform(scrambled(counting(zero) + (start + i))))
+        store(out, i, uniform(scrambled(iota(zero) + (start + i))))
 
 
 def bits(start, dtype):

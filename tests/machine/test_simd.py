@@ -209,9 +209,9 @@ def test_numbers_beside_a_float32_vector_become_float32():
 
 @functools.cache
 def traced_results(dtype):
-    """Each real expression by a word of them all: {expression: array}."""
-    word = eval(f"lambda x, y, z: ({', '.join(REAL)})", vars(simd))
-    return dict(zip(REAL, mapped(word, results=len(REAL))(*values(dtype))))
+    """Each real expression by a component of them all: {expression: array}."""
+    component = eval(f"lambda x, y, z: ({', '.join(REAL)})", vars(simd))
+    return dict(zip(REAL, mapped(component, results=len(REAL))(*values(dtype))))
 
 
 @over_dtypes
@@ -225,7 +225,7 @@ def test_a_traced_word_is_the_compiled_one(expression, dtype):
 def lanes():
     """Three real vectors of a function that is being written."""
     vector = VECTORS[types.float32]
-    function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), [vector.llvm] * 3), "word")
+    function = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), [vector.llvm] * 3), "component")
     builder = ir.IRBuilder(function.append_basic_block())
     return [Lanes(builder, vector, argument) for argument in function.args]
 
@@ -280,7 +280,7 @@ def test_integer_vectors_have_no_division(lanes):
 
 @njit(**OPTIONS)
 def reduce(x):
-    return simd.total_of(simd.load(x, 0)), simd.largest_of(simd.load(x, 0)), simd.lanes_of(x)
+    return simd.reduce_add(simd.load(x, 0)), simd.reduce_max(simd.load(x, 0)), simd.lanes_of(x)
 
 
 @njit(**OPTIONS)

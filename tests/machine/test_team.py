@@ -13,7 +13,7 @@ from numba import njit
 
 from fastmlp.machine import team
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.team import CoreBudget, Team, available_cores, meet
+from fastmlp.machine.team import CoreBudget, Team, available_cores, barrier
 
 pytestmark = pytest.mark.threads
 
@@ -29,20 +29,20 @@ def end_of_patience():
 
 
 @njit(**OPTIONS)
-def add_in_rounds(rank, members, rounds, meeting, numbers, errors):
-    """Each member adds to its number, meets the others, and reads the numbers of all."""
+def add_in_rounds(rank, n_threads, rounds, barrier_state, scalars, errors):
+    """Each thread adds to its number, meets the others, and reads the numbers of all."""
     expected = 0
-    for member in range(members):
-        expected += member + 1
+    for thread in range(n_threads):
+        expected += thread + 1
     for r in range(1, rounds + 1):
-        numbers[rank * LINE] += rank + 1
-        meet(meeting, members)
+        scalars[rank * LINE] += rank + 1
+        barrier(barrier_state, n_threads)
         total = 0
-        for member in range(members):
-            total += numbers[member * LINE]
+        for thread in range(n_threads):
+            total += scalars[thread * LINE]
         if total != r * expected:
             errors[rank] += 1
-        meet(meeting, members)
+        barrier(barrier_state, n_threads)
 
 
 @njit(**OPTIONS)
@@ -65,21 +65,21 @@ def wait_in_every_way():
 
 
 def rounds_of(wanted, rounds, late=0.0):
-    """(members, errors) of a team that adds in rounds; the leader may come late."""
-    numbers, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
-    add_in_rounds(0, 1, 1, np.zeros(team.MEETING_SIZE, np.int64), numbers.copy(), errors)  # compiled beforehand
+    """(threads, errors) of a team that adds in rounds; the leader may come late."""
+    scalars, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
+    add_in_rounds(0, 1, 1, np.zeros(team.BARRIER_SIZE, np.int64), scalars.copy(), errors)  # compiled beforehand
 
-    def prepare(rank, crew):
-        return lambda: add_in_rounds(rank, crew.members, rounds, crew.meeting, numbers, errors)
+    def prepare(rank, context):
+        return lambda: add_in_rounds(rank, context.n_threads, rounds, context.barrier_state, scalars, errors)
 
-    crew = Team(wanted, prepare)
+    context = Team(wanted, prepare)
     time.sleep(late)
-    prepare(0, crew)()
-    crew.join()
-    members = crew.members
-    np.testing.assert_array_equal(numbers[: members * LINE : LINE], rounds * np.arange(1, members + 1))
-    np.testing.assert_array_equal(numbers[members * LINE :], 0)
-    return members, errors
+    prepare(0, context)()
+    context.join()
+    n_threads = context.n_threads
+    np.testing.assert_array_equal(scalars[: n_threads * LINE : LINE], rounds * np.arange(1, n_threads + 1))
+    np.testing.assert_array_equal(scalars[n_threads * LINE :], 0)
+    return n_threads, errors
 
 
 # --- team and barrier -------------------------------------------------------------------------------------------------
@@ -87,8 +87,8 @@ def rounds_of(wanted, rounds, late=0.0):
 
 @pytest.mark.parametrize("wanted", [1, 2, 3, 4, 5])
 def test_barrier(wanted):
-    members, errors = rounds_of(wanted, 2000)
-    assert members == wanted
+    n_threads, errors = rounds_of(wanted, 2000)
+    assert n_threads == wanted
     np.testing.assert_array_equal(errors, 0)
 
 
@@ -116,15 +116,15 @@ def test_team_shrinks_where_no_thread_can_be_started(possible, monkeypatch):
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
-    members, errors = rounds_of(5, 100)
-    assert members == possible + 1
+    n_threads, errors = rounds_of(5, 100)
+    assert n_threads == possible + 1
     np.testing.assert_array_equal(errors, 0)
 
 
 def test_members_are_numbered_and_know_their_number():
     seen = []
-    crew = Team(4, lambda rank, crew: lambda: seen.append((rank, crew.members)))
-    crew.join()
+    context = Team(4, lambda rank, context: lambda: seen.append((rank, context.n_threads)))
+    context.join()
     assert sorted(seen) == [(1, 4), (2, 4), (3, 4)]
 
 
@@ -133,13 +133,13 @@ def test_members_begin_on_other_cores_and_may_be_moved():
     allowed = os.sched_getaffinity(0)
     found = []
 
-    def prepare(rank, crew):
+    def prepare(rank, context):
         return lambda: found.append((team.current_core(), os.sched_getaffinity(0)))
 
     here = team.current_core()
     assert here in allowed
-    crew = Team(2, prepare)
-    crew.join()
+    context = Team(2, prepare)
+    context.join()
     assert found[0][1] == allowed == os.sched_getaffinity(0)
     cores = sorted(allowed)
     team.move_beside(here, 1)

@@ -138,7 +138,7 @@ def test_shape_of_the_tile_changes_no_bit(rows, vectors, dtype):
 
 @over_dtypes
 def test_start_may_be_the_output(dtype):
-    rows, vectors = tile.TILE_ROWS, tile.TILE_VECTORS
+    rows, vectors = tile.MR, tile.NR
     lanes = lanes_of_dtype(np.dtype(dtype))
     left, right, _, partial = operands(rows, vectors, 7, dtype)
     out, out_at = surrounded(partial, GUARD)
@@ -161,9 +161,9 @@ def test_nan_and_infinity_reach_the_output(where, dtype):
 def test_tiles_fit_the_registers():
     for rows, vectors in TILES:
         assert rows * vectors + vectors + 1 <= REGISTERS.count
-    assert (tile.TILE_ROWS, tile.TILE_VECTORS) in TILES
+    assert (tile.MR, tile.NR) in TILES
     for vectors, rows in enumerate(tile.TALL_ROWS[1:], 1):
-        assert tile.TILE_ROWS <= rows <= tile.tallest(vectors)
+        assert tile.MR <= rows <= tile.tallest(vectors)
 
 
 def scalar_products(left, right):
@@ -204,4 +204,4 @@ def test_transpose(dtype):
 def test_side_of_the_transpose(lanes):
     side = tile.side(lanes)
     assert lanes % side == 0
-    assert side <= tile.TILE_ROWS
+    assert side <= tile.MR

@@ -1,7 +1,7 @@
-"""Words: what a user names by a string or, with numbers of its own, by a small frozen object.
+"""Components: what a user names by a string or, with numbers of its own, by a small frozen object.
 
-A kind of word has one file and in it one `Vocabulary`, its table. A word is a class: a docstring with its formula and
-source, numbers with their defaults, the mathematics in NumPy, and the same as a function of SIMD vectors.
+A kind of component has one file and in it one `Registry`, its table. A component is a class: a docstring with its
+formula and source, numbers with their defaults, the mathematics in NumPy, and the same as a function of SIMD vectors.
 
 >>> from fastmlp.activations import ACTIVATIONS, LeakyReLU
 >>> ACTIVATIONS.resolve("leaky_relu") == LeakyReLU(slope=0.01)
@@ -23,8 +23,8 @@ else:
 
 
 @dataclass_transform(frozen_default=True)
-class Word:
-    """What all words have.
+class Component:
+    """What all components have.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class Word:
         return next((getattr(self, field.name) for field in fields(self)), 0.0)  # type: ignore[arg-type]
 
 
-W = TypeVar("W", bound=type[Word])
+W = TypeVar("W", bound=type[Component])
 
 
-class Vocabulary(Mapping[str, type[Word]]):
-    """The words of one kind by name, in the order of their codes.
+class Registry(Mapping[str, type[Component]]):
+    """The components of one kind by name, in the order of their codes.
 
     Parameters
     ----------
@@ -54,28 +54,28 @@ class Vocabulary(Mapping[str, type[Word]]):
 
     def __init__(self, parameter: str) -> None:
         self.parameter = parameter
-        self.classes: list[type[Word]] = []
-        self._by_name: dict[str, type[Word]] = {}
+        self.classes: list[type[Component]] = []
+        self._by_name: dict[str, type[Component]] = {}
 
     def add(self, name: str, *aliases: str) -> Callable[[W], W]:
         """Class decorator: a frozen dataclass, equal by value, whose position in the table is its ``code``."""
 
         def register(cls: W) -> W:
-            word: Any = dataclass(frozen=True)(cls)
-            word.name, word.code = name, len(self.classes)
-            self.classes.append(word)
-            self._by_name |= dict.fromkeys((name, *aliases), word)
-            return word
+            component: Any = dataclass(frozen=True)(cls)
+            component.name, component.code = name, len(self.classes)
+            self.classes.append(component)
+            self._by_name |= dict.fromkeys((name, *aliases), component)
+            return component
 
         return register
 
     def resolve(self, value: Any) -> Any:
-        """The word that a user means: an instance as it is, a name with its default numbers.
+        """The component that a user means: an instance as it is, a name with its default numbers.
 
         Raises
         ------
         ValueError
-            If it is no word of this kind.
+            If it is no component of this kind.
         """
         if type(value) in self.classes:
             return value
@@ -87,10 +87,12 @@ class Vocabulary(Mapping[str, type[Word]]):
         """What is allowed, as a part of a sentence."""
         names = ", ".join(map(repr, self))
         example = next((cls for cls in self.classes if cls.__dataclass_fields__), None)  # type: ignore[attr-defined]
-        with_numbers = "" if example is None else f" or a word with its own numbers such as {example.__name__}(...)"
+        with_numbers = (
+            "" if example is None else f" or a component with its own numbers such as {example.__name__}(...)"
+        )
         return f"one of {names}{with_numbers}"
 
-    def __getitem__(self, name: str) -> type[Word]:
+    def __getitem__(self, name: str) -> type[Component]:
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -101,7 +103,7 @@ class Vocabulary(Mapping[str, type[Word]]):
 
 
 def check_number(
-    word: Any,
+    component: Any,
     field: str,
     *,
     above: float = -math.inf,
@@ -110,17 +112,17 @@ def check_number(
     at_most: float = math.inf,
     whole: bool = False,
 ) -> None:
-    """Check one number of a word: finite, within its bounds, and whole if so. A NumPy scalar becomes Python's number.
+    """Check one number of a component: finite, within its bounds, and whole if so. NumPy scalars become Python's.
 
     Raises
     ------
     ValueError
-        With the word, the field, its bounds and what it is.
+        With the component, the field, its bounds and what it is.
     """
-    value = getattr(word, field)
+    value = getattr(component, field)
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
         value = value.item()
-        object.__setattr__(word, field, value)
+        object.__setattr__(component, field, value)
     try:
         good = math.isfinite(value) and above < value < below and at_least <= value <= at_most
         good = good and (not whole or value == int(value))
@@ -130,4 +132,4 @@ def check_number(
         low = f"({above:g}" if above > at_least else f"[{at_least:g}" if at_least > -math.inf else "(-inf"
         high = f"{below:g})" if below < at_most else f"{at_most:g}]" if at_most < math.inf else "inf)"
         kind = "whole number" if whole else "number"
-        raise ValueError(f"{field} of {type(word).__name__} must be a {kind} in {low}, {high}; got {value!r}.")
+        raise ValueError(f"{field} of {type(component).__name__} must be a {kind} in {low}, {high}; got {value!r}.")

@@ -10,9 +10,9 @@ import pytest
 from problems import Problem, make_weights, over_dtypes, over_optimizers
 
 from fastmlp.activations import ACTIVATIONS, PReLU
-from fastmlp.layout import CHUNK, LEARNED
+from fastmlp.core.layout import CHUNK, LEARNED
+from fastmlp.core.network import Network
 from fastmlp.losses import LogLoss, SquaredError
-from fastmlp.network import Network
 from fastmlp.normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
 
 pytestmark = [pytest.mark.width, pytest.mark.threads]
@@ -21,7 +21,7 @@ NORMALIZATION_WORDS = [cls() for cls in NORMALIZATIONS.classes]
 NORMALIZATION_WORDS += [BatchNormalization(momentum=1.0, epsilon=0.1), LayerNormalization(epsilon=0.1)]
 over_normalizations = pytest.mark.parametrize("normalization", NORMALIZATION_WORDS, ids=repr)
 
-# What the grammar knows beside products and words: {name: (words, settings)}.
+# What the grammar knows beside products and components: {name: (components, settings)}.
 GRAMMAR = {
     "dropout": ({"dropout": 0.3}, {}),
     "batch normalization": ({"normalization": BatchNormalization()}, {}),
@@ -58,11 +58,11 @@ SHAPES = {  # (units, rows, batch size)
 over_grammar = pytest.mark.parametrize("grammar", GRAMMAR)
 
 
-def make(grammar, shape, dtype, **words):
+def make(grammar, shape, dtype, **components):
     """A problem with one piece of the grammar, of one of the shapes."""
     units, rows, batch_size = SHAPES[shape]
     chosen, settings = GRAMMAR[grammar]
-    chosen = {"activation": "tanh", "optimizer": "momentum", **chosen, **words}
+    chosen = {"activation": "tanh", "optimizer": "momentum", **chosen, **components}
     if share := chosen.get("dropout"):
         chosen["dropout"] = [share] * (len(units) - 1)
     return Problem(units, rows, batch_size, dtype, settings=settings, **chosen)
@@ -89,8 +89,8 @@ def test_every_optimizer(grammar, optimizer):
 @over_normalizations
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_after_a_normalization(normalization, activation, dtype):
-    words = {"normalization": normalization, "activation": activation, "optimizer": "momentum"}
-    Problem((6, 19, 35, 3), 50, 16, dtype, **words).check(n_threads=(1, 2))
+    components = {"normalization": normalization, "activation": activation, "optimizer": "momentum"}
+    Problem((6, 19, 35, 3), 50, 16, dtype, **components).check(n_threads=(1, 2))
 
 
 @pytest.mark.parametrize("grammar", GRAMMAR)
@@ -122,10 +122,10 @@ def test_normalized_layer_is_its_definition(normalization):
     problem = Problem((6, 19, 3), 50, 50, np.float64, normalization=normalization, activation="tanh")
     (W, V), (b, c) = make_weights(problem.units)
     random, network = np.random.default_rng(2), problem.network()
-    traits = np.stack([np.zeros(19), *random.uniform(0.5, 2, (4, 19))])
-    network.set_traits([traits])
-    np.testing.assert_array_equal(network.traits(), [traits])
-    _, gain, shift, mean, variance = traits
+    unit_parameters = np.stack([np.zeros(19), *random.uniform(0.5, 2, (4, 19))])
+    network.set_unit_parameters([unit_parameters])
+    np.testing.assert_array_equal(network.unit_parameters(), [unit_parameters])
+    _, gain, shift, mean, variance = unit_parameters
     Z = problem.X @ W + b
     over_layer = normalization.name == "layer"
     expected = normalization.formula(Z)[0] if over_layer else (Z - mean) / np.sqrt(variance + normalization.epsilon)
@@ -149,7 +149,7 @@ def test_running_statistics_follow_the_batches():
         Z = problem.X[batch] @ W + b
         mean += momentum * (Z.mean(axis=0) - mean)
         variance += momentum * (Z.var(axis=0, ddof=1) - variance)
-    np.testing.assert_allclose(network.traits()[0][3:], [mean, variance], rtol=1e-12)
+    np.testing.assert_allclose(network.unit_parameters()[0][3:], [mean, variance], rtol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ["relu", "prelu"])
@@ -163,10 +163,10 @@ def test_folded_weights_predict_the_same(activation, dtype):
             session.epoch(order, **settings)
         expected = session.predict()
     (*coefs, top), (*intercepts, last) = network.weights()
-    folded = [normalization.fold(*layer) for layer in zip(coefs, intercepts, network.traits())]
+    folded = [normalization.fold(*layer) for layer in zip(coefs, intercepts, network.unit_parameters())]
     plain = Network(units, dtype=dtype, activation=activation, loss="log_loss", optimizer="adam")
     plain.set_weights([*(W for W, _ in folded), top], [*(b for _, b in folded), last])
-    plain.set_traits(network.traits())  # the slopes of PReLU; gains and shifts serve no one
+    plain.set_unit_parameters(network.unit_parameters())  # the slopes of PReLU; gains and shifts serve no one
     with problem.session(plain) as session:
         predictions = session.predict()
     assert predictions.dtype == dtype
@@ -189,7 +189,7 @@ over_networks = pytest.mark.parametrize("units", NETWORKS, ids=lambda units: "-"
 
 def step_of(problem, n_threads=1):
     """What one step of gradient descent at rate 1 subtracts from all that a network learns."""
-    problem.words["optimizer"] = "gradient_descent"
+    problem.components["optimizer"] = "gradient_descent"
     network = problem.network()
     before = parameters(network)
     with problem.session(network, n_threads) as session:
@@ -202,10 +202,10 @@ def step_of(problem, n_threads=1):
 @pytest.mark.parametrize("share", [0.3, 3.0])
 def test_clipping_by_norm_is_its_definition(units, share, dtype):
     """g min(1, clip_norm / |g|), over everything that is learned, the penalty's gradient included."""
-    words = {"activation": "prelu", "normalization": LayerNormalization()}
-    g = step_of(Problem(units, 40, 40, dtype, **words))
+    components = {"activation": "prelu", "normalization": LayerNormalization()}
+    g = step_of(Problem(units, 40, 40, dtype, **components))
     norm = np.sqrt(sum((part.astype(float) ** 2).sum() for part in g))
-    clipped = step_of(Problem(units, 40, 40, dtype, settings={"clip_norm": share * norm}, **words), n_threads=2)
+    clipped = step_of(Problem(units, 40, 40, dtype, settings={"clip_norm": share * norm}, **components), n_threads=2)
     for got, part in zip(clipped, g):
         np.testing.assert_allclose(got, part * min(1, share), rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
 
@@ -213,9 +213,9 @@ def test_clipping_by_norm_is_its_definition(units, share, dtype):
 @over_dtypes
 @over_networks
 def test_clipping_by_value_is_its_definition(units, dtype):
-    words = {"activation": "prelu", "normalization": LayerNormalization()}
-    g = step_of(Problem(units, 40, 40, dtype, **words))
-    clipped = step_of(Problem(units, 40, 40, dtype, settings={"clip_value": 0.02}, **words), n_threads=2)
+    components = {"activation": "prelu", "normalization": LayerNormalization()}
+    g = step_of(Problem(units, 40, 40, dtype, **components))
+    clipped = step_of(Problem(units, 40, 40, dtype, settings={"clip_value": 0.02}, **components), n_threads=2)
     for got, part in zip(clipped, g):
         expected = np.clip(part, -0.02, 0.02)
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
@@ -255,7 +255,7 @@ def test_a_gradient_of_nan_is_seen(grammar):
 ROWS, WIDTH, SEEDS = 400, 101, 12
 
 
-def kept(level, seed, *, share=0.3, dtype=np.float64, n_threads=1):
+def saved(level, seed, *, share=0.3, dtype=np.float64, n_threads=1):
     """What an epoch leaves of outputs that were 1: a matrix of booleans, of the inputs or of a hidden layer."""
     dropout = [share if n == level else 0.0 for n in range(3)]
     network = Network(
@@ -271,28 +271,28 @@ def kept(level, seed, *, share=0.3, dtype=np.float64, n_threads=1):
     X, y = np.ones((ROWS, WIDTH), dtype), np.zeros((ROWS, 1), dtype)
     with network.session(X, y, batch_size=ROWS, n_threads=n_threads) as session:
         session.epoch(np.arange(ROWS), learning_rate=0.0, seed=seed)
-        layout, buffers, _ = session._alive
+        layout, buffers, _ = session._keepalive
         at, stride = layout.rows_at[level], layout.stride[level]
         outputs = buffers.outputs[at : at + ROWS * stride].reshape(ROWS, stride)[:, :WIDTH]
     assert set(np.unique(outputs)) <= {0, dtype(1 / (1 - share))}
     return outputs > 0
 
 
-def within_five_sigma(products, spread=1.0):
+def within_five_sigma(products, splat=1.0):
     """Assert that independent numbers of mean 0 and that standard deviation have a mean near 0."""
-    assert abs(np.mean(products)) < 5 * spread / np.sqrt(np.size(products))
+    assert abs(np.mean(products)) < 5 * splat / np.sqrt(np.size(products))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.95])
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_rate_of_dropout(level, share):
-    masks = np.array([kept(level, seed, share=share) for seed in range(3)])
+    masks = np.array([saved(level, seed, share=share) for seed in range(3)])
     within_five_sigma(~masks - share, np.sqrt(share * (1 - share)))
 
 
 def test_masks_are_independent():
     """No correlation between neighbours of a row, a column, both, between epochs, between levels."""
-    masks = np.array([[kept(level, seed) for level in range(3)] for seed in range(SEEDS)])
+    masks = np.array([[saved(level, seed) for level in range(3)] for seed in range(SEEDS)])
     z = (masks - 0.7) / np.sqrt(0.7 * 0.3)  # seeds, levels, rows, units
     for axis in range(4):
         first, second = np.take(z, range(z.shape[axis] - 1), axis), np.take(z, range(1, z.shape[axis]), axis)
@@ -307,15 +307,15 @@ def test_masks_are_independent():
 
 @pytest.mark.parametrize("level", [0, 2])
 def test_masks_are_the_same_in_both_dtypes_and_for_any_team(level):
-    expected = kept(level, 5)
-    np.testing.assert_array_equal(kept(level, 5, dtype=np.float32), expected)
-    np.testing.assert_array_equal(kept(level, 5, n_threads=3), expected)
-    assert (kept(level, 6) != expected).any()
+    expected = saved(level, 5)
+    np.testing.assert_array_equal(saved(level, 5, dtype=np.float32), expected)
+    np.testing.assert_array_equal(saved(level, 5, n_threads=3), expected)
+    assert (saved(level, 6) != expected).any()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**31, 2**32 - 1])
 def test_a_seed_has_32_bits(seed):
-    np.testing.assert_array_equal(kept(1, seed, dtype=np.float32), kept(1, seed))
+    np.testing.assert_array_equal(saved(1, seed, dtype=np.float32), saved(1, seed))
 
 
 @over_dtypes
@@ -342,12 +342,12 @@ DIFFERENTIABLE = {
 }
 
 
-@pytest.mark.parametrize("words", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE)
+@pytest.mark.parametrize("components", DIFFERENTIABLE.values(), ids=DIFFERENTIABLE)
 @pytest.mark.parametrize("settings", [{}, {"alpha": 0.7, "l1": 0.2}], ids=["plain", "penalized"])
-def test_gradient_is_the_slope_of_the_loss(words, settings):
+def test_gradient_is_the_slope_of_the_loss(components, settings):
     """Of all weights and all that units learn, along random directions; a step is -rate times the gradient."""
-    words = {"activation": "tanh", "optimizer": "gradient_descent", **words}
-    problem, rate = Problem((4, 7, 5, 3), 24, 24, np.float64, weighted=True, **words), 1e-3
+    components = {"activation": "tanh", "optimizer": "gradient_descent", **components}
+    problem, rate = Problem((4, 7, 5, 3), 24, 24, np.float64, weighted=True, **components), 1e-3
 
     def trained(change=0.0, direction=None):
         """(loss before the step, the step) from weights moved along a direction."""
@@ -372,7 +372,7 @@ def test_gradient_is_the_slope_of_the_loss(words, settings):
 def parameters(network):
     """All that a network learns."""
     coefs, intercepts = network.weights()
-    return [*coefs, *intercepts, *(traits[:LEARNED] for traits in network.traits())]
+    return [*coefs, *intercepts, *(unit_parameters[:LEARNED] for unit_parameters in network.unit_parameters())]
 
 
 def move(network, change, direction):
@@ -380,5 +380,5 @@ def move(network, change, direction):
     layers = len(network.units) - 1
     moved = [array + change * along for array, along in zip(parameters(network), direction)]
     network.set_weights(moved[:layers], moved[layers : 2 * layers])
-    fixed = [traits[LEARNED:] for traits in network.traits()]
-    network.set_traits([np.concatenate(pair) for pair in zip(moved[2 * layers :], fixed)])
+    fixed = [unit_parameters[LEARNED:] for unit_parameters in network.unit_parameters()]
+    network.set_unit_parameters([np.concatenate(pair) for pair in zip(moved[2 * layers :], fixed)])

@@ -11,15 +11,15 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
+from ..core.network import Network, Session
 from ..losses import Loss
-from ..network import Network, Session
-from ..training import Record, Watcher
-from .words import learned_attributes
+from ..training import Callback, History
+from .configuration import learned_attributes
 
 OUTPUTS_AT_ONCE = 2**22  # a thousand classes need no n_rows × 1000 matrix
 
 
-class Sample:
+class EvaluationSet:
     """Rows of a session, and the network's outputs on them, which are computed once after each epoch.
 
     Parameters
@@ -37,7 +37,7 @@ class Sample:
         self.weights = weights
         self._outputs: np.ndarray | None = None
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Called when the weights change."""
         self._outputs = None
 
@@ -63,9 +63,9 @@ class Sample:
 # --- the loss ---------------------------------------------------------------------------------------------------------
 
 
-def validation_loss(sample: Sample, loss_word: Loss, output: str) -> Callable[[], float]:
+def validation_loss(sample: EvaluationSet, loss_component: Loss, output: str) -> Callable[[], float]:
     """The loss on a sample, without penalty: the weighted mean over rows."""
-    of_rows = partial(loss_word.of_outputs, output)
+    of_rows = partial(loss_component.of_outputs, output)
 
     def loss() -> float:
         with np.errstate(all="ignore"):  # a diverging network has no finite loss, and training tells
@@ -85,7 +85,7 @@ def takes_sample_weight(scorer: Callable[..., Any]) -> bool:
         return False
 
 
-class View:
+class EvaluatedEstimator:
     """An estimator as a scorer wants it: a shallow copy that predicts with the weights of the moment.
 
     After each epoch the weights are copied once. Predictions on the sample itself are those that the loss uses too;
@@ -98,7 +98,9 @@ class View:
     X : the sample's rows as a checked array; ``y``: their targets as given
     """
 
-    def __init__(self, estimator: BaseEstimator, network: Network, sample: Sample, X: Any, y: np.ndarray) -> None:
+    def __init__(
+        self, estimator: BaseEstimator, network: Network, sample: EvaluationSet, X: Any, y: np.ndarray
+    ) -> None:
         self.network = network
         self.sample = sample
         self.X = X
@@ -112,7 +114,7 @@ class View:
     def _forward_known(self, X: Any, logits: bool = False) -> np.ndarray:
         return self.sample.outputs() if X is self.X and not logits else self._forward(X, logits)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Called when the weights change."""
         self._current = False
 
@@ -135,7 +137,7 @@ class View:
         return score
 
 
-class Judge(Watcher):
+class EvaluationCallback(Callback):
     """Appends losses and scores to the history after each epoch.
 
     Parameters
@@ -146,14 +148,17 @@ class Judge(Watcher):
     """
 
     def __init__(
-        self, record: Record, measures: dict[str, Callable[[], float]], judged: Iterable[Sample | View]
+        self,
+        history: History,
+        measures: dict[str, Callable[[], float]],
+        cached: Iterable[EvaluationSet | EvaluatedEstimator],
     ) -> None:
-        self.measures = [(record.measure(name), function) for name, function in measures.items()]
-        self.judged = list(judged)
+        self.measures = [(history.measure(name), function) for name, function in measures.items()]
+        self.cached = list(cached)
 
     def before_epoch(self) -> None:
-        for each in self.judged:
-            each.forget()
+        for each in self.cached:
+            each.invalidate()
 
     def after_epoch(self) -> bool:
         for values, function in self.measures:

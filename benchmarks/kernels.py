@@ -7,16 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmlp import kernels, reference
+from fastmlp import reference
 from fastmlp.activations import ReLU
-from fastmlp.engine import Terms
-from fastmlp.layout import ALL, Blocks, Span, aligned, buffers_of, data_of, layout_of, table_of
+from fastmlp.core import affine
+from fastmlp.core.engine import StepScalars
+from fastmlp.core.layout import ALL, Blocks, Span, aligned, buffers_of, data_of, layout_of, table_of
+from fastmlp.core.network import Network
+from fastmlp.core.outputs import output_delta
 from fastmlp.losses import LogLoss, codes_of
 from fastmlp.machine.jit import entry
 from fastmlp.machine.simd import number_like
-from fastmlp.network import Network
 from fastmlp.optimizers import Adam
-from fastmlp.outputs import output_delta
 
 GATHER, FORWARD, DELTA, BACKWARD, UPDATE = range(5)
 PASSES = {
@@ -30,7 +31,7 @@ LAYER = 1  # the layer that is measured has one below it, so that there is somet
 ACTIVATION, OPTIMIZER, LOSS, OUTPUT = ReLU(), Adam(), LogLoss(), "softmax"
 RELU, ADAM, SOFTMAX = ACTIVATION.code, OPTIMIZER.code, codes_of(LOSS, OUTPUT)
 RATE, ALPHA = 1e-3, 1e-4
-NUMBERS = OPTIMIZER.numbers(np.array([1e9]), np.array([RATE]))[0]  # so late that Adam's correction is 1
+STEP_SCALARS = OPTIMIZER.scalars(np.array([1e9]), np.array([RATE]))[0]  # so late that Adam's correction is 1
 
 
 class Size(NamedTuple):
@@ -57,19 +58,19 @@ def repeat(which, times, zero, layout, buffers, data, rows):
     zero, one = number_like(buffers.weights, 0), number_like(buffers.weights, 1)
     alpha, share = number_like(buffers.weights, ALPHA), number_like(buffers.weights, 1 / rows)
     infinity = one / zero
-    terms = Terms(alpha, zero, infinity, infinity, zero, zero, share, one, 0)
+    scalars = StepScalars(alpha, zero, infinity, infinity, zero, zero, share, one, 0)
     blocks = Blocks(0, layout.blocks_at[LAYER + 1] - layout.blocks_at[LAYER], rows, False, 0, ALL)
     for _ in range(times):
         if which == GATHER:
-            kernels.gather(layout, data, span, buffers)
+            affine.gather(layout, data, span, buffers)
         elif which == FORWARD:
-            kernels.affine_forward(layout, LAYER, RELU, span, buffers)
+            affine.affine_forward(layout, LAYER, RELU, span, buffers)
         elif which == DELTA:
             output_delta(layout, data, SOFTMAX, span, buffers)
         elif which == BACKWARD:
-            kernels.affine_backward(layout, LAYER, False, span, buffers)
+            affine.affine_backward(layout, LAYER, False, span, buffers)
         else:
-            kernels.affine_update(layout, LAYER, ADAM, terms, blocks, buffers)
+            affine.affine_update(layout, LAYER, ADAM, scalars, blocks, buffers)
 
 
 class Bench:
@@ -81,23 +82,25 @@ class Bench:
         number = self.dtype.type
         self.rows = min(size.rows, 512)  # of a chunk
         units = (4, size.below, size.above)
-        words = {"activation": ACTIVATION, "loss": LOSS, "output": OUTPUT, "optimizer": OPTIMIZER}
+        components = {"activation": ACTIVATION, "loss": LOSS, "output": OUTPUT, "optimizer": OPTIMIZER}
         coefs = [random.normal(size=n).astype(dtype) / n[0] ** 0.5 for n in itertools.pairwise(units)]
         intercepts = [random.normal(size=n).astype(dtype) for n in units[1:]]
         X = random.normal(size=(self.rows, units[0])).astype(dtype)
         y = random.integers(0, units[-1], self.rows)
-        self.network = Network(units, dtype=dtype, **words)
+        self.network = Network(units, dtype=dtype, **components)
         self.network.set_weights(coefs, intercepts)
         self.session = self.network.session(X, y, batch_size=self.rows, n_threads=1).__enter__()
-        layout, buffers, _ = self.session._alive
-        buffers.numbers[: len(NUMBERS)] = NUMBERS
+        layout, buffers, _ = self.session._keepalive
+        buffers.optimizer_scalars[: len(STEP_SCALARS)] = STEP_SCALARS
         self.session._data.order[:] = np.arange(self.rows)
         self.buffers = buffers._replace(gradient=aligned(self.network._weights.size, dtype))
         self.tables = [table_of(record) for record in (layout, self.buffers, self.session._data)]
-        self.reference = reference.Reference(coefs, intercepts, **words)
+        self.reference = reference.Reference(coefs, intercepts, **components)
         self.arrays = SimpleNamespace(inputs=X, targets=y, order=np.arange(self.rows), sample_weight=None)
-        self.terms = SimpleNamespace(l1=number(0), clip=number(np.inf), scale=number(1), numbers=NUMBERS.astype(dtype))
-        self.terms.alpha, self.terms.share = number(ALPHA), number(1 / self.rows)
+        self.scalars = SimpleNamespace(
+            l1=number(0), clip=number(np.inf), scale=number(1), optimizer_scalars=STEP_SCALARS.astype(dtype)
+        )
+        self.scalars.alpha, self.scalars.share = number(ALPHA), number(1 / self.rows)
         self.reference.forward(self.arrays, slice(0, self.rows))
         for which in (GATHER, FORWARD):
             self.ours(which)
@@ -140,8 +143,8 @@ class Bench:
             reference.affine_backward(layout, LAYER, False, span, buffers)
         else:
             reference.affine_gradient(layout, LAYER, None, buffers)
-            reference.penalized_gradient(layout, LAYER, self.terms, buffers)
-            reference.affine_update(layout, LAYER, OPTIMIZER, self.terms, None, buffers)
+            reference.penalized_gradient(layout, LAYER, self.scalars, buffers)
+            reference.affine_update(layout, LAYER, OPTIMIZER, self.scalars, None, buffers)
 
     def assert_equal(self, which):
         """One pass of both from the same numbers gives the same."""

@@ -1,4 +1,4 @@
-"""The estimators' words: every one of each kind trains, and what cannot be is told in a sentence."""
+"""The estimators' components: every one of each kind trains, and what cannot be is told in a sentence."""
 
 import pickle
 
@@ -11,9 +11,9 @@ from sklearn.neural_network import MLPClassifier as Original
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
+from fastmlp.core.network import machine_code
 from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import Gamma, Huber, KLDivergence, LogLoss, Poisson, Quantile
-from fastmlp.network import machine_code
 from fastmlp.optimizers import OPTIMIZERS, Adam, AdamW, GradientDescent
 from fastmlp.schedules import SCHEDULES, Adaptive, InverseScaling, StepDecay
 
@@ -46,17 +46,18 @@ def test_every_word_trains_clones_and_pickles(digits, parameter, name):
     model = small(**{parameter: name}, **solver, learning_rate_init=0.02, batch_size=20).fit(*digits)
     assert model.loss_curve_[-1] < model.loss_curve_[0] or name in ("zeros", "normal", "adadelta")
     table = {"activation": ACTIVATIONS, "solver": OPTIMIZERS, "learning_rate": SCHEDULES, "initializer": INITIALIZERS}
-    word = table[parameter].resolve(name)
-    with_object = clone(small(**{parameter: word}, **solver, learning_rate_init=0.02, batch_size=20)).fit(*digits)
+    component = table[parameter].resolve(name)
+    with_object = clone(small(**{parameter: component}, **solver, learning_rate_init=0.02, batch_size=20)).fit(*digits)
     if name != "adam":  # the string takes the estimator's numbers
         assert_same_weights(model, with_object)
-    assert type(word).__name__ in repr(with_object)
+    assert type(component).__name__ in repr(with_object)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(digits[0]), model.predict(digits[0]))
 
 
 def test_numbers_of_a_word_matter_and_equal_words_are_equal(digits):
     plain, same, steep = (
-        small(activation=word).fit(*digits) for word in ("leaky_relu", LeakyReLU(slope=0.01), LeakyReLU(slope=0.3))
+        small(activation=component).fit(*digits)
+        for component in ("leaky_relu", LeakyReLU(slope=0.01), LeakyReLU(slope=0.3))
     )
     assert_same_weights(plain, same)
     assert not np.array_equal(plain.coefs_[0], steep.coefs_[0])
@@ -72,7 +73,7 @@ def test_an_activation_for_each_layer(digits):
 
 
 def test_scikit_learns_schedules_concern_its_sgd_alone(digits):
-    """With 'adam' their names change nothing, as there; the words do."""
+    """With 'adam' their names change nothing, as there; the components do."""
     plain = small().fit(*digits)
     assert_same_weights(plain, small(learning_rate="invscaling").fit(*digits))
     assert_same_weights(plain, small(learning_rate="adaptive").fit(*digits))
@@ -227,7 +228,7 @@ def test_validation_losses_are_those_of_training(curve, loss):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"activation": ["relu"]}, r"activation must have one word for each of 2 hidden layers; got 1\."),
+        ({"activation": ["relu"]}, r"activation must have one component for each of 2 hidden layers; got 1\."),
         ({"activation": ["relu", "ReLU"]}, r"activation must be one of 'identity', .*; got 'ReLU'\."),
         ({"dropout": [0.1]}, r"dropout must be a number in \[0, 1\) or 3 of them, .*; got \[0\.1\]\."),
         ({"dropout": [0.1, 0.2, 1.0]}, r"dropout must be a number in \[0, 1\) or 3 of them"),
@@ -235,7 +236,7 @@ def test_validation_losses_are_those_of_training(curve, loss):
         ({"solver": "lbfgs", "activation": "prelu"}, r"activation='prelu' requires a solver that takes steps"),
         ({"solver": "lbfgs", "clip_norm": 1.0}, r"clip_norm=1\.0 requires a solver that takes steps"),
         ({"output_activation": "tanh"}, r"output_activation must be one of 'softmax', 'logistic' with loss 'log_loss'"),
-        ({"initializer": ([], [])}, r"initializer must be a word or \(coefs, intercepts\)"),
+        ({"initializer": ([], [])}, r"initializer must be a component or \(coefs, intercepts\)"),
         ({"solver": "rprop"}, r"The 'solver' parameter of MLPClassifier must be a str among"),
         ({"loss": "poisson"}, r"The 'loss' parameter of MLPClassifier must be"),
         ({"loss": Poisson()}, r"The 'loss' parameter of MLPClassifier must be"),
@@ -284,8 +285,8 @@ def test_sparse_rows_and_what_needs_dense_ones(digits):
         small(dropout=[0.1, 0, 0]).fit(csr_array(X), y)
     with pytest.raises(ValueError, match=r"augmentation requires dense X; got sparse X"):
         small(augmentation="mixup").fit(csr_array(X), y)
-    words = {"normalization": "layer", "dropout": 0.2, "activation": "prelu", "clip_norm": 0.5}
-    dense, sparse = (small(**words).fit(rows, y) for rows in (X, csr_array(X)))
+    components = {"normalization": "layer", "dropout": 0.2, "activation": "prelu", "clip_norm": 0.5}
+    dense, sparse = (small(**components).fit(rows, y) for rows in (X, csr_array(X)))
     for ours, theirs in zip(dense.coefs_, sparse.coefs_):
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
 
@@ -306,7 +307,7 @@ def test_a_grid_over_words_compiles_nothing_after_the_first_fit(digits):
     assert machine_code.cache_info().misses == before
 
 
-# --- words together ---------------------------------------------------------------------------------------------------
+# --- components together ---------------------------------------------------------------------------------------------
 
 
 def test_classes_of_columns_need_not_be_sorted(digits):
@@ -378,7 +379,7 @@ def test_batch_normalization_needs_a_batch(digits):
         small(normalization="batch", batch_size=1).fit(X, y)
     odd = small(normalization="batch", batch_size=200, max_iter=30).fit(X[:201], y[:201])
     even = small(normalization="batch", batch_size=200, max_iter=30).fit(X[:200], y[:200])
-    for ours, theirs in zip(odd._parameters.traits, even._parameters.traits):
+    for ours, theirs in zip(odd._parameters.unit_parameters, even._parameters.unit_parameters):
         assert 0.5 < np.median(ours[4] / theirs[4]) < 2  # a last batch of one row leaves the running variance
 
 
@@ -421,5 +422,5 @@ def test_the_score_of_quantiles(curve):
 
 
 def test_the_optimizer_that_only_looks_is_refused(digits):
-    with pytest.raises(ValueError, match=r"solver must be a word that moves the weights"):
+    with pytest.raises(ValueError, match=r"solver must be a component that moves the weights"):
         small(solver=OPTIMIZERS["gradient"]()).fit(*digits)

@@ -1,4 +1,4 @@
-"""The network against the reference: every word, shape and batch, any number of threads."""
+"""The network against the reference: every component, shape and batch, any number of threads."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ from problems import (
     over_optimizers,
 )
 
-from fastmlp import engine
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
+from fastmlp.core import engine
+from fastmlp.core.network import MAX_SCALARS_AHEAD, SCALARS_AHEAD, Network
 from fastmlp.losses import LogLoss, SquaredError
-from fastmlp.network import FORESIGHT, MOST_FORESIGHT, Network
 from fastmlp.normalizations import NORMALIZATIONS
 from fastmlp.optimizers import OPTIMIZERS
 from fastmlp.reference import Reference
@@ -27,7 +27,7 @@ from fastmlp.reference import Reference
 pytestmark = [pytest.mark.width, pytest.mark.threads]
 SETTINGS = {"learning_rate": 0.01, "alpha": 0.1}
 
-# --- words ------------------------------------------------------------------------------------------------------------
+# --- components ------------------------------------------------------------------------------------------------------
 
 
 @over_dtypes
@@ -55,7 +55,7 @@ def test_each_hidden_layer_has_an_activation_of_its_own(dtype):
 
 
 def test_a_grid_over_words_compiles_nothing_after_the_first_fit():
-    """The numbers and names of words are data; only the dtype is a type."""
+    """The numbers and names of components are data; only the dtype is a type."""
     Problem((4, 6, 5, 3), 9, 4, np.float32).by_network()
     Problem((4, 6, 5, 3), 9, 4, np.float64).by_network()
     before = set(engine.work.overloads)
@@ -65,8 +65,8 @@ def test_a_grid_over_words_compiles_nothing_after_the_first_fit():
     for normalization in (None, *(cls() for cls in NORMALIZATIONS.classes)):
         for dropout in (None, [0.1, 0.5, 0.2]):
             settings = {"l1": 0.1, "clip_norm": 1.0, "max_norm": 2.0}
-            words = {"normalization": normalization, "dropout": dropout, "loss": SquaredError(), "output": "tanh"}
-            Problem((4, 6, 5, 3), 9, 4, np.float64, settings=settings, **words).by_network(n_threads=2)
+            components = {"normalization": normalization, "dropout": dropout, "loss": SquaredError(), "output": "tanh"}
+            Problem((4, 6, 5, 3), 9, 4, np.float64, settings=settings, **components).by_network(n_threads=2)
     assert set(engine.work.overloads) == before
     assert len(before) == 2
 
@@ -123,7 +123,7 @@ def test_a_rate_for_each_step(optimizer, dtype):
 
 
 def test_a_rate_for_each_of_more_steps_than_are_foreseen():
-    steps = MOST_FORESIGHT + 100
+    steps = MAX_SCALARS_AHEAD + 100
     constant, spelled, falling = (
         Problem((2, 3, 2), 3 * steps - 1, 3, np.float64, settings={"learning_rate": rate, "alpha": 0.0})
         for rate in (0.01, np.full(steps, 0.01), np.geomspace(0.02, 0.001, steps))
@@ -136,7 +136,7 @@ def test_a_rate_for_each_of_more_steps_than_are_foreseen():
 def test_a_constant_rate_is_an_array_of_it():
     """Numbers of steps that were worked out beforehand serve while the rate stays, through many short epochs."""
     problem = Problem((3, 4, 2), 21, 5, np.float64, optimizer="nadam")
-    rates = [0.01, 0.01, 0.02, 0.01] * FORESIGHT
+    rates = [0.01, 0.01, 0.02, 0.01] * SCALARS_AHEAD
     trained = []
     for rate_of in (float, lambda rate: np.full(5, rate)):
         network = problem.network()
@@ -163,22 +163,22 @@ def test_settings_left_out_change_nothing():
 
 @over_dtypes
 @over_optimizers
-def test_training_goes_on_from_weights_traits_and_states(optimizer, dtype):
+def test_training_goes_on_from_weights_unit_parameters_and_states(optimizer, dtype):
     """To the bit, in another network: what learned slopes and gains remember is among the states."""
-    words = {"activation": "prelu", "normalization": NORMALIZATIONS["layer"](), "optimizer": optimizer}
-    problem = Problem((5, 19, 7, 3), 50, 16, dtype, **words)
+    components = {"activation": "prelu", "normalization": NORMALIZATIONS["layer"](), "optimizer": optimizer}
+    problem = Problem((5, 19, 7, 3), 50, 16, dtype, **components)
     expected = problem.by_network()
     (first, _), (second, settings) = epochs = list(problem.epochs())
     network, heir = problem.network(), problem.network()
     with problem.session(network) as session:
         session.epoch(first, **epochs[0][1])
     heir.set_weights(*network.weights())
-    heir.set_traits(network.traits())
+    heir.set_unit_parameters(network.unit_parameters())
     heir.set_states(network.take_states())
     with problem.session(heir) as session:
         session.epoch(second, **settings)
     coefs, intercepts = heir.weights()
-    for result, truth in zip([*coefs, *intercepts, *heir.traits()], expected[2:], strict=True):
+    for result, truth in zip([*coefs, *intercepts, *heir.unit_parameters()], expected[2:], strict=True):
         np.testing.assert_array_equal(result, truth)
 
 
@@ -228,10 +228,10 @@ def test_predictions_of_chosen_rows():
 def test_batch_without_weight():
     """It contributes nothing, to the weights nor to the loss; another batch is not changed by it."""
     units, settings = (4, 6, 3), {"learning_rate": 0.1, "alpha": 0.3}
-    words = {"activation": "tanh", "loss": SquaredError(), "optimizer": "gradient_descent"}
-    problem = Problem(units, 30, 15, np.float64, **words)
+    components = {"activation": "tanh", "loss": SquaredError(), "optimizer": "gradient_descent"}
+    problem = Problem(units, 30, 15, np.float64, **components)
     problem.sample_weight = np.repeat([1.0, 0.0], [15, 15])
-    network, half = problem.network(), Reference(*make_weights(units), **words)
+    network, half = problem.network(), Reference(*make_weights(units), **components)
     with problem.session(network) as session:
         total = session.epoch(np.arange(30), **settings)
     expected = half.epoch(problem.X[:15], problem.y[:15], np.arange(15), 15, **settings)

@@ -11,16 +11,17 @@ from hypothesis import strategies
 from numba import njit
 from problems import make_targets, over_activations, over_dtypes, over_losses, over_optimizers
 
-from fastmlp import kernels, reference, units
-from fastmlp import outputs as top
+from fastmlp import reference
 from fastmlp.activations import Tanh
-from fastmlp.engine import NUMBERS_OF_STEP, Terms
-from fastmlp.layout import (
+from fastmlp.core import affine, units
+from fastmlp.core import outputs as top
+from fastmlp.core.engine import OPTIMIZER_SCALARS, StepScalars
+from fastmlp.core.layout import (
     ALL,
-    DEPTH,
     GRADIENT,
+    HYPERPARAMETERS,
+    KC,
     LINE,
-    NUMBERS,
     STEP,
     Blocks,
     Buffers,
@@ -39,22 +40,22 @@ from fastmlp.layout import (
 from fastmlp.losses import OUTPUTS, Focal, Gamma, Huber, KLDivergence, LogLoss, LossCodes, codes_of, output_formula
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.simd import lanes_of_dtype, number_like
-from fastmlp.machine.tile import TALLEST_POSSIBLE, TILE_ROWS, TILE_VECTORS
+from fastmlp.machine.tile import MR, NR, TALLEST_POSSIBLE
 from fastmlp.optimizers import Adam, Nesterov
 
 pytestmark = pytest.mark.width
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
 GUARD = 54321.0
-MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the kernels expect
+MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the affine expect
 LAYER = 1  # of two, so that there is a layer below to go back to
-TERMS = Terms(0.3, 0.2, np.inf, np.inf, 0.0, 0.0, 0.125, 1.0, numbers=2 * NUMBERS_OF_STEP)
+TERMS = StepScalars(0.3, 0.2, np.inf, np.inf, 0.0, 0.0, 0.125, 1.0, optimizer_scalars=2 * OPTIMIZER_SCALARS)
 TANH, ADAM = Tanh(), Adam()
 GATHER, FORWARD, DELTA, BACKWARD, SUM, UPDATE, PREDICT = range(7)
-STATES = ("first", "second", "third")
+STATES = ("state0", "state1", "state2")
 
 # (rows, units below, units above); whether a layer is narrow depends on the lanes, hence the many small widths above.
-TILE = TILE_ROWS, TILE_VECTORS * 16
+TILE = MR, NR * 16
 SHAPES = [
     (1, 1, 1),
     (1, 30, 31),
@@ -65,10 +66,10 @@ SHAPES = [
     (17, 47, 97),
     (23, 101, 53),
     *[(13, 61, above) for above in (2, 3, 5, 9, 10, 17, 21)],
-    (5, DEPTH + 1, 33),
-    (5, 2 * DEPTH + 7, 3),
-    (21, 35, DEPTH + 1),
-    (3, 7, 2 * DEPTH + 5),
+    (5, KC + 1, 33),
+    (5, 2 * KC + 7, 3),
+    (21, 35, KC + 1),
+    (3, 7, 2 * KC + 5),
 ]
 
 over_shapes = pytest.mark.parametrize("shape", SHAPES, ids="{0[0]}x{0[1]}x{0[2]}".format)
@@ -78,36 +79,36 @@ settings = hypothesis.settings(max_examples=150, deadline=None, derandomize=True
 
 
 @njit(**OPTIONS)
-def run(which, zero, layout, buffers, data, span, blocks, codes, terms):
-    """One pass over a range; `codes` are those of a loss, or begin with that of another word."""
+def run(which, zero, layout, buffers, data, span, blocks, codes, scalars):
+    """One pass over a range; `codes` are those of a loss, or begin with that of another component."""
     layout, buffers, data = layout_of(layout), buffers_of(buffers, zero), data_of(data, zero)
     span = Span(span[0], span[1], span[2], span[3], span[4], span[5], span[6])
     blocks = Blocks(blocks[0], blocks[1], blocks[2], blocks[3] != 0, blocks[4], blocks[5])
     loss = LossCodes(codes[0], codes[1], codes[2], codes[3], codes[4], codes[5])
     w = buffers.weights
-    terms = Terms(
-        number_like(w, terms[0]),
-        number_like(w, terms[1]),
-        number_like(w, terms[2]),
-        number_like(w, terms[3]),
-        number_like(w, terms[4]),
-        number_like(w, terms[5]),
-        number_like(w, terms[6]),
-        number_like(w, terms[7]),
-        int(terms[8]),
+    scalars = StepScalars(
+        number_like(w, scalars[0]),
+        number_like(w, scalars[1]),
+        number_like(w, scalars[2]),
+        number_like(w, scalars[3]),
+        number_like(w, scalars[4]),
+        number_like(w, scalars[5]),
+        number_like(w, scalars[6]),
+        number_like(w, scalars[7]),
+        int(scalars[8]),
     )
     if which == GATHER:
-        kernels.gather(layout, data, span, buffers)
+        affine.gather(layout, data, span, buffers)
     elif which == FORWARD:
-        kernels.affine_forward(layout, LAYER, codes[0], span, buffers)
+        affine.affine_forward(layout, LAYER, codes[0], span, buffers)
     elif which == DELTA:
         top.output_delta(layout, data, loss, span, buffers)
     elif which == BACKWARD:
-        kernels.affine_backward(layout, LAYER, codes[0], span, buffers)
+        affine.affine_backward(layout, LAYER, codes[0], span, buffers)
     elif which == SUM:
-        kernels.affine_gradient(layout, LAYER, blocks, buffers)
+        affine.affine_gradient(layout, LAYER, blocks, buffers)
     elif which == UPDATE:
-        kernels.affine_update(layout, LAYER, codes[0], terms, blocks, buffers)
+        affine.affine_update(layout, LAYER, codes[0], scalars, blocks, buffers)
     else:
         top.predict(layout, data, loss, span, buffers)
 
@@ -129,14 +130,14 @@ class Step:
         self.rows, self.units, self.dtype = rows, (features, below, above), np.dtype(dtype)
         self.random = np.random.default_rng(shape)
         self.layout, sizes = plan(self.units, self.dtype, rows, False)
-        panel = TILE_VECTORS * lanes_of_dtype(self.dtype)
+        panel = NR * lanes_of_dtype(self.dtype)
         self.tile = panel * TALLEST_POSSIBLE
-        self.scratch = panel * (DEPTH + rows) + self.tile
+        self.scratch = panel * (KC + rows) + self.tile
         size = {
             **dict.fromkeys(("weights", "gradient", *STATES), sizes["weights"]),
-            **dict.fromkeys(("outputs", "deltas", "kept"), sizes["outputs"]),
-            "numbers": 4 * NUMBERS_OF_STEP,
-            "loss_numbers": above + panel,
+            **dict.fromkeys(("outputs", "deltas", "saved"), sizes["outputs"]),
+            "optimizer_scalars": 4 * OPTIMIZER_SCALARS,
+            "loss_hyperparameters": above + panel,
             "losses": rows,
             "scratch": 3 * self.scratch,
             "zeros": panel,
@@ -149,7 +150,7 @@ class Step:
         names = ("weights", "gradient", "outputs", "deltas", "penalties")
         self.truth = SimpleNamespace(**{name: [None] * 3 for name in names})
         self.truth.states = [[None] * 3 for _ in STATES]
-        self.truth.kept, self.truth.traits = ([SimpleNamespace() for _ in range(3)] for _ in range(2))
+        self.truth.saved, self.truth.unit_parameters = ([SimpleNamespace() for _ in range(3)] for _ in range(2))
         self.set_parameters("weights", self.random.normal(size=(below + 1, above)))
         for name in STATES:  # positive, as averages of squares are
             self.set_parameters(name, np.abs(self.random.normal(size=(below + 1, above))) + 0.1)
@@ -196,25 +197,25 @@ class Step:
         target[LAYER] = matrix.astype(np.float64)
 
     def set_numbers(self, level, activation):
-        """The traits that a level's activation reads, with zeros as padding."""
-        first, units = self.layout.traits_at + self.layout.units_at[level], self.units[level]
-        traits = self.buffers.weights[first + NUMBERS * self.layout.trait_row :]
-        traits[: round_up(units, lanes_of_dtype(self.dtype))] = 0
-        traits[:units] = activation.number + 0.1 * self.random.normal(size=units) * activation.learned
-        self.truth.traits[level].number = traits[:units].astype(np.float64)
+        """The unit parameters that a level's activation reads, with zeros as padding."""
+        first, units = self.layout.unit_parameters_at + self.layout.units_at[level], self.units[level]
+        unit_parameters = self.buffers.weights[first + HYPERPARAMETERS * self.layout.unit_parameter_row :]
+        unit_parameters[: round_up(units, lanes_of_dtype(self.dtype))] = 0
+        unit_parameters[:units] = activation.number + 0.1 * self.random.normal(size=units) * activation.learned
+        self.truth.unit_parameters[level].number = unit_parameters[:units].astype(np.float64)
 
     def set_optimizer(self, optimizer):
-        """The numbers of a step, in their row of several; the reference's terms."""
-        numbers = optimizer.numbers(np.array([3.0]), np.array([0.01]))[0].astype(self.dtype)
-        at = TERMS.numbers
-        self.buffers.numbers[at : at + NUMBERS_OF_STEP] = 0
-        self.buffers.numbers[at : at + len(numbers)] = numbers
-        return numbers.astype(np.float64)
+        """The scalars of a step, in their row of several; the reference's terms."""
+        optimizer_scalars = optimizer.scalars(np.array([3.0]), np.array([0.01]))[0].astype(self.dtype)
+        at = TERMS.optimizer_scalars
+        self.buffers.optimizer_scalars[at : at + OPTIMIZER_SCALARS] = 0
+        self.buffers.optimizer_scalars[at : at + len(optimizer_scalars)] = optimizer_scalars
+        return optimizer_scalars.astype(np.float64)
 
     def set_loss(self, loss):
         """The number of the loss for each output, with zeros as padding."""
-        self.buffers.loss_numbers[:] = 0
-        self.buffers.loss_numbers[: self.units[2]] = np.resize(loss.number, self.units[2])
+        self.buffers.loss_hyperparameters[:] = 0
+        self.buffers.loss_hyperparameters[: self.units[2]] = np.resize(loss.number, self.units[2])
 
     def level(self, buffer, level):
         """View of the rows of a level, padding included."""
@@ -240,22 +241,22 @@ class Step:
     # --- passes ---------------------------------------------------------------------------------------------------
 
     def span(self, first=0, stop=None, at=0):
-        """The rows of a member, which has the second of three places in the scratch."""
+        """The rows of a thread, which has the second of three places in the scratch."""
         stop = self.rows if stop is None else stop
         return Span(at, first, stop, self.rows, len(self.data.order), self.scratch, self.rows)
 
-    def run(self, which, span=None, *, blocks=None, codes=(0,), terms=TERMS):
+    def run(self, which, span=None, *, blocks=None, codes=(0,), scalars=TERMS):
         tables = [table_of(record) for record in (self.layout, self.buffers, self.data)]
         span = np.array(span or self.span(), np.int64)
         blocks = np.array(blocks or [0] * len(Blocks._fields), np.int64)
         codes = np.resize(np.array(codes, np.int64), len(LossCodes._fields))
-        run(which, self.dtype.type(0), *tables, span, blocks, codes, np.array(terms))
+        run(which, self.dtype.type(0), *tables, span, blocks, codes, np.array(scalars))
         for name, whole in self.whole.items():
             for guards in (whole[:MARGIN], whole[-MARGIN:]):
                 np.testing.assert_array_equal(guards, GUARD, err_msg=f"beyond `{name}`")
         np.testing.assert_array_equal(self.buffers.zeros, 0)
         for foreign in (self.buffers.scratch[: self.scratch], self.buffers.scratch[2 * self.scratch :]):
-            np.testing.assert_array_equal(foreign, np.nan, err_msg="another member's scratch")
+            np.testing.assert_array_equal(foreign, np.nan, err_msg="another thread's scratch")
 
     def arrays(self):
         """The data as the reference takes them, in float64."""
@@ -278,7 +279,7 @@ class Step:
         now, before = getattr(self.buffers, name).copy(), before.copy()
         for buffer in (now, before):
             self.level(buffer, level)[first:stop] = 0
-        np.testing.assert_array_equal(now, before, err_msg=f"rows of `{name}` that another member owns")
+        np.testing.assert_array_equal(now, before, err_msg=f"rows of `{name}` that another thread owns")
 
 
 def between(array, fill):
@@ -289,7 +290,7 @@ def between(array, fill):
 
 
 def parts(count):
-    """Ranges of a few members that together own `count` rows or blocks."""
+    """Ranges of a few threads that together own `count` rows or blocks."""
     ends = sorted({0, count // 3, count // 3 + 1, count - count // 4, count})
     return list(itertools.pairwise(ends))
 
@@ -306,12 +307,12 @@ def arguments(module, name):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (kernels, "gather"),
-        (kernels, "affine_forward"),
+        (affine, "gather"),
+        (affine, "affine_forward"),
         (top, "output_delta"),
-        (kernels, "affine_backward"),
-        (kernels, "affine_gradient"),
-        (kernels, "affine_update"),
+        (affine, "affine_backward"),
+        (affine, "affine_gradient"),
+        (affine, "affine_update"),
         (units, "drop"),
     ],
 )
@@ -322,7 +323,7 @@ def test_both_have_the_same_pass(module, name):
 def test_the_reference_has_no_pass_that_is_not_compiled():
     """But for what is a matter of whole arrays: a column of ones, and both kinds of normalization at once."""
     defined = {n for n, f in vars(reference).items() if inspect.isfunction(f) and f.__module__ == reference.__name__}
-    missing = {name for name in defined if not any(hasattr(module, name) for module in (kernels, top, units))}
+    missing = {name for name in defined if not any(hasattr(module, name) for module in (affine, top, units))}
     assert missing == {"with_ones", "normalize", "normalize_backward"}
 
 
@@ -486,11 +487,11 @@ def check_affine_backward(shape, dtype, learned=False):
     step = Step(shape, dtype)
     step.set_deltas(2)
     step.set_deltas(1, padding=7)  # the slopes
-    K = step.level(step.buffers.kept, 1)
+    K = step.level(step.buffers.saved, 1)
     K[:] = 0
     K[:, : shape[1]] = step.random.normal(size=(shape[0], shape[1]))
-    step.truth.kept[1].number = K[:, : shape[1]].astype(np.float64)
-    slopes, numbers = step.buffers.deltas.copy(), step.buffers.kept.copy()
+    step.truth.saved[1].number = K[:, : shape[1]].astype(np.float64)
+    slopes, optimizer_scalars = step.buffers.deltas.copy(), step.buffers.saved.copy()
     for first, stop in parts(step.rows):
         before = step.buffers.deltas.copy()
         step.run(BACKWARD, step.span(first, stop), codes=[learned])
@@ -500,11 +501,11 @@ def check_affine_backward(shape, dtype, learned=False):
     D = step.level(step.buffers.deltas, 1)
     step.close(D[:, :units], step.truth.deltas[1])
     np.testing.assert_array_equal(D[:, units : round_up(units, lanes_of_dtype(step.dtype))], 0)
-    step.close(K[:, :units], step.truth.kept[1].number)
+    step.close(K[:, :units], step.truth.saved[1].number)
     if not learned:
-        np.testing.assert_array_equal(step.buffers.kept, numbers)
+        np.testing.assert_array_equal(step.buffers.saved, optimizer_scalars)
     apart = D.copy(), K[:, :units].copy()
-    step.buffers.deltas[:], step.buffers.kept[:] = slopes, numbers
+    step.buffers.deltas[:], step.buffers.saved[:] = slopes, optimizer_scalars
     step.run(BACKWARD, codes=[learned])
     np.testing.assert_array_equal(D, apart[0])
     np.testing.assert_array_equal(K[:, :units], apart[1])
@@ -528,7 +529,7 @@ def test_affine_backward_of_any_shape(shape, dtype):
 
 def owned(step, first, stop):
     """Rows of the parameters, bias included, that the blocks first ... stop - 1 cover."""
-    height = lanes_of_dtype(step.dtype) if step.layout.narrow[LAYER] else TILE_ROWS
+    height = lanes_of_dtype(step.dtype) if step.layout.narrow[LAYER] else MR
     last = stop == step.layout.blocks_at[LAYER + 1] - step.layout.blocks_at[LAYER]
     return slice(first * height, step.units[1] + 1 if last else stop * height)
 
@@ -537,16 +538,16 @@ def block_parts(step):
     return parts(step.layout.blocks_at[LAYER + 1] - step.layout.blocks_at[LAYER])
 
 
-def check_affine_gradient(shape, dtype, begun):
+def check_affine_gradient(shape, dtype, accumulate):
     step = Step(shape, dtype)
     step.set_outputs(1)
     step.set_deltas(2)
     G = step.buffers.gradient
-    if begun:
+    if accumulate:
         step.set_parameters("gradient", step.random.normal(size=(shape[1] + 1, shape[2])))
     for first, stop in block_parts(step):
         before = step.read(G)
-        step.run(SUM, blocks=Blocks(first, stop, step.rows, begun, -1, ALL))
+        step.run(SUM, blocks=Blocks(first, stop, step.rows, accumulate, -1, ALL))
         before[owned(step, first, stop)] = step.read(G)[owned(step, first, stop)]
         np.testing.assert_array_equal(step.read(G), before)
     reference.affine_gradient(None, LAYER, None, step.truth)
@@ -558,12 +559,12 @@ def check_affine_gradient(shape, dtype, begun):
 
 @over_dtypes
 @over_shapes
-@pytest.mark.parametrize("begun", [False, True], ids=["from zero", "from a sum"])
-def test_affine_gradient(shape, begun, dtype):
-    check_affine_gradient(shape, dtype, begun)
+@pytest.mark.parametrize("accumulate", [False, True], ids=["from zero", "from a sum"])
+def test_affine_gradient(shape, accumulate, dtype):
+    check_affine_gradient(shape, dtype, accumulate)
 
 
-def updated(step, optimizer, begun, whole, ranges, sweep=ALL, terms=TERMS):
+def updated(step, optimizer, accumulate, whole, ranges, phase=ALL, scalars=TERMS):
     """Run the update over ranges of blocks, checking that each stays within its own."""
     W, G = step.buffers.weights, step.buffers.gradient
     arrays = [W, *(getattr(step.buffers, name) for name in STATES[: optimizer.states])]
@@ -575,8 +576,8 @@ def updated(step, optimizer, begun, whole, ranges, sweep=ALL, terms=TERMS):
         if not whole:
             G[:] = np.nan
         tile = -1 if whole else step.tile
-        blocks = Blocks(first, stop, step.rows, begun, tile, sweep)
-        step.run(UPDATE, blocks=blocks, codes=[optimizer.code], terms=terms)
+        blocks = Blocks(first, stop, step.rows, accumulate, tile, phase)
+        step.run(UPDATE, blocks=blocks, codes=[optimizer.code], scalars=scalars)
         for now, buffer, matrix in zip(arrays, before, matrices):
             matrix[owned(step, first, stop)] = step.read(now)[owned(step, first, stop)]
             step.write(buffer, matrix)  # with zeros as padding
@@ -589,15 +590,17 @@ def updated(step, optimizer, begun, whole, ranges, sweep=ALL, terms=TERMS):
             assert np.isnan(G[2 * step.tile :]).all()
 
 
-def reference_update(step, optimizer, terms, numbers, clip_norm=np.inf):
+def reference_update(step, optimizer, scalars, optimizer_scalars, clip_norm=np.inf):
     """The same by the reference; returns the norm of the gradient before it is clipped."""
-    terms = SimpleNamespace(alpha=terms.alpha, l1=terms.l1, clip=terms.clip, share=terms.share, numbers=numbers)
+    scalars = SimpleNamespace(
+        alpha=scalars.alpha, l1=scalars.l1, clip=scalars.clip, share=scalars.share, optimizer_scalars=optimizer_scalars
+    )
     reference.affine_gradient(None, LAYER, None, step.truth)
-    reference.penalized_gradient(None, LAYER, terms, step.truth)
+    reference.penalized_gradient(None, LAYER, scalars, step.truth)
     norm = np.linalg.norm(step.truth.gradient[LAYER])
-    terms.scale = min(1, clip_norm / norm)
+    scalars.scale = min(1, clip_norm / norm)
     step.truth.states = step.truth.states[: optimizer.states]
-    reference.affine_update(None, LAYER, optimizer, terms, None, step.truth)
+    reference.affine_update(None, LAYER, optimizer, scalars, None, step.truth)
     return norm
 
 
@@ -610,22 +613,22 @@ def assert_updated(step, optimizer, rtol):
     assert step.buffers.penalties[first:stop].sum() == pytest.approx(step.truth.penalties[LAYER], rel=rtol)
 
 
-def check_affine_update(shape, dtype, optimizer=ADAM, begun=False, whole=False, terms=TERMS):
+def check_affine_update(shape, dtype, optimizer=ADAM, accumulate=False, whole=False, scalars=TERMS):
     steps = [Step(shape, dtype) for _ in range(2)]
     for step in steps:
         if not whole:
             step.buffers = step.buffers._replace(gradient=step.guarded("gradient", 3 * step.tile))
-        if begun:
+        if accumulate:
             step.set_parameters("gradient", step.random.normal(size=(shape[1] + 1, shape[2])))
         step.set_outputs(1)
         step.set_deltas(2)
-        numbers = step.set_optimizer(optimizer)
+        optimizer_scalars = step.set_optimizer(optimizer)
     step, alone = steps
-    updated(step, optimizer, begun, whole, block_parts(step), terms=terms)
-    reference_update(step, optimizer, terms, numbers)
+    updated(step, optimizer, accumulate, whole, block_parts(step), scalars=scalars)
+    reference_update(step, optimizer, scalars, optimizer_scalars)
     assert_updated(step, optimizer, TOLERANCE[dtype])
     first, stop = step.layout.blocks_at[LAYER : LAYER + 2]
-    updated(alone, optimizer, begun, whole, [(0, stop - first)], terms=terms)
+    updated(alone, optimizer, accumulate, whole, [(0, stop - first)], scalars=scalars)
     for name in ("weights", *STATES, "penalties"):
         np.testing.assert_array_equal(getattr(alone.buffers, name), getattr(step.buffers, name))
 
@@ -639,7 +642,7 @@ def test_affine_update(shape, dtype):
 @over_dtypes
 @over_shapes
 def test_affine_update_of_a_sum(shape, dtype):
-    check_affine_update(shape, dtype, Nesterov(), begun=True, whole=True)
+    check_affine_update(shape, dtype, Nesterov(), accumulate=True, whole=True)
 
 
 @over_dtypes
@@ -652,28 +655,30 @@ def test_affine_update_by_every_optimizer(optimizer, above, dtype):
 @over_dtypes
 @over_shapes
 def test_affine_update_clips_by_value(shape, dtype):
-    check_affine_update(shape, dtype, Nesterov(), terms=TERMS._replace(clip=0.2))
+    check_affine_update(shape, dtype, Nesterov(), scalars=TERMS._replace(clip=0.2))
 
 
 @over_dtypes
 @over_shapes
-@pytest.mark.parametrize("begun", [False, True], ids=["from zero", "from a sum"])
-def test_affine_update_in_two_sweeps(shape, begun, dtype):
+@pytest.mark.parametrize("accumulate", [False, True], ids=["from zero", "from a sum"])
+def test_affine_update_in_two_sweeps(shape, accumulate, dtype):
     """First the gradient and its squares, then, scaled to a third of its norm, the step."""
     step, optimizer = Step(shape, dtype), Nesterov()
-    if begun:
+    if accumulate:
         step.set_parameters("gradient", step.random.normal(size=(shape[1] + 1, shape[2])))
     step.set_outputs(1)
     step.set_deltas(2)
-    numbers = step.set_optimizer(optimizer)
+    optimizer_scalars = step.set_optimizer(optimizer)
     first, stop = step.layout.blocks_at[LAYER : LAYER + 2]
     before = step.buffers.weights.copy()
-    updated(step, optimizer, begun, True, block_parts(step), GRADIENT)
+    updated(step, optimizer, accumulate, True, block_parts(step), GRADIENT)
     np.testing.assert_array_equal(step.buffers.weights, before)
     norm = np.sqrt(step.buffers.norms[first:stop].sum())
-    terms = TERMS._replace(scale=1 / 3)
-    updated(step, optimizer, begun, True, block_parts(step), STEP, terms)
-    assert norm == pytest.approx(reference_update(step, optimizer, terms, numbers, norm / 3), rel=TOLERANCE[dtype])
+    scalars = TERMS._replace(scale=1 / 3)
+    updated(step, optimizer, accumulate, True, block_parts(step), STEP, scalars)
+    assert norm == pytest.approx(
+        reference_update(step, optimizer, scalars, optimizer_scalars, norm / 3), rel=TOLERANCE[dtype]
+    )
     assert_updated(step, optimizer, TOLERANCE[dtype])
 
 

@@ -1,4 +1,4 @@
-"""Words: named, or with numbers of their own; equal by value; in the order of their codes. Over every table."""
+"""Components: named, or with numbers of their own; equal by value; in the order of their codes. Over every table."""
 
 import copy
 import pickle
@@ -9,13 +9,13 @@ import pytest
 from sklearn.base import clone
 
 from fastmlp.activations import ACTIVATIONS, ELU, LeakyReLU
+from fastmlp.components import Registry, check_number
 from fastmlp.losses import LOSSES
-from fastmlp.vocabulary import Vocabulary, check_number
 
 TABLES = [ACTIVATIONS, LOSSES]
 CLASSES = [(table, cls) for table in TABLES for cls in table.classes]
 over_tables = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.parameter)
-over_classes = pytest.mark.parametrize(("table", "cls"), CLASSES, ids=lambda value: getattr(value, "name", "word"))
+over_classes = pytest.mark.parametrize(("table", "cls"), CLASSES, ids=lambda value: getattr(value, "name", "component"))
 
 
 @over_tables
@@ -34,8 +34,8 @@ def test_a_name_means_the_word_with_its_own_numbers(table, cls):
 
 @over_classes
 def test_a_word_means_itself(table, cls):
-    word = cls()
-    assert table.resolve(word) is word
+    component = cls()
+    assert table.resolve(component) is component
 
 
 @over_classes
@@ -51,7 +51,7 @@ def test_printed_as_it_is_written(table, cls):
 
 
 @over_classes
-@pytest.mark.parametrize("of", [clone, copy.deepcopy, lambda word: pickle.loads(pickle.dumps(word))])
+@pytest.mark.parametrize("of", [clone, copy.deepcopy, lambda component: pickle.loads(pickle.dumps(component))])
 def test_copies_are_equal(table, cls, of):
     keywords = {"safe": False} if of is clone else {}
     assert of(cls(), **keywords) == cls()
@@ -81,7 +81,7 @@ def test_other_numbers_make_another_word():
 
 
 def animals():
-    table = Vocabulary("animal")
+    table = Registry("animal")
 
     @table.add("cat", "kitty")
     class Cat:
@@ -98,12 +98,12 @@ def animals():
 def test_no_word_of_that_kind(value):
     with pytest.raises(ValueError) as error:
         animals().resolve(value)
-    allowed = "'cat', 'kitty', 'dog' or a word with its own numbers such as Dog(...)"
+    allowed = "'cat', 'kitty', 'dog' or a component with its own numbers such as Dog(...)"
     assert str(error.value) == f"animal must be one of {allowed}; got {value!r}."
 
 
 def test_no_word_has_numbers():
-    table = Vocabulary("colour")
+    table = Registry("colour")
     table.add("red")(type("Red", (), {}))
     with pytest.raises(ValueError, match=r"^colour must be one of 'red'; got 'blue'\.$"):
         table.resolve("blue")
@@ -123,8 +123,8 @@ def test_bounds_of_a_number(bounds, good, bad, interval):
     for value in good:
         check_number(LeakyReLU(value), "slope", **bounds)
     for value in bad:
-        word = LeakyReLU()
-        object.__setattr__(word, "slope", value)
+        component = LeakyReLU()
+        object.__setattr__(component, "slope", value)
         with pytest.raises(ValueError) as error:
-            check_number(word, "slope", **bounds)
+            check_number(component, "slope", **bounds)
         assert str(error.value) == f"slope of LeakyReLU must be a number in {interval}; got {value!r}."

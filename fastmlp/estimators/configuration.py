@@ -1,4 +1,4 @@
-"""The words that an estimator's parameters name, resolved and checked before any work starts."""
+"""The components that an estimator's parameters name, resolved and checked before any work starts."""
 
 from numbers import Real
 from typing import Any
@@ -8,20 +8,20 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ..activations import ACTIVATIONS, Activation
 from ..augmentations import AUGMENTATIONS, Augmentation
+from ..core.network import Network, Parameters
 from ..initializers import INITIALIZERS, Initializer
 from ..losses import LOSSES, OUTPUTS, Focal, Loss, pair_code
-from ..network import Network, Parameters
 from ..normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
 from ..optimizers import OPTIMIZERS, Gradient, Inertia, Moments, Optimizer
 from ..schedules import SCHEDULES, Constant, InverseScaling, Schedule
-from ..training import Watcher
+from ..training import Callback
 
 CLASSIC_SCHEDULES = ("constant", "invscaling", "adaptive")
 SOLVERS = {"lbfgs", "sgd", *OPTIMIZERS} - {"gradient"}
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 
-# What scikit-learn's validation of parameters allows; numbers of a word are checked when it is made.
-WORD_CONSTRAINTS: dict = {
+# What scikit-learn's validation of parameters allows; numbers of a component are checked when it is made.
+COMPONENT_CONSTRAINTS: dict = {
     "activation": [StrOptions(set(ACTIVATIONS)), Activation, list, tuple],
     "output_activation": [StrOptions({"auto", *OUTPUTS})],
     "solver": [StrOptions(SOLVERS), Optimizer],
@@ -42,10 +42,12 @@ def solver_of(estimator: Any) -> Optimizer | None:
     """The optimizer; None for L-BFGS. A name takes the estimator's momentum, betas and epsilon, as in scikit-learn."""
     name = estimator.solver
     if not isinstance(name, str):
-        word = OPTIMIZERS.resolve(name)
-        if isinstance(word, Gradient):
-            raise ValueError("solver must be a word that moves the weights; got Gradient(), which keeps the gradient.")
-        return word
+        component = OPTIMIZERS.resolve(name)
+        if isinstance(component, Gradient):
+            raise ValueError(
+                "solver must be a component that moves the weights; got Gradient(), which keeps the gradient."
+            )
+        return component
     if name == "lbfgs":
         return None
     if name == "sgd":
@@ -79,17 +81,19 @@ def loss_of(estimator: Any, default_output: str | None = None) -> tuple[Loss, st
 
 
 def initializer_of(estimator: Any) -> Any:
-    """A word, or arrays (coefs, intercepts)."""
+    """A component, or arrays (coefs, intercepts)."""
     chosen = estimator.initializer
     return chosen if isinstance(chosen, list | tuple) else INITIALIZERS.resolve(chosen)
 
 
 def augmentations_of(estimator: Any) -> list[Augmentation]:
-    """The words to apply, in their order."""
+    """The components to apply, in their order."""
     chosen = estimator.augmentation
     if chosen is None:
         return []
-    return [AUGMENTATIONS.resolve(word) for word in (chosen if isinstance(chosen, list | tuple) else [chosen])]
+    return [
+        AUGMENTATIONS.resolve(component) for component in (chosen if isinstance(chosen, list | tuple) else [chosen])
+    ]
 
 
 def activations_of(estimator: Any, n_hidden: int) -> list[Activation]:
@@ -98,8 +102,8 @@ def activations_of(estimator: Any, n_hidden: int) -> list[Activation]:
     if not isinstance(chosen, list | tuple):
         return [ACTIVATIONS.resolve(chosen)] * n_hidden
     if len(chosen) != n_hidden:
-        raise ValueError(f"activation must have one word for each of {n_hidden} hidden layers; got {len(chosen)}.")
-    return [ACTIVATIONS.resolve(word) for word in chosen]
+        raise ValueError(f"activation must have one component for each of {n_hidden} hidden layers; got {len(chosen)}.")
+    return [ACTIVATIONS.resolve(component) for component in chosen]
 
 
 def normalization_of(estimator: Any) -> Any:
@@ -111,13 +115,13 @@ def dropout_of(estimator: Any, n_hidden: int) -> list[float]:
     """Share to drop of the inputs and of each hidden layer."""
     if isinstance(estimator.dropout, Real):
         return [0.0] + [float(estimator.dropout)] * n_hidden
-    shares = [float(share) for share in estimator.dropout]
-    if len(shares) != n_hidden + 1 or not all(0 <= share < 1 for share in shares):
+    partition = [float(share) for share in estimator.dropout]
+    if len(partition) != n_hidden + 1 or not all(0 <= share < 1 for share in partition):
         raise ValueError(
             f"dropout must be a number in [0, 1) or {n_hidden + 1} of them, for the inputs and each hidden layer; "
             f"got {estimator.dropout!r}."
         )
-    return shares
+    return partition
 
 
 def limits_of(estimator: Any) -> dict[str, float]:
@@ -129,7 +133,7 @@ def limits_of(estimator: Any) -> dict[str, float]:
 def check_combination(
     estimator: Any, n_hidden: int, n_features: int, *, sparse: bool, weighted: bool, incremental: bool
 ) -> None:
-    """Refuse words that cannot go together, or not with such data.
+    """Refuse components that cannot go together, or not with such data.
 
     Raises
     ------
@@ -137,14 +141,18 @@ def check_combination(
         In one sentence with what to do.
     """
     activations, dropout = activations_of(estimator, n_hidden), dropout_of(estimator, n_hidden)
-    for word in augmentations_of(estimator):
+    for component in augmentations_of(estimator):
         if sparse:
-            raise ValueError(f"augmentation requires dense X; got sparse X with {word!r}. Use X.toarray().")
-        word.check(n_features)
-        if word.mixes_targets and isinstance(LOSSES.resolve(estimator.loss), Focal):
-            raise ValueError(f"augmentation {word!r} requires another loss than 'focal', which knows no mixed classes.")
-        if word.mixes_targets and weighted:
-            raise ValueError(f"augmentation {word!r} requires rows of equal weight; got sample_weight or class_weight.")
+            raise ValueError(f"augmentation requires dense X; got sparse X with {component!r}. Use X.toarray().")
+        component.check(n_features)
+        if component.mixes_targets and isinstance(LOSSES.resolve(estimator.loss), Focal):
+            raise ValueError(
+                f"augmentation {component!r} requires another loss than 'focal', which knows no mixed classes."
+            )
+        if component.mixes_targets and weighted:
+            raise ValueError(
+                f"augmentation {component!r} requires rows of equal weight; got sample_weight or class_weight."
+            )
     if sparse and dropout[0]:
         raise ValueError(f"dropout of the inputs requires dense X; got sparse X with dropout={dropout[0]:g} for them.")
     if estimator.weight_averaging is not None:
@@ -167,7 +175,7 @@ def check_combination(
             "normalization": estimator.normalization is not None,
             "augmentation": bool(augmentations_of(estimator)),
             "weight_averaging": estimator.weight_averaging is not None,
-            "activation": any(word.learned for word in activations),
+            "activation": any(component.learned for component in activations),
             **dict.fromkeys(limits_of(estimator), True),
         }
         for name, used in stochastic.items():
@@ -180,52 +188,52 @@ def check_combination(
 
 def learned_attributes(network: Network, parameters: Parameters) -> dict[str, Any]:
     """What an estimator keeps of a network: weights into which batch normalization is folded, and what was learned."""
-    coefs, intercepts, traits = parameters
+    coefs, intercepts, unit_parameters = parameters
     normalization = network.normalization
     if isinstance(normalization, BatchNormalization):
-        folded = [normalization.fold(*layer) for layer in zip(coefs, intercepts, traits)]
+        folded = [normalization.fold(*layer) for layer in zip(coefs, intercepts, unit_parameters)]
         coefs = [*(coef for coef, _ in folded), coefs[-1]]
         intercepts = [*(intercept for _, intercept in folded), intercepts[-1]]
     return {
         "coefs_": coefs,
         "intercepts_": intercepts,
-        "_parameters": parameters if traits else None,
+        "_parameters": parameters if unit_parameters else None,
         "_words": (network.activations, normalization),
     }
 
 
 def parameters_of(estimator: Any, activations: list[Activation], normalization: Any) -> Parameters:
-    """What training goes on from: what a network has learned, if its words are the same, else plain weights."""
+    """What training goes on from: what a network has learned, if its components are the same, else plain weights."""
     parameters = getattr(estimator, "_parameters", None)
     if parameters is None or estimator._words != (activations, normalization):
         return Parameters(estimator.coefs_, estimator.intercepts_, [])
     if isinstance(normalization, BatchNormalization):
         return parameters
-    return Parameters(estimator.coefs_, estimator.intercepts_, parameters.traits)
+    return Parameters(estimator.coefs_, estimator.intercepts_, parameters.unit_parameters)
 
 
 def name_for_drawing(estimator: Any) -> str:
     """The activation by which 'auto' initial weights are drawn: that of all hidden layers, even where there is none."""
     chosen = estimator.activation if isinstance(estimator.activation, list | tuple) else [estimator.activation]
-    names = {ACTIVATIONS.resolve(word).name for word in chosen}
+    names = {ACTIVATIONS.resolve(component).name for component in chosen}
     return names.pop() if len(names) == 1 else "relu"
 
 
-class Augmenter(Watcher):
+class Augmenter(Callback):
     """Changes the training rows before each epoch, in the arrays that a session reads.
 
     Parameters
     ----------
-    words : list of Augmentation
+    components : list of Augmentation
     X, targets : what the session reads, written to
     rows : those to change
     random_state : RandomState of the training
     """
 
     def __init__(
-        self, words: list[Augmentation], X: np.ndarray, targets: np.ndarray, rows: np.ndarray, random_state: Any
+        self, components: list[Augmentation], X: np.ndarray, targets: np.ndarray, rows: np.ndarray, random_state: Any
     ) -> None:
-        self.words = words
+        self.components = components
         self.X = X
         self.targets = targets
         self.rows = np.sort(rows)
@@ -234,8 +242,8 @@ class Augmenter(Watcher):
 
     def before_epoch(self) -> None:
         X, targets = self.originals
-        for word in self.words:
-            X, targets = word.apply(X, targets, self.random_state)
+        for component in self.components:
+            X, targets = component.apply(X, targets, self.random_state)
         self.X[self.rows] = X
-        if any(word.mixes_targets for word in self.words):
+        if any(component.mixes_targets for component in self.components):
             self.targets[self.rows] = targets

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastmlp import layout
-from fastmlp.layout import LINE, PAGE, TRAITS, aligned, pack, panel, plan, round_up, shares, unpack
+from fastmlp.core import layout
+from fastmlp.core.layout import LINE, PAGE, UNIT_PARAMETERS, aligned, pack, panel, partition, plan, round_up, unpack
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.simd import lanes_of_dtype
-from fastmlp.machine.tile import TILE_ROWS, TILE_VECTORS, tallest
+from fastmlp.machine.tile import MR, NR, tallest
 
 pytestmark = pytest.mark.width
 
@@ -42,13 +42,13 @@ def rows_of_blocks(units, rows):
 
 
 @njit(**OPTIONS)
-def compiled_trait_at(table, trait, level):
-    return layout.trait_at(layout.layout_of(table), trait, level)
+def compiled_unit_parameter_at(table, unit_parameter, level):
+    return layout.unit_parameter_at(layout.layout_of(table), unit_parameter, level)
 
 
-def trait_of(where, trait, level):
-    """Where compiled code finds a trait of a level's units."""
-    return compiled_trait_at(layout.table_of(where), trait, level)
+def unit_parameter_of(where, unit_parameter, level):
+    """Where compiled code finds a unit parameter of a level's units."""
+    return compiled_unit_parameter_at(layout.table_of(where), unit_parameter, level)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -91,8 +91,8 @@ def test_panels_cover_a_row(vectors):
         at += count
     assert at == vectors
     assert sizes == sorted(sizes, reverse=True)
-    assert set(sizes) <= {TILE_VECTORS, TILE_VECTORS - 1} or vectors == 1
-    assert len(sizes) == -(-vectors // TILE_VECTORS)
+    assert set(sizes) <= {NR, NR - 1} or vectors == 1
+    assert len(sizes) == -(-vectors // NR)
 
 
 @over_dtypes
@@ -146,29 +146,32 @@ def test_plan(units, rows, sparse, dtype):
         ],
     }
     ends = {"rows": sizes["outputs"], "weights": sizes["weights"]}
-    for name, numbers in needed.items():
+    for name, scalars in needed.items():
         offsets = getattr(where, f"{name}_at")
         assert offsets[0] == 0
         assert (offsets * itemsize % LINE == 0).all()
-        assert (np.diff(offsets) >= numbers).all()
-        assert ends[name] >= offsets[-1] + TILE_VECTORS * lanes  # a tile may read past the last row
+        assert (np.diff(offsets) >= scalars).all()
+        assert ends[name] >= offsets[-1] + NR * lanes  # a tile may read past the last row
 
 
 @over_dtypes
 @over_networks
 @over_inputs
-def test_traits_stand_after_the_weights(units, sparse, dtype):
+def test_unit_parameters_stand_after_the_weights(units, sparse, dtype):
     """Five rows of a number for each unit, each level in whole cache lines, beyond what a tile reads of the weights."""
     where, sizes = plan(units, dtype, 5, sparse)
     lanes, line = lanes_of_dtype(np.dtype(dtype)), LINE // np.dtype(dtype).itemsize
-    assert where.traits_at >= where.weights_at[-1] + TILE_VECTORS * lanes
-    assert where.traits_at % line == where.trait_row % line == 0
-    assert sizes["weights"] == where.traits_at + TRAITS * where.trait_row
+    assert where.unit_parameters_at >= where.weights_at[-1] + NR * lanes
+    assert where.unit_parameters_at % line == where.unit_parameter_row % line == 0
+    assert sizes["weights"] == where.unit_parameters_at + UNIT_PARAMETERS * where.unit_parameter_row
     assert (np.diff(where.units_at) >= round_up(np.array(units), lanes)).all()
     assert where.units_at[0] == 0
-    assert where.units_at[-1] == where.trait_row
-    for trait, level in itertools.product(range(TRAITS), range(len(units))):
-        assert trait_of(where, trait, level) == where.traits_at + trait * where.trait_row + where.units_at[level]
+    assert where.units_at[-1] == where.unit_parameter_row
+    for unit_parameter, level in itertools.product(range(UNIT_PARAMETERS), range(len(units))):
+        assert (
+            unit_parameter_of(where, unit_parameter, level)
+            == where.unit_parameters_at + unit_parameter * where.unit_parameter_row + where.units_at[level]
+        )
 
 
 @over_dtypes
@@ -243,8 +246,8 @@ def test_blocks_cover_the_rows_of_a_layer(units):
     rows = np.zeros(layout.block_count(units), np.int64)
     rows_of_blocks(units, rows)
     assert rows.sum() == units + 1
-    assert (rows[:-1] == TILE_ROWS).all()
-    assert 1 <= rows[-1] <= tallest(TILE_VECTORS)
+    assert (rows[:-1] == MR).all()
+    assert 1 <= rows[-1] <= tallest(NR)
 
 
 @over_dtypes
@@ -266,9 +269,9 @@ def test_blocks_of_the_plan(units, sparse, dtype):
 @over_inputs
 def test_shares_cover_every_block_once(units, sparse, dtype):
     where, _ = plan(units, dtype, 0, sparse)
-    for members in MEMBERS:
-        owned = shares(units, dtype, members, sparse)
-        assert owned.shape == (members + 1, where.layers)
+    for n_threads in MEMBERS:
+        owned = partition(units, dtype, n_threads, sparse)
+        assert owned.shape == (n_threads + 1, where.layers)
         assert owned.dtype == np.int64
         assert owned.flags.c_contiguous
         np.testing.assert_array_equal(owned[0], 0)
@@ -279,20 +282,19 @@ def test_shares_cover_every_block_once(units, sparse, dtype):
 @over_dtypes
 @over_networks
 def test_shares_are_balanced(units, dtype):
-    """No member has more work than its part, one block, and half a block of each layer that is shared out by itself."""
+    """No thread has more work than its part, one block, and half a block of each layer that is shared out by itself."""
     where, _ = plan(units, dtype, 0, False)
     lanes = lanes_of_dtype(np.dtype(dtype))
     widths = [
-        lanes * above if stride else TILE_ROWS * round_up(above, lanes)
-        for above, stride in zip(units[1:], where.narrow)
+        lanes * above if stride else MR * round_up(above, lanes) for above, stride in zip(units[1:], where.narrow)
     ]
-    for members in MEMBERS:
-        work = (np.diff(shares(units, dtype, members, False), axis=0) * widths).sum(axis=1)
-        assert abs(work - work.sum() / members).max() <= max(widths) + sum(widths) / 2
+    for n_threads in MEMBERS:
+        work = (np.diff(partition(units, dtype, n_threads, False), axis=0) * widths).sum(axis=1)
+        assert abs(work - work.sum() / n_threads).max() <= max(widths) + sum(widths) / 2
 
 
 @over_networks
 def test_a_layer_above_sparse_inputs_is_shared_out_by_itself(units):
-    for members in MEMBERS:
-        owned = np.diff(shares(units, np.float32, members, True)[:, 0])
+    for n_threads in MEMBERS:
+        owned = np.diff(partition(units, np.float32, n_threads, True)[:, 0])
         assert owned.max() - owned.min() <= 1

@@ -1,85 +1,85 @@
 """What concerns whole units or whole rows, beside the products: normalization, learned slopes, dropout.
 
-A tile sees eight rows of a few units. What needs more of them comes after the product, in sweeps over the member's rows
+A tile sees eight rows of a few units. What needs more of them comes after the product, in sweeps over the thread's rows
 of the chunk: some operations for each output, where the product takes as many as there are units below. Batch
 normalization needs all rows besides, hence two barriers on the way up and two on the way down.
 """
 
-from .kernels import activate, descend, write_ones
-from .layout import GAINS, LEARNED, MEANS, NUMBERS, SHIFTS, VARIANCES, panel_of, trait_at, unit_at
-from .machine.jit import inlined
-from .machine.random import counting, scrambled, uniform
-from .machine.simd import (
+from ..machine.jit import inlined
+from ..machine.random import iota, scrambled, uniform
+from ..machine.simd import (
     bits_of,
-    first,
     full_like,
     lanes_of,
-    largest_of,
     load,
+    mask_first,
     maximum,
     minimum,
     number_like,
+    reduce_add,
+    reduce_max,
     sqrt,
     store,
-    total_of,
     where,
 )
+from .affine import activate, optimizer_step, write_ones
+from .layout import GAINS, HYPERPARAMETERS, LEARNED, MEANS, SHIFTS, VARIANCES, panel_of, unit_at, unit_parameter_at
 
 # Rows of `statistics`: one number for each unit; then, of layer normalization, one for each row of each level.
 MEAN, SCALE, OF_ROWS = range(3)
 
 
 @inlined
-def kept_for(layout, trait):
-    """How far from the outputs of a row lies, in `kept`, what it gives to the gradient of a learned trait."""
-    return trait * layout.rows_at[layout.layers + 1]
+def saved_at(layout, unit_parameter):
+    """How far from the outputs of a row lies, in `saved`, what it gives to the gradient of a learned unit parameter."""
+    return unit_parameter * layout.rows_at[layout.layers + 1]
 
 
 @inlined
-def member_vectors(layout, level, rank, members, lanes):
-    """(first, stop) of the numbers of a level's units that a member owns, in whole vectors."""
+def thread_vectors(layout, level, rank, n_threads, lanes):
+    """(first, stop) of the numbers of a level's units that a thread owns, in whole vectors."""
     vectors = (layout.units[level] + lanes - 1) // lanes
-    return vectors * rank // members * lanes, vectors * (rank + 1) // members * lanes
+    return vectors * rank // n_threads * lanes, vectors * (rank + 1) // n_threads * lanes
 
 
 @inlined
 def activate_rows(layout, level, activation, learned, span, buffers):
-    """z -> f(z) and its slope, for the member's rows; a learned slope keeps min(z, 0) for its gradient."""
+    """z -> f(z) and its slope, for the thread's rows; a learned slope keeps min(z, 0) for its gradient."""
     Z, lanes, stride = buffers.outputs, lanes_of(buffers.outputs), layout.stride[level]
-    at = layout.rows_at[level] + span.first * stride
+    at = layout.rows_at[level] + span.start * stride
     if learned:
-        kept = kept_for(layout, NUMBERS)
-        for r in range(span.stop - span.first):
+        saved = saved_at(layout, HYPERPARAMETERS)
+        for r in range(span.stop - span.start):
             for c in range(at + r * stride, at + r * stride + layout.units[level], lanes):
-                store(buffers.kept, kept + c, minimum(load(Z, c), 0))
-    activate(layout, level, activation, span.stop - span.first, 0, layout.units[level], at, buffers)
+                store(buffers.saved, saved + c, minimum(load(Z, c), 0))
+    activate(layout, level, activation, span.stop - span.start, 0, layout.units[level], at, buffers)
     write_ones(layout, level, span, buffers)
 
 
 @inlined
 def layer_normalize(layout, level, epsilon, span, buffers):
     """x = (z - mean) / sqrt(variance + epsilon) over the units of each row; z = gain x + shift. x is kept."""
-    Z, X, W = buffers.outputs, buffers.kept, buffers.weights
+    Z, X, W = buffers.outputs, buffers.saved, buffers.weights
     lanes, units = lanes_of(Z), layout.units[level]
-    gains, shifts = trait_at(layout, GAINS, level), trait_at(layout, SHIFTS, level)
-    kept = kept_for(layout, GAINS)
+    gains, shifts = unit_parameter_at(layout, GAINS, level), unit_parameter_at(layout, SHIFTS, level)
+    saved = saved_at(layout, GAINS)
     inverse = unit_at(layout, OF_ROWS, 0) + level * span.capacity
     share = number_like(Z, 1 / units)
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         total = full_like(load(Z, at), 0)
         for c in range(0, units, lanes):
-            total = total + where(first(total, units - c), load(Z, at + c), 0)
-        mean = full_like(total, total_of(total) * share)
+            total = total + where(mask_first(total, units - c), load(Z, at + c), 0)
+        mean = full_like(total, reduce_add(total) * share)
         total = full_like(mean, 0)
         for c in range(0, units, lanes):
-            deviation = where(first(total, units - c), load(Z, at + c) - mean, 0)
+            deviation = where(mask_first(total, units - c), load(Z, at + c) - mean, 0)
             total = total + deviation * deviation
-        scale = 1 / sqrt(full_like(mean, total_of(total) * share + epsilon))
-        buffers.statistics[inverse + r] = largest_of(scale)
+        scale = 1 / sqrt(full_like(mean, reduce_add(total) * share + epsilon))
+        buffers.statistics[inverse + r] = reduce_max(scale)
         for c in range(0, units, lanes):
-            x = where(first(mean, units - c), (load(Z, at + c) - mean) * scale, 0)
-            store(X, kept + at + c, x)
+            x = where(mask_first(mean, units - c), (load(Z, at + c) - mean) * scale, 0)
+            store(X, saved + at + c, x)
             store(Z, at + c, x * load(W, gains + c) + load(W, shifts + c))
 
 
@@ -89,34 +89,34 @@ def layer_backward(layout, level, span, buffers):
 
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, supplement; means over the units of a row.
     """
-    D, X, W = buffers.deltas, buffers.kept, buffers.weights
+    D, X, W = buffers.deltas, buffers.saved, buffers.weights
     lanes, units = lanes_of(D), layout.units[level]
-    gains = trait_at(layout, GAINS, level)
-    kept = kept_for(layout, GAINS)
-    shift = kept_for(layout, SHIFTS)
+    gains = unit_parameter_at(layout, GAINS, level)
+    saved = saved_at(layout, GAINS)
+    shift = saved_at(layout, SHIFTS)
     inverse = unit_at(layout, OF_ROWS, 0) + level * span.capacity
     share = number_like(D, 1 / units)
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         plain = full_like(load(D, at), 0)
         along = plain
         for c in range(0, units, lanes):
             d = load(D, at + c) * load(W, gains + c)
             plain = plain + d
-            along = along + d * load(X, kept + at + c)
-        mean, slope = total_of(plain) * share, total_of(along) * share
+            along = along + d * load(X, saved + at + c)
+        mean, slope = reduce_add(plain) * share, reduce_add(along) * share
         scale = buffers.statistics[inverse + r]
         for c in range(0, units, lanes):
-            delta, x = load(D, at + c), load(X, kept + at + c)
+            delta, x = load(D, at + c), load(X, saved + at + c)
             store(X, shift + at + c, delta)
-            store(X, kept + at + c, delta * x)
+            store(X, saved + at + c, delta * x)
             d = (delta * load(W, gains + c) - mean - x * slope) * scale
-            store(D, at + c, where(first(d, units - c), d, 0))
+            store(D, at + c, where(mask_first(d, units - c), d, 0))
 
 
 @inlined
-def batch_statistics(layout, level, terms, rows, rank, members, buffers):
-    """Mean and 1 / sqrt(variance + epsilon) of the member's units over all rows; running ones follow.
+def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
+    """Mean and 1 / sqrt(variance + epsilon) of the thread's units over all rows; running ones follow.
 
     The running variance is that of the population, rows / (rows - 1) times the batch's (Ioffe and Szegedy 2015,
     algorithm 2).
@@ -124,8 +124,8 @@ def batch_statistics(layout, level, terms, rows, rank, members, buffers):
     Z, W, S = buffers.outputs, buffers.weights, buffers.statistics
     lanes, stride = lanes_of(Z), layout.stride[level]
     share, population = number_like(Z, 1 / rows), number_like(Z, rows / max(1, rows - 1))
-    means, variances = trait_at(layout, MEANS, level), trait_at(layout, VARIANCES, level)
-    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    means, variances = unit_parameter_at(layout, MEANS, level), unit_parameter_at(layout, VARIANCES, level)
+    begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
     for c in range(begin, stop, lanes):
         at = layout.rows_at[level] + c
         total = full_like(load(Z, at), 0)
@@ -138,19 +138,19 @@ def batch_statistics(layout, level, terms, rows, rank, members, buffers):
             total = total + deviation * deviation
         variance = total * share
         store(S, unit_at(layout, MEAN, level) + c, mean)
-        store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(variance + terms.epsilon))
+        store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(variance + scalars.epsilon))
         if rows > 1:  # a single row, such as the last of an epoch, has no variance
             running = load(W, means + c)
-            store(W, means + c, running + (mean - running) * terms.momentum)
+            store(W, means + c, running + (mean - running) * scalars.momentum)
             running = load(W, variances + c)
-            store(W, variances + c, running + (variance * population - running) * terms.momentum)
+            store(W, variances + c, running + (variance * population - running) * scalars.momentum)
 
 
 @inlined
 def running_statistics(layout, level, epsilon, buffers):
-    """The statistics for predictions: those of training, as they ran. Every member writes the same."""
+    """The statistics for predictions: those of training, as they ran. Every thread writes the same."""
     W, S = buffers.weights, buffers.statistics
-    means, variances = trait_at(layout, MEANS, level), trait_at(layout, VARIANCES, level)
+    means, variances = unit_parameter_at(layout, MEANS, level), unit_parameter_at(layout, VARIANCES, level)
     for c in range(0, layout.units[level], lanes_of(W)):
         store(S, unit_at(layout, MEAN, level) + c, load(W, means + c))
         store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(load(W, variances + c) + epsilon))
@@ -159,25 +159,25 @@ def running_statistics(layout, level, epsilon, buffers):
 @inlined
 def batch_normalize(layout, level, span, buffers):
     """x = (z - mean) / sqrt(variance + epsilon) for each unit; z = gain x + shift. x is kept."""
-    Z, X, W, S = buffers.outputs, buffers.kept, buffers.weights, buffers.statistics
-    gains, shifts = trait_at(layout, GAINS, level), trait_at(layout, SHIFTS, level)
+    Z, X, W, S = buffers.outputs, buffers.saved, buffers.weights, buffers.statistics
+    gains, shifts = unit_parameter_at(layout, GAINS, level), unit_parameter_at(layout, SHIFTS, level)
     means, scales = unit_at(layout, MEAN, level), unit_at(layout, SCALE, level)
-    kept = kept_for(layout, GAINS)
-    for r in range(span.first, span.stop):
+    saved = saved_at(layout, GAINS)
+    for r in range(span.start, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         for c in range(0, layout.units[level], lanes_of(Z)):
             x = (load(Z, at + c) - load(S, means + c)) * load(S, scales + c)
-            store(X, kept + at + c, x)
+            store(X, saved + at + c, x)
             store(Z, at + c, x * load(W, gains + c) + load(W, shifts + c))
 
 
 @inlined
-def batch_sums(layout, level, rows, rank, members, buffers):
-    """The gradient of the member's gains and shifts: sums of delta x and of delta over all rows."""
-    D, X, G = buffers.deltas, buffers.kept, buffers.trait_gradient
+def batch_sums(layout, level, rows, rank, n_threads, buffers):
+    """The gradient of the thread's gains and shifts: sums of delta x and of delta over all rows."""
+    D, X, G = buffers.deltas, buffers.saved, buffers.unit_parameter_gradient
     lanes, stride = lanes_of(D), layout.stride[level]
-    kept = kept_for(layout, GAINS)
-    begin, stop = member_vectors(layout, level, rank, members, lanes)
+    saved = saved_at(layout, GAINS)
+    begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
     for c in range(begin, stop, lanes):
         at = layout.rows_at[level] + c
         plain = full_like(load(D, at), 0)
@@ -185,7 +185,7 @@ def batch_sums(layout, level, rows, rank, members, buffers):
         for r in range(rows):
             delta = load(D, at + r * stride)
             plain = plain + delta
-            along = along + delta * load(X, kept + at + r * stride)
+            along = along + delta * load(X, saved + at + r * stride)
         store(G, unit_at(layout, GAINS, level) + c, along)
         store(G, unit_at(layout, SHIFTS, level) + c, plain)
 
@@ -196,28 +196,28 @@ def batch_backward(layout, level, span, buffers):
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
-    D, X, W, S, G = buffers.deltas, buffers.kept, buffers.weights, buffers.statistics, buffers.trait_gradient
-    gains, scales = trait_at(layout, GAINS, level), unit_at(layout, SCALE, level)
+    D, X, W, S, G = buffers.deltas, buffers.saved, buffers.weights, buffers.statistics, buffers.unit_parameter_gradient
+    gains, scales = unit_parameter_at(layout, GAINS, level), unit_at(layout, SCALE, level)
     along, plain = unit_at(layout, GAINS, level), unit_at(layout, SHIFTS, level)
-    kept = kept_for(layout, GAINS)
+    saved = saved_at(layout, GAINS)
     share = number_like(D, 1 / span.rows)
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         for c in range(0, layout.units[level], lanes_of(D)):
-            centred = load(D, at + c) - (load(G, plain + c) + load(X, kept + at + c) * load(G, along + c)) * share
+            centred = load(D, at + c) - (load(G, plain + c) + load(X, saved + at + c) * load(G, along + c)) * share
             store(D, at + c, centred * load(W, gains + c) * load(S, scales + c))
 
 
 @inlined
-def trait_gradient(layout, level, trait, rows, begun, rank, members, buffers):
-    """G = G + sums over the rows of the chunk, for the member's units and one learned trait."""
-    X, G, lanes = buffers.kept, buffers.trait_gradient, lanes_of(buffers.kept)
-    begin, stop = member_vectors(layout, level, rank, members, lanes)
-    target = unit_at(layout, trait, level)
+def unit_parameter_gradient(layout, level, unit_parameter, rows, accumulate, rank, n_threads, buffers):
+    """G = G + sums over the rows of the chunk, for the thread's units and one learned unit parameter."""
+    X, G, lanes = buffers.saved, buffers.unit_parameter_gradient, lanes_of(buffers.saved)
+    begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
+    target = unit_at(layout, unit_parameter, level)
     for c in range(begin, stop, lanes):
-        at = kept_for(layout, trait) + layout.rows_at[level] + c
+        at = saved_at(layout, unit_parameter) + layout.rows_at[level] + c
         total = load(G, target + c)
-        if not begun:
+        if not accumulate:
             total = full_like(total, 0)
         for r in range(rows):
             total = total + load(X, at + r * layout.stride[level])
@@ -225,33 +225,36 @@ def trait_gradient(layout, level, trait, rows, begun, rank, members, buffers):
 
 
 @inlined
-def trait_terms(layout, level, trait, terms, rank, members, buffers):
+def scale_unit_gradient(layout, level, unit_parameter, scalars, rank, n_threads, buffers):
     """G -> g = G / sum of sample weights, clipped."""
-    G, lanes = buffers.trait_gradient, lanes_of(buffers.trait_gradient)
-    begin, stop = member_vectors(layout, level, rank, members, lanes)
-    target = unit_at(layout, trait, level)
+    G, lanes = buffers.unit_parameter_gradient, lanes_of(buffers.unit_parameter_gradient)
+    begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
+    target = unit_at(layout, unit_parameter, level)
     for c in range(target + begin, target + stop, lanes):
-        store(G, c, minimum(maximum(load(G, c) * terms.share, -terms.clip), terms.clip))
+        store(G, c, minimum(maximum(load(G, c) * scalars.share, -scalars.clip), scalars.clip))
 
 
 @inlined
-def trait_squares(layout, buffers):
-    """Sum of squares of the gradients of all learned traits; zeros where there are none."""
-    G = buffers.trait_gradient
+def unit_parameter_squares(layout, buffers):
+    """Sum of squares of the gradients of all learned unit parameters; zeros where there are none."""
+    G = buffers.unit_parameter_gradient
     total = 0.0
-    for c in range(0, LEARNED * layout.trait_row, lanes_of(G)):
+    for c in range(0, LEARNED * layout.unit_parameter_row, lanes_of(G)):
         g = load(G, c)
-        total += total_of(g * g)
+        total += reduce_add(g * g)
     return total
 
 
 @inlined
-def trait_update(layout, level, trait, optimizer, terms, rank, members, buffers):
-    """One optimizer step on the member's units of one learned trait."""
-    G = buffers.trait_gradient
-    begin, stop = member_vectors(layout, level, rank, members, lanes_of(G))
-    gradient, weights = (G, unit_at(layout, trait, level) + begin, 0), (trait_at(layout, trait, level) + begin, 0)
-    descend(optimizer, terms, (1, stop - begin), gradient, weights, buffers)
+def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, rank, n_threads, buffers):
+    """One optimizer step on the thread's units of one learned unit parameter."""
+    G = buffers.unit_parameter_gradient
+    begin, stop = thread_vectors(layout, level, rank, n_threads, lanes_of(G))
+    gradient, weights = (
+        (G, unit_at(layout, unit_parameter, level) + begin, 0),
+        (unit_parameter_at(layout, unit_parameter, level) + begin, 0),
+    )
+    optimizer_step(optimizer, scalars, (1, stop - begin), gradient, weights, buffers)
 
 
 @inlined
@@ -266,23 +269,23 @@ def drop(layout, level, keep, learned, seed, span, buffers):
     zero = bits_of(full_like(load(A, 0), 0))
     stream = scrambled(scrambled(zero + seed) + level)
     threshold, scale = full_like(load(A, 0), keep), full_like(load(A, 0), 1 / keep)
-    kept = kept_for(layout, NUMBERS)
-    for r in range(span.first, span.stop):
+    saved = saved_at(layout, HYPERPARAMETERS)
+    for r in range(span.start, span.stop):
         at = layout.rows_at[level] + r * layout.stride[level]
         row = scrambled(stream + (span.at + r))
         for c in range(0, layout.units[level], lanes):
-            factor = where(uniform(scrambled(row + (counting(zero) + c))) < threshold, scale, 0)
+            factor = where(uniform(scrambled(row + (iota(zero) + c))) < threshold, scale, 0)
             store(A, at + c, load(A, at + c) * factor)
             if level:
                 store(D, at + c, load(D, at + c) * factor)
             if learned:
-                store(buffers.kept, kept + at + c, load(buffers.kept, kept + at + c) * factor)
+                store(buffers.saved, saved + at + c, load(buffers.saved, saved + at + c) * factor)
     write_ones(layout, level, span, buffers)
 
 
 @inlined
-def limit_norms(layout, limit, rank, members, buffers):
-    """Weights into a unit are scaled down to the norm `limit`, without the bias; each member has units of its own.
+def limit_norms(layout, limit, rank, n_threads, buffers):
+    """Weights into a unit are scaled down to the norm `limit`, without the bias; each thread has units of its own.
 
     Source: Srivastava et al. 2014, section 5.1 (max-norm regularization).
     """
@@ -292,19 +295,19 @@ def limit_norms(layout, limit, rank, members, buffers):
         units, above, at = layout.units[layer], layout.units[layer + 1], layout.weights_at[layer]
         narrow = layout.narrow[layer]
         if narrow:
-            for n in range(above * rank // members, above * (rank + 1) // members):
+            for n in range(above * rank // n_threads, above * (rank + 1) // n_threads):
                 row = at + n * narrow
                 total = full_like(load(W, row), 0)
                 for c in range(0, units, lanes):
-                    w = where(first(total, units - c), load(W, row + c), 0)
+                    w = where(mask_first(total, units - c), load(W, row + c), 0)
                     total = total + w * w
-                scale = shrinking(full_like(total, total_of(total)), limit)
+                scale = shrinking(full_like(total, reduce_add(total)), limit)
                 for c in range(0, units, lanes):
                     w = load(W, row + c)
-                    store(W, row + c, where(first(total, units - c), w * scale, w))
+                    store(W, row + c, where(mask_first(total, units - c), w * scale, w))
         else:
             vectors = (above + lanes - 1) // lanes
-            for v in range(vectors * rank // members, vectors * (rank + 1) // members):
+            for v in range(vectors * rank // n_threads, vectors * (rank + 1) // n_threads):
                 start, count = panel_of(vectors, v)
                 width = count * lanes
                 column = at + start * lanes * (units + 1) + (v - start) * lanes

@@ -5,10 +5,10 @@ bounds[2 r + 1] - 1, in ascending order of their features, none twice. Both prod
 there are entries, times the units above, in the order of the dense ones: the results are the same to the bit.
 """
 
+from ..machine.jit import inlined
+from ..machine.simd import fma, full_like, lanes_of, load, store
+from ..machine.tile import MR
 from .layout import blocks_of, panel_of
-from .machine.jit import inlined
-from .machine.simd import fma, full_like, lanes_of, load, store
-from .machine.tile import TILE_ROWS
 
 
 @inlined
@@ -35,18 +35,18 @@ def sparse_product(row, rows, right, start, out, buffers):
 
 @inlined
 def sparse_gradient(layout, blocks, buffers):
-    """G = G + [X, 1]^T delta for the features of the member's blocks, whose entries it finds in every row of the chunk.
+    """G = G + [X, 1]^T delta for the features of the thread's blocks, whose entries it finds in every row of the chunk.
 
     The last block has the bias. G lies whole, and is zero where a batch begins.
     """
     D, G = buffers.deltas, buffers.gradient
     lanes, units = lanes_of(D), layout.units[0]
     vectors = (layout.units[1] + lanes - 1) // lanes
-    has_bias = blocks.first < blocks.stop and blocks.stop == blocks_of(units)
-    features = units if has_bias else blocks.stop * TILE_ROWS
+    has_bias = blocks.start < blocks.stop and blocks.stop == blocks_of(units)
+    features = units if has_bias else blocks.stop * MR
     for r in range(blocks.rows):
         stop = buffers.bounds[2 * r + 1]
-        first = entry_of(buffers.indices, buffers.bounds[2 * r], stop, blocks.first * TILE_ROWS)
+        first = entry_of(buffers.indices, buffers.bounds[2 * r], stop, blocks.start * MR)
         stop = entry_of(buffers.indices, first, stop, features)
         j = 0
         while j < vectors:

@@ -50,11 +50,11 @@ def reference_side(workload, X, y):
     from fastmlp.reference import Reference
 
     batches = -(-workload.rows // workload.batch)
-    words = {"activation": workload.activation, "loss": "log_loss", "optimizer": Adam(BETA_1, BETA_2, EPSILON)}
+    components = {"activation": workload.activation, "loss": "log_loss", "optimizer": Adam(BETA_1, BETA_2, EPSILON)}
 
     def fit(epochs, start=None):
         start = make_start(workload, X.dtype, epochs, SEED) if start is None else start
-        network = Reference(start.coefs, start.intercepts, **words)
+        network = Reference(start.coefs, start.intercepts, **components)
         for epoch, order in enumerate(start.orders[:epochs]):
             network.epoch(X, y, order, workload.batch, step=epoch * batches, learning_rate=RATE)
         return network.weights()

@@ -1,8 +1,9 @@
-"""Words in compiled code: a choice among functions of vectors by an integer, outside a loop or inside.
+"""Components in compiled code: a choice among functions of vectors by an integer, outside a loop or inside.
 
-A word is a function of vectors without loops, traced once for each dtype (see `Lanes`). `strips` makes one LLVM
-function of each word, loops included, and calls it through a table: the choice costs nothing within the loops, and the
-caller is compiled without them. `choice` writes all words down where it is called, for loops that are not hot.
+A component is a function of vectors without loops, traced once for each dtype (see `Lanes`). `elementwise_dispatch`
+makes one LLVM function of each component, loops included, and calls it through a table: the choice costs nothing within
+the loops, and the caller is compiled without them. `vector_dispatch` writes all components down where it is called, for
+loops that are not hot.
 """
 
 from typing import Any, NamedTuple
@@ -14,26 +15,26 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic
 
-from .simd import I64, VECTORS, Lanes, Vector, load_vector, spread, store_vector
+from .simd import I64, VECTORS, Lanes, Vector, load_vector, splat, store_vector
 from .table import declare_table, operand
 
 
-class Strip(NamedTuple):
-    """A word over rows of vectors.
+class ElementwiseFunction(NamedTuple):
+    """A component over rows of vectors.
 
-    function : (numbers, *inputs) -> outputs, one Lanes or several
-    numbers : how many numbers it takes, the same for all vectors
+    function : (scalars, *inputs) -> outputs, one Lanes or several
+    scalars : how many numbers it takes, the same for all vectors
     inputs, outputs : which of the streams it reads and writes
     """
 
     function: Any
-    numbers: int
+    scalars: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
 
-def _strip_type(streams):
-    """Type of a strip's function (rows, width, numbers, address and stride of rows of each stream)."""
+def _function_type(streams):
+    """Type of an elementwise function's LLVM function (rows, width, scalars, then address and row stride of each)."""
 
     def make(vector):
         pointer = vector.llvm.element.as_pointer()
@@ -42,57 +43,57 @@ def _strip_type(streams):
     return make
 
 
-def _strip_function(strip):
-    """What writes the body of a strip's function."""
+def _function_body(component):
+    """What writes the loops of an elementwise function."""
 
     def make(function, vector):
         bits = vector.dtype.bitwidth
-        rows, width, numbers, *streams = function.args
+        rows, width, scalars, *streams = function.args
         builder = ir.IRBuilder(function.append_basic_block())
-        spreads = [builder.load(builder.gep(numbers, [I64(n)])) for n in range(strip.numbers)]
-        spreads = [Lanes(builder, vector, spread(builder, number, vector.lanes)) for number in spreads]
+        splats = [builder.load(builder.gep(scalars, [I64(n)])) for n in range(component.scalars)]
+        splats = [Lanes(builder, vector, splat(builder, number, vector.lanes)) for number in splats]
         with cgutils.for_range(builder, rows) as row:
             bases = {
                 n: builder.gep(streams[2 * n], [builder.mul(row.index, streams[2 * n + 1])])
-                for n in {*strip.inputs, *strip.outputs}
+                for n in {*component.inputs, *component.outputs}
             }
             with cgutils.for_range_slice(builder, I64(0), width, I64(vector.lanes), I64) as (column, _):
                 places = {n: builder.gep(base, [column]) for n, base in bases.items()}
-                inputs = [load_vector(builder, places[n], vector.llvm, bits) for n in strip.inputs]
-                outputs = strip.function(spreads, *(Lanes(builder, vector, value) for value in inputs))
-                for n, output in zip(strip.outputs, outputs, strict=True):
+                inputs = [load_vector(builder, places[n], vector.llvm, bits) for n in component.inputs]
+                outputs = component.function(splats, *(Lanes(builder, vector, value) for value in inputs))
+                for n, output in zip(component.outputs, outputs, strict=True):
                     store_vector(builder, output.value, places[n], bits)
         builder.ret_void()
 
     return make
 
 
-def strips(name, words):
+def elementwise_dispatch(name, components):
     """A function for compiled code: run(code, (rows, width), (array, offset) of the numbers, streams).
 
     Each stream is (array, offset, stride of rows); `width` counts numbers and is taken in whole vectors.
     """
 
     @intrinsic
-    def run(typing_context, code, shape, numbers, streams):
-        vector = VECTORS[numbers[0].dtype]
+    def run(typing_context, code, shape, scalars, streams):
+        vector = VECTORS[scalars[0].dtype]
 
         def emit(context, builder, sig, values):
-            bodies = [_strip_function(word) for word in words]
-            table = declare_table(context, builder.module, name, vector, _strip_type(len(streams))(vector), bodies)
+            bodies = [_function_body(component) for component in components]
+            table = declare_table(context, builder.module, name, vector, _function_type(len(streams))(vector), bodies)
             rows, width = (builder.extract_value(values[1], n) for n in range(2))
-            arguments = operand(context, builder, numbers, values[2])
+            arguments = operand(context, builder, scalars, values[2])
             for n, kind in enumerate(streams):
                 arguments += operand(context, builder, kind, builder.extract_value(values[3], n))
             builder.call(builder.load(builder.gep(table, [I64(0), values[0]])), [rows, width, *arguments])
             return context.get_dummy_value()
 
-        return types.void(types.int64, shape, numbers, streams), emit
+        return types.void(types.int64, shape, scalars, streams), emit
 
     return run
 
 
-def choice(functions, arity, results=1):
+def vector_dispatch(functions, arity, results=1):
     """A function for compiled code: chosen(code, *vectors) -> functions[code](*vectors), one vector or a tuple."""
 
     def chosen(code, *vectors):

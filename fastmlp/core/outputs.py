@@ -1,27 +1,27 @@
-"""The top of the network: losses and their deltas, and predictions, of the member's rows.
+"""The top of the network: losses and their deltas, and predictions, of the thread's rows.
 
 `reference.py` explains the mathematics. Losses of single outputs and what follows from the probability of the true
-class are words (`losses.py`); the softmax needs a whole row, so it stands here.
+class are components (`losses.py`); the softmax needs a whole row, so it stands here.
 """
 
-from . import losses
-from .kernels import row_of
-from .machine.elementary import exp, log
-from .machine.jit import inlined
-from .machine.simd import (
-    first,
+from .. import losses
+from ..machine.elementary import exp, log
+from ..machine.jit import inlined
+from ..machine.simd import (
     full_like,
     lanes_of,
-    largest_of,
     load,
     load_first,
+    mask_first,
     maximum,
     number_like,
+    reduce_add,
+    reduce_max,
     store,
     store_first,
-    total_of,
     where,
 )
+from .affine import row_of
 
 
 @inlined
@@ -45,18 +45,18 @@ def softmax(layout, r, buffers):
     top_level = layout.layers
     at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
     last = (classes - 1) // lanes * lanes
-    largest = where(first(load(Z, at), classes - last), load(Z, at + last), full_like(load(Z, at), Z[at]))
+    largest = where(mask_first(load(Z, at), classes - last), load(Z, at + last), full_like(load(Z, at), Z[at]))
     for c in range(0, last, lanes):
         largest = maximum(largest, load(Z, at + c))
-    top = full_like(largest, largest_of(largest))
+    top = full_like(largest, reduce_max(largest))
     total = full_like(top, 0)
     for c in range(0, last, lanes):
         e = exp(load(Z, at + c) - top)
         store(E, at + c, e)
         total = total + e
-    e = where(first(top, classes - last), exp(load(Z, at + last) - top), 0)
+    e = where(mask_first(top, classes - last), exp(load(Z, at + last) - top), 0)
     store(E, at + last, e)
-    return largest_of(largest), total_of(total + e)
+    return reduce_max(largest), reduce_add(total + e)
 
 
 @inlined
@@ -69,7 +69,7 @@ def softmax_of_codes(layout, data, loss, span, buffers):
     lanes, s = lanes_of(Z), span.scratch
     top_level = layout.layers
     classes = layout.units[top_level]
-    for group in range(span.first, span.stop, lanes):
+    for group in range(span.start, span.stop, lanes):
         count = min(lanes, span.stop - group)
         for r in range(group, group + count):
             at = layout.rows_at[top_level] + r * layout.stride[top_level]
@@ -82,7 +82,7 @@ def softmax_of_codes(layout, data, loss, span, buffers):
             buffers.losses[r] = Z[target] - largest
         log_total = log(load_first(totals, s, count))
         logarithm = load_first(buffers.losses, group, count) - log_total
-        value, factor = losses.row(loss.word, logarithm, full_like(logarithm, buffers.loss_numbers[0]))
+        value, factor = losses.row(loss.component, logarithm, full_like(logarithm, buffers.loss_hyperparameters[0]))
         store_first(buffers.losses, group, value, count)
         if loss.factored:
             store_first(totals, s, factor, count)
@@ -105,15 +105,15 @@ def smooth(layout, data, r, span, buffers):
     lanes, top_level = lanes_of(Z), layout.layers
     at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
     target = at + data.codes[row_of(data, span.at + r)]
-    s = buffers.loss_numbers[0]
+    s = buffers.loss_hyperparameters[0]
     share = s * (1 / number_like(Z, classes))
     total = full_like(load(Z, at), 0)
     for c in range(0, classes, lanes):
-        mask = first(total, classes - c)
+        mask = mask_first(total, classes - c)
         total = total + where(mask, full_like(total, Z[target]) - load(Z, at + c), 0)
         store(D, at + c, load(D, at + c) - where(mask, full_like(total, share), 0))
     D[target] += s
-    buffers.losses[r] += share * total_of(total)
+    buffers.losses[r] += share * reduce_add(total)
 
 
 @inlined
@@ -122,7 +122,7 @@ def softmax_of_rows(layout, data, span, buffers):
     Z, D = buffers.outputs, buffers.deltas
     lanes, top_level = lanes_of(Z), layout.layers
     classes = layout.units[top_level]
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         targets = row_of(data, span.at + r) * classes
         largest, total = softmax(layout, r, buffers)
@@ -132,10 +132,10 @@ def softmax_of_rows(layout, data, span, buffers):
             t = load_first(data.targets, targets + c, classes - c)
             mass = mass + t
             value = value + losses.divergence(load(Z, at + c) - largest - log_total, t)
-        scale = total_of(mass) / total
+        scale = reduce_add(mass) / total
         for c in range(0, classes, lanes):
             store(D, at + c, load(D, at + c) * scale - load_first(data.targets, targets + c, classes - c))
-        buffers.losses[r] = total_of(value)
+        buffers.losses[r] = reduce_add(value)
 
 
 @inlined
@@ -145,18 +145,18 @@ def elementwise_loss(layout, data, loss, span, buffers):
     lanes = lanes_of(Z)
     top_level = layout.layers
     outputs = layout.units[top_level]
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         targets = row_of(data, span.at + r) * outputs
         total = full_like(load(Z, at), 0)
         for c in range(0, outputs, lanes):
             count = min(lanes, outputs - c)
-            mask = first(total, count)
+            mask = mask_first(total, count)
             t = load_first(data.targets, targets + c, count)
-            value, delta = losses.apply(loss.word, load(Z, at + c), t, load(buffers.loss_numbers, c))
+            value, delta = losses.apply(loss.component, load(Z, at + c), t, load(buffers.loss_hyperparameters, c))
             store(D, at + c, where(mask, delta, 0))
             total = total + where(mask, value, 0)
-        buffers.losses[r] = total_of(total) * (1 / outputs if loss.averaged else 1.0)
+        buffers.losses[r] = reduce_add(total) * (1 / outputs if loss.averaged else 1.0)
 
 
 @inlined
@@ -165,7 +165,7 @@ def weigh(layout, data, span, buffers):
     D = buffers.deltas
     lanes = lanes_of(D)
     top_level = layout.layers
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         weight = data.sample_weight[row_of(data, span.at + r)]
         for c in range(at, at + layout.units[top_level], lanes):
@@ -180,7 +180,7 @@ def predict(layout, data, loss, span, buffers):
     lanes = lanes_of(Z)
     top_level = layout.layers
     outputs = layout.units[top_level]
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         at = layout.rows_at[top_level] + r * layout.stride[top_level]
         target = (span.at + r) * outputs
         if loss.kind != losses.ELEMENTWISE:

@@ -7,46 +7,46 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import normalizations
-from .activations import ACTIVATIONS
+from .. import normalizations
+from ..activations import ACTIVATIONS
+from ..losses import LOSSES, codes_of
+from ..machine.jit import compiled
+from ..machine.simd import lanes_of_dtype
+from ..machine.team import BUDGET, Team
+from ..machine.tile import NR, TALLEST_POSSIBLE
+from ..optimizers import MOST_STATES, OPTIMIZERS
 from .engine import (
     BATCH,
     LEAVE,
-    NUMBERS_OF_STEP,
+    OPTIMIZER_SCALARS,
     PREDICT,
     TRAIN,
-    Crew,
     Settings,
     Task,
+    ThreadContext,
     work,
 )
 from .layout import (
     CHUNK,
-    DEPTH,
     GAINS,
+    HYPERPARAMETERS,
+    KC,
     LEARNED,
     LINE,
-    NUMBERS,
-    TRAITS,
+    UNIT_PARAMETERS,
     VARIANCES,
     Buffers,
     Data,
     aligned,
-    forget,
     pack,
+    partition,
     plan,
-    shares,
+    release_pages,
     table_of,
     unpack,
 )
-from .losses import LOSSES, codes_of
-from .machine.jit import compiled
-from .machine.simd import lanes_of_dtype
-from .machine.team import BUDGET, Team
-from .machine.tile import TALLEST_POSSIBLE, TILE_VECTORS
-from .optimizers import MOST_STATES, OPTIMIZERS
 
-PREDICTION_ROWS = 64  # rows that a member takes through the network together when it only predicts
+PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
 # Operations between two returns to Python: some ten milliseconds, so that an interrupt is seen in time.
 SLICE = 2e9
 # Operations of a step below which a second thread costs more than it brings.
@@ -54,8 +54,8 @@ SHARED_WORK = 100_000
 # Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
 STREAMED = 500
 # Steps whose numbers are worked out together, in NumPy.
-FORESIGHT = 256
-MOST_FORESIGHT = 4096
+SCALARS_AHEAD = 256
+MAX_SCALARS_AHEAD = 4096
 
 
 @functools.cache
@@ -66,11 +66,11 @@ def machine_code(dtype):
 
 
 class Parameters(NamedTuple):
-    """What a network learns: coefs and intercepts of each layer; traits of each hidden layer, where units have some."""
+    """What a network learns: coefs and intercepts of each layer; unit parameters of each hidden layer, if any."""
 
     coefs: list
     intercepts: list
-    traits: list
+    unit_parameters: list
 
 
 class Network:
@@ -126,37 +126,37 @@ class Network:
         ]
         self._weights = aligned(sizes["weights"], self.dtype)
         self._gradient = aligned(0, self.dtype)
-        self._set_traits()
+        self._set_unit_parameters()
 
-    def _set_traits(self):
-        """Traits before training: the activations' numbers, gains and variances of 1, shifts and means of 0."""
-        self.learned = np.array([*(word.learned for word in self.activations), False], np.int64)
-        traits = self._traits(self._weights)
-        traits[:] = 0
-        for level, word in enumerate(self.activations, 1):
+    def _set_unit_parameters(self):
+        """Before training: hyperparameters of the activations, gains and variances 1, shifts and means 0."""
+        self.learned = np.array([*(component.learned for component in self.activations), False], np.int64)
+        unit_parameters = self._unit_parameters(self._weights)
+        unit_parameters[:] = 0
+        for level, component in enumerate(self.activations, 1):
             first = self.layout.units_at[level]
-            traits[NUMBERS, first : first + self.units[level]] = word.number
-        traits[GAINS] = traits[VARIANCES] = 1
+            unit_parameters[HYPERPARAMETERS, first : first + self.units[level]] = component.number
+        unit_parameters[GAINS] = unit_parameters[VARIANCES] = 1
 
-    def _traits(self, buffer):
-        """View of the traits of all units, of shape (TRAITS, ...)."""
-        at, row = self.layout.traits_at, self.layout.trait_row
-        return buffer[at : at + TRAITS * row].reshape(TRAITS, row)
+    def _unit_parameters(self, buffer):
+        """View of the unit parameters of all units, of shape (UNIT_PARAMETERS, ...)."""
+        at, row = self.layout.unit_parameters_at, self.layout.unit_parameter_row
+        return buffer[at : at + UNIT_PARAMETERS * row].reshape(UNIT_PARAMETERS, row)
 
     @property
-    def has_traits(self):
+    def has_unit_parameters(self):
         """Whether units learn anything beside their weights."""
         return self.normalization is not None or bool(self.learned.any())
 
-    def traits(self):
+    def unit_parameters(self):
         """What units have beside weights: a list of arrays (TRAITS, n_units), one for each hidden layer."""
-        rows, at = self._traits(self._weights), self.layout.units_at
+        rows, at = self._unit_parameters(self._weights), self.layout.units_at
         return [rows[:, at[level] : at[level] + self.units[level]].copy() for level in range(1, len(self.units) - 1)]
 
-    def set_traits(self, traits):
-        """Copy in traits as `traits` gives them."""
-        rows, at = self._traits(self._weights), self.layout.units_at
-        for level, values in enumerate(traits, 1):
+    def set_unit_parameters(self, unit_parameters):
+        """Copy in unit parameters as `unit_parameters` gives them."""
+        rows, at = self._unit_parameters(self._weights), self.layout.units_at
+        for level, values in enumerate(unit_parameters, 1):
             rows[:, at[level] : at[level] + self.units[level]] = values
 
     def set_weights(self, coefs, intercepts):
@@ -172,39 +172,39 @@ class Network:
     def parameters(self):
         """All that is learned, as new arrays."""
         coefs, intercepts = self.weights()
-        return Parameters(coefs, intercepts, self.traits() if self.has_traits else [])
+        return Parameters(coefs, intercepts, self.unit_parameters() if self.has_unit_parameters else [])
 
     def set_parameters(self, parameters):
         """Copy in what `parameters` gives."""
         self.set_weights(parameters.coefs, parameters.intercepts)
-        self.set_traits(parameters.traits)
+        self.set_unit_parameters(parameters.unit_parameters)
 
     def set_states(self, states):
         """Copy in the optimizer's states, each a list of arrays shaped like coefs followed by intercepts.
 
-        Where units learn traits, one more array of shape (LEARNED, ...) ends the list.
+        Where units learn unit parameters, one more array of shape (LEARNED, ...) ends the list.
         """
         for buffer, arrays in zip(self._states, states, strict=False):
-            if len(arrays) != 2 * len(self.units) - 2 + self.has_traits:
+            if len(arrays) != 2 * len(self.units) - 2 + self.has_unit_parameters:
                 raise ValueError(
                     "An optimizer can only go on with the normalization and the learned slopes that it began with; "
                     "call fit to start a new one."
                 )
             self._write(buffer, arrays)
-            if self.has_traits:
-                self._traits(buffer)[:LEARNED] = arrays[-1]
+            if self.has_unit_parameters:
+                self._unit_parameters(buffer)[:LEARNED] = arrays[-1]
 
     def take_states(self):
         """The optimizer's states, as `set_states` takes them, at the end of a training.
 
         Memory that it needed is given back before as much is taken for copies.
         """
-        forget(self._gradient)
+        release_pages(self._gradient)
         states = []
         for buffer in self._states[: self.optimizer.states]:
-            learned = [self._traits(buffer)[:LEARNED].copy()] if self.has_traits else []
+            learned = [self._unit_parameters(buffer)[:LEARNED].copy()] if self.has_unit_parameters else []
             states.append(self._read(buffer) + learned)
-            forget(buffer)
+            release_pages(buffer)
         return states
 
     def _room_for_gradient(self, size):
@@ -276,7 +276,7 @@ class Session:
         self._task = np.zeros(len(Task._fields), np.int64)
         self._settings = np.zeros(len(Settings._fields))
         self._total = np.zeros(1)
-        self._foreseen = self._known_settings = None
+        self._prepared = self._known_settings = None
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._wanted = n_threads or self._granted
 
@@ -300,37 +300,39 @@ class Session:
             predictions=np.zeros(self._rows * network.units[-1], network.dtype),
         )
 
-    def _allocate(self, members):
-        """Layout and buffers for a team of `members`."""
+    def _allocate(self, n_threads):
+        """Layout and buffers for a team of `n_threads`."""
         network, dtype = self.network, self.network.dtype
-        self._capacity = max(members, min(self._rows, max(self._chunk, PREDICTION_ROWS * members)))
+        self._capacity = max(n_threads, min(self._rows, max(self._chunk, PREDICTION_ROWS * n_threads)))
         layout, sizes = plan(network.units, dtype, self._capacity, network.sparse)
-        panel = TILE_VECTORS * lanes_of_dtype(dtype)
+        panel = NR * lanes_of_dtype(dtype)
         tile = panel * TALLEST_POSSIBLE
         before_tiles = int(layout.weights_at[1]) if network.sparse else 0
         self._tiles = -1 if self._batch > self._chunk or network.clips else before_tiles
-        first, second, third = network._states
-        learned = sizes["outputs"] if network.has_traits else 0
+        state0, state1, state2 = network._states
+        learned = sizes["outputs"] if network.has_unit_parameters else 0
         outputs = layout.units[-1]
-        loss_numbers = aligned(outputs + panel, dtype)
-        loss_numbers[:outputs] = np.resize(network.loss.number, outputs)
+        loss_hyperparameters = aligned(outputs + panel, dtype)
+        loss_hyperparameters[:outputs] = np.resize(network.loss.number, outputs)
         return layout, Buffers(
             weights=network._weights,
-            first=first,
-            second=second,
-            third=third,
-            gradient=network._room_for_gradient(sizes["weights"] if self._tiles < 0 else before_tiles + members * tile),
+            state0=state0,
+            state1=state1,
+            state2=state2,
+            gradient=network._room_for_gradient(
+                sizes["weights"] if self._tiles < 0 else before_tiles + n_threads * tile
+            ),
             outputs=aligned(sizes["outputs"], dtype),
             deltas=aligned(sizes["outputs"], dtype),
-            kept=aligned(LEARNED * learned, dtype),
-            trait_gradient=aligned(LEARNED * layout.trait_row, dtype),
-            statistics=aligned(2 * layout.trait_row + (layout.layers + 1) * self._capacity + panel, dtype),
-            numbers=aligned(MOST_FORESIGHT * NUMBERS_OF_STEP if self._data.ordered else 0, dtype),
-            loss_numbers=loss_numbers,
+            saved=aligned(LEARNED * learned, dtype),
+            unit_parameter_gradient=aligned(LEARNED * layout.unit_parameter_row, dtype),
+            statistics=aligned(2 * layout.unit_parameter_row + (layout.layers + 1) * self._capacity + panel, dtype),
+            optimizer_scalars=aligned(MAX_SCALARS_AHEAD * OPTIMIZER_SCALARS if self._data.ordered else 0, dtype),
+            loss_hyperparameters=loss_hyperparameters,
             losses=aligned(self._capacity, dtype),
             penalties=aligned(layout.blocks, np.float64),
             norms=aligned(layout.blocks, np.float64),
-            scratch=aligned(panel * self._chunk + members * (panel * DEPTH + tile), dtype),
+            scratch=aligned(panel * self._chunk + n_threads * (panel * KC + tile), dtype),
             zeros=aligned(panel, dtype),
             values=self._data.inputs,
             indices=self._indices,
@@ -339,75 +341,75 @@ class Session:
 
     def __enter__(self):
         layout, buffers = self._allocate(self._wanted)
-        words = self._words()
-        self._records = [*map(table_of, (words, layout, buffers, self._data))]
-        self._alive = layout, buffers, words  # the tables hold addresses only
-        self._assemble(self._wanted)
+        components = self._component_codes()
+        self._records = [*map(table_of, (components, layout, buffers, self._data))]
+        self._keepalive = layout, buffers, components  # the tables hold addresses only
+        self._start_team(self._wanted)
         return self
 
-    def _assemble(self, members):
+    def _start_team(self, n_threads):
         """Start a team for the buffers, which may have room for a larger one."""
-        records, buffers = self._records, self._alive[1]
+        records, buffers = self._records, self._keepalive[1]
         zero = self.network.dtype.type(0)
         call = machine_code(self.network.dtype)
 
-        def member(rank, team):
-            crew = self._crew(team, buffers)
-            table = table_of(crew)
+        def thread(rank, team):
+            context = self._thread_context(team, buffers)
+            table = table_of(context)
 
-            def serve(crew=crew):  # whose arrays live as long as this function
+            def serve(context=context):  # whose arrays live as long as this function
                 call(rank, zero, *records, table)
 
             return serve
 
-        self._team = Team(members, member)
-        self._lead = member(0, self._team)
+        self._team = Team(n_threads, thread)
+        self._lead = thread(0, self._team)
 
-    def _dismiss(self):
+    def _stop_team(self):
         """Let the team go."""
         self._publish(LEAVE, 0, 0, 0)
         lead, self._lead = self._lead, lambda: None  # an interrupt from here on finds no team to dismiss
         lead()
         self._team.join()
 
-    def _make_room(self):
+    def _yield_cores(self):
         """Go on with a smaller team where other fits want cores; the bits of the results stay as they are."""
         excess = BUDGET.excess(self._granted)
         if excess:
-            self._dismiss()
+            self._stop_team()
             BUDGET.spare(excess)
             self._granted -= excess
-            self._assemble(self._granted)
+            self._start_team(self._granted)
 
-    def _crew(self, team, buffers):
+    def _thread_context(self, team, buffers):
         line = LINE // self.network.dtype.itemsize
-        return Crew(
-            members=team.members,
+        return ThreadContext(
+            n_threads=team.n_threads,
             capacity=self._capacity,
             tiles=self._tiles,
-            scratch=buffers.scratch.size // team.members // line * line,
-            tile=(buffers.gradient.size - max(self._tiles, 0)) // team.members // line * line,
-            meeting=team.meeting,
+            scratch=buffers.scratch.size // team.n_threads // line * line,
+            tile=(buffers.gradient.size - max(self._tiles, 0)) // team.n_threads // line * line,
+            barrier_state=team.barrier_state,
             task=self._task,
-            shares=shares(self.network.units, self.network.dtype, team.members, self.network.sparse),
+            partition=partition(self.network.units, self.network.dtype, team.n_threads, self.network.sparse),
             settings=self._settings,
             keep=self.network.keep,
             total=self._total,
         )
 
-    def _words(self):
+    def _component_codes(self):
         network = self.network
         return (
             *codes_of(network.loss, network.output),
             network.optimizer.code,
             normalizations.code_of(network.normalization),
-            network.has_traits,
-            np.array([*(word.code for word in network.activations), ACTIVATIONS["identity"].code], np.int64),
+            network.has_unit_parameters,
+            np.array([*(component.code for component in network.activations), ACTIVATIONS["identity"].code], np.int64),
             network.learned,
         )
 
     def __exit__(self, *exception):
-        self._dismiss()
+        self._stop_team()
         if self._granted:
             BUDGET.give_back(self._granted)
 
@@ -419,7 +421,7 @@ class Session:
         slice_rows = max(1, int(SLICE / row_operations) // self._chunk) * self._chunk
         for at in range(first, stop, slice_rows):
             end = min(at + slice_rows, stop)
-            self._make_room()
+            self._yield_cores()
             self._publish(kind, at, end, rows, **task)
             self._lead()
             if progress is not None:
@@ -430,21 +432,21 @@ class Session:
             self._settings[:] = Settings(**settings, **self._normalization)
             self._known_settings = settings
 
-    def _foresee(self, rate, step, steps):
-        """Work out the optimizer's numbers for the steps after `step`; returns the first one's row in `numbers`.
+    def _prepare_scalars(self, rate, step, steps):
+        """Work out the optimizer's numbers for the steps after `step`; returns the first one's row in `scalars`.
 
         With one rate for all, some steps more: epochs of few steps share the cost of NumPy's calls.
         """
         constant = not isinstance(rate, np.ndarray)
-        if constant and self._foreseen is not None:
-            known, first, stop = self._foreseen
+        if constant and self._prepared is not None:
+            known, first, stop = self._prepared
             if known == rate and first <= step and step + steps <= stop:
                 return step - first
-        count = min(max(steps, FORESIGHT), MOST_FORESIGHT) if constant else steps
+        count = min(max(steps, SCALARS_AHEAD), MAX_SCALARS_AHEAD) if constant else steps
         t = np.arange(step + 1, step + count + 1, dtype=np.float64)
-        numbers = self.network.optimizer.numbers(t, np.full(count, rate) if constant else rate)
-        self._alive[1].numbers.reshape(-1, NUMBERS_OF_STEP)[:count, : numbers.shape[1]] = numbers
-        self._foreseen = (rate, step, step + count) if constant else None
+        scalars = self.network.optimizer.scalars(t, np.full(count, rate) if constant else rate)
+        self._keepalive[1].optimizer_scalars.reshape(-1, OPTIMIZER_SCALARS)[:count, : scalars.shape[1]] = scalars
+        self._prepared = (rate, step, step + count) if constant else None
         return 0
 
     def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, **settings):
@@ -473,14 +475,14 @@ class Session:
         self._total[0] = 0.0
         operations = self._row_operations + self._step_operations // self._batch
         try:
-            for first in range(0, rows, MOST_FORESIGHT * self._batch):
-                stop = min(first + MOST_FORESIGHT * self._batch, rows)
+            for first in range(0, rows, MAX_SCALARS_AHEAD * self._batch):
+                stop = min(first + MAX_SCALARS_AHEAD * self._batch, rows)
                 done, steps = first // self._batch, -(-(stop - first) // self._batch)
                 rate = learning_rate[done : done + steps] if isinstance(learning_rate, np.ndarray) else learning_rate
-                row = self._foresee(rate, step + done, steps) - done
+                row = self._prepare_scalars(rate, step + done, steps) - done
                 self._run(TRAIN, first, stop, rows, operations, progress, step=row, seed=seed)
         except BaseException:
-            self._alive[1].gradient[:] = 0  # an interrupt may have left a part of a batch in it
+            self._keepalive[1].gradient[:] = 0  # an interrupt may have left a part of a batch in it
             raise
         return self._total[0] / rows
 

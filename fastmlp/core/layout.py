@@ -10,8 +10,8 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
   prefetch.
 * Where the padding of a row would waste more than a third of it (few outputs, say), the layer is narrow: it lies
   transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column.
-* What a unit has for itself stands after the weights, as traits: five rows of numbers, one for each unit of all levels,
-  among them those that units learn (see TRAITS).
+* What a unit has for itself stands after the weights, as unit parameters: five rows of numbers, one for each unit of
+  all levels, among them those that units learn (see UNIT_PARAMETERS).
 * Where the inputs are sparse, level 0 has no rows (their stored entries are read where they lie) and layer 0 is not
   narrow.
 
@@ -25,29 +25,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .machine.jit import inlined
-from .machine.simd import REGISTERS, lanes_of_dtype, pointer
-from .machine.tile import TILE_ROWS, TILE_VECTORS, tallest
+from ..machine.jit import inlined
+from ..machine.simd import REGISTERS, lanes_of_dtype, pointer
+from ..machine.tile import MR, NR, tallest
 
 LINE = 64  # bytes of a cache line
 PAGE = 4096
 # Rows of a batch that pass through the network together. A larger batch goes chunk by chunk and sums its gradient.
 CHUNK = 512
 # A stretch of k in one tile: a panel of the right side, three vectors wide, then fits the second-level cache.
-DEPTH = 1024
+KC = 1024
 # Vectors of A that an update goes through for each panel of weights: they fit the second-level cache beside the rest.
 NEAR = 2**19 // (REGISTERS.bits // 8)
 # Units from which on rows are so far apart that the processor does not foresee the next one.
 FAR = 4096
-# Blocks per member from which on a layer is shared out by itself.
+# Blocks per thread from which on a layer is shared out by itself.
 MANY_BLOCKS = 8
 # The last block of an update holds the bias; it may be one row taller than a tile where the registers allow.
-SLACK = max(0, tallest(TILE_VECTORS) - TILE_ROWS)
+SLACK = max(0, tallest(NR) - MR)
 
 
-# Traits of a unit: the number of its activation; gain and shift of its normalization; running mean and variance.
-NUMBERS, GAINS, SHIFTS, MEANS, VARIANCES = range(5)
-LEARNED, TRAITS = 3, 5
+# Of a unit: its activation's hyperparameter; gain and shift of its normalization; running mean and variance.
+HYPERPARAMETERS, GAINS, SHIFTS, MEANS, VARIANCES = range(5)
+LEARNED, UNIT_PARAMETERS = 3, 5
 # Sweeps of an update: all at once; or first the whole gradient, then the step.
 ALL, GRADIENT, STEP = range(3)
 
@@ -55,7 +55,7 @@ ALL, GRADIENT, STEP = range(3)
 class Layout(NamedTuple):
     """Numbers of layers and blocks; then pointers to int64, one number per level (L + 1) or layer (L).
 
-    traits_at : where traits begin; trait_row : numbers of one trait, for all levels
+    unit_parameters_at : where unit parameters begin; unit_parameter_row : numbers of one unit parameter, for all levels
     rows_at, weights_at, blocks_at, units_at : offsets; stride : of rows of outputs and deltas
     narrow : stride of rows of the weights of a narrow layer, 0 for the others
     sparse : whether the rows below a layer are sparse; only those of layer 0 can be
@@ -63,8 +63,8 @@ class Layout(NamedTuple):
 
     layers: int
     blocks: int
-    traits_at: int
-    trait_row: int
+    unit_parameters_at: int
+    unit_parameter_row: int
     units: Any
     rows_at: Any
     stride: Any
@@ -78,33 +78,35 @@ class Layout(NamedTuple):
 class Buffers(NamedTuple):
     """What a step reads and writes; every field a pointer to numbers of the network's dtype, aligned to cache lines.
 
-    weights, first, second, third : parameters and the optimizer's states, in panels, then traits
-    numbers : those of the optimizer, a row of ROW for each step; loss_numbers : that of the loss, for each output
-    gradient : a tile for each member; or all of it, in panels, where a batch has more than one chunk. Where the inputs
+    weights, state0, state1, state2 : parameters and the optimizer's states, in panels, then unit parameters
+    optimizer_scalars : OPTIMIZER_SCALARS for each step
+    loss_hyperparameters : that of the loss, for each output
+    gradient : a tile for each thread; or all of it, in panels, where a batch has more than one chunk. Where the inputs
         are sparse, that of layer 0 comes first, whole, and is zero between steps
     outputs, deltas : rows of every level, for one chunk. `deltas` holds the slopes first, the deltas later
-    kept : three more arrays like `outputs`: what each row gives to the gradient of the three learned traits
-    trait_gradient : of the learned traits; statistics : mean and 1 / deviation of each unit or row, while it is needed
+    saved : three more arrays like `outputs`: what each row gives to the gradient of the three learned unit parameters
+    unit_parameter_gradient : of the learned unit parameters
+    statistics : mean and 1 / deviation of each unit or row, while it is needed
     losses : the loss of each row of the chunk
-    penalties, norms : the penalty and the squared gradient of each block of weights, then of each level's traits
-    scratch : room for each member's transposed stretch of a panel, and products, in the backward pass
+    penalties, norms : the penalty and the squared gradient of each block of weights, then of each level's units
+    scratch : room for each thread's transposed stretch of a panel, and products, in the backward pass
     zeros : where a tile starts that starts from nothing
     values, indices : the stored entries of sparse inputs: numbers, and their features as int64
     bounds : of each row of the chunk, its first entry and the one after its last, in int64
     """
 
     weights: Any
-    first: Any
-    second: Any
-    third: Any
+    state0: Any
+    state1: Any
+    state2: Any
     gradient: Any
     outputs: Any
     deltas: Any
-    kept: Any
-    trait_gradient: Any
+    saved: Any
+    unit_parameter_gradient: Any
     statistics: Any
-    numbers: Any
-    loss_numbers: Any
+    optimizer_scalars: Any
+    loss_hyperparameters: Any
     losses: Any
     scratch: Any
     zeros: Any
@@ -172,14 +174,14 @@ def table_of(record):
 
 
 class Span(NamedTuple):
-    """What a member owns in phase 1: rows first ... stop - 1 of a chunk whose row 0 is at position `at` of the order.
+    """What a thread owns in phase 1: rows start ... stop - 1 of a chunk whose row 0 is at position `at` of the order.
 
-    rows : rows of the chunk; last : positions of the order; scratch : the member's own place in the scratch
+    rows : rows of the chunk; last : positions of the order; scratch : the thread's own place in the scratch
     capacity : rows that the buffers hold
     """
 
     at: int
-    first: int
+    start: int
     stop: int
     rows: int
     last: int
@@ -188,31 +190,31 @@ class Span(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """What a member owns in phase 2: blocks first ... stop - 1 of a layer's weights.
+    """What a thread owns in phase 2: blocks start ... stop - 1 of a layer's weights.
 
     rows : rows of the chunk; begun : whether `gradient` holds the sum over earlier chunks
-    tile : the member's own place in `gradient`, or -1 where the gradient lies there whole
+    tile : the thread's own place in `gradient`, or -1 where the gradient lies there whole
     sweep : ALL, GRADIENT or STEP
     """
 
-    first: int
+    start: int
     stop: int
     rows: int
-    begun: bool
+    accumulate: bool
     tile: int
-    sweep: int
+    phase: int
 
 
 @inlined
 def unit_at(layout, row, level):
     """Where a level's units begin in that row of a table that has a number for each unit."""
-    return row * layout.trait_row + layout.units_at[level]
+    return row * layout.unit_parameter_row + layout.units_at[level]
 
 
 @inlined
-def trait_at(layout, trait, level):
-    """Where that trait of a level's units begins, in `weights` and the optimizer's states."""
-    return layout.traits_at + unit_at(layout, trait, level)
+def unit_parameter_at(layout, unit_parameter, level):
+    """Where that unit parameter of a level's units begins, in `weights` and the optimizer's states."""
+    return layout.unit_parameters_at + unit_at(layout, unit_parameter, level)
 
 
 def round_up(number, multiple):
@@ -232,7 +234,7 @@ def aligned(size, dtype):
     return memory[start : start + count].view(dtype)
 
 
-def forget(array):
+def release_pages(array):
     """Give the memory of an `aligned` array back to the system, where it is large; what it held is lost."""
     memory = getattr(array.base, "obj", None)
     if isinstance(memory, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -241,11 +243,11 @@ def forget(array):
 
 def panel(vectors, vector):
     """(first vector, number of vectors) of the panel that holds `vector` of a row of `vectors`."""
-    panels = (vectors + TILE_VECTORS - 1) // TILE_VECTORS
-    full = max(0, vectors - (TILE_VECTORS - 1) * (TILE_VECTORS * panels - vectors))
+    panels = (vectors + NR - 1) // NR
+    full = max(0, vectors - (NR - 1) * (NR * panels - vectors))
     if vector < full:
-        return vector // TILE_VECTORS * TILE_VECTORS, TILE_VECTORS
-    narrow = min(TILE_VECTORS - 1, vectors)
+        return vector // NR * NR, NR
+    narrow = min(NR - 1, vectors)
     return full + (vector - full) // narrow * narrow, narrow
 
 
@@ -276,7 +278,7 @@ def block_counts(units, lanes, sparse):
 
 def block_count(units):
     """Blocks of rows of the weights of a layer with that many units below, bias included."""
-    return (units - SLACK) // TILE_ROWS + 1
+    return (units - SLACK) // MR + 1
 
 
 blocks_of = inlined(block_count)
@@ -285,7 +287,7 @@ blocks_of = inlined(block_count)
 @inlined
 def block_rows(units, block):
     """Rows of one block: TILE_ROWS, or what is left for the last one."""
-    return TILE_ROWS if block < blocks_of(units) - 1 else units + 1 - block * TILE_ROWS
+    return MR if block < blocks_of(units) - 1 else units + 1 - block * MR
 
 
 @functools.lru_cache
@@ -319,31 +321,34 @@ def plan(units, dtype, rows, sparse):
     layers, blocks = len(units) - 1, int(blocks_at[-1])
     below_sparse = (np.arange(layers) < int(sparse)).astype(np.int64)
     units_at = offsets(widths)
-    margin = (TILE_ROWS + 1) * TILE_VECTORS * lanes  # what a tile or a square may read beyond
-    traits_at, trait_row = int(round_up(weights_at[-1] + margin, line)), int(units_at[-1])
+    margin = (MR + 1) * NR * lanes  # what a tile or a square may read beyond
+    unit_parameters_at, unit_parameter_row = int(round_up(weights_at[-1] + margin, line)), int(units_at[-1])
     layout = Layout(
-        layers, blocks, traits_at, trait_row,
+        layers, blocks, unit_parameters_at, unit_parameter_row,
         units, rows_at, stride, weights_at, blocks_at, narrow, below_sparse, units_at,
     )  # fmt: skip
-    return layout, {"outputs": int(rows_at[-1]) + margin, "weights": traits_at + TRAITS * trait_row}
+    return layout, {
+        "outputs": int(rows_at[-1]) + margin,
+        "weights": unit_parameters_at + UNIT_PARAMETERS * unit_parameter_row,
+    }
 
 
 @functools.lru_cache
-def shares(units, dtype, members, sparse):
-    """Which blocks of each layer each member updates: member m owns blocks [m, layer] to [m + 1, layer] - 1.
+def partition(units, dtype, n_threads, sparse):
+    """Which blocks of each layer each thread updates: thread m owns blocks [m, layer] to [m + 1, layer] - 1.
 
-    A layer of many blocks, or above sparse inputs, is shared out by itself, so that all members work on the same rows
+    A layer of many blocks, or above sparse inputs, is shared out by itself, so that all threads work on the same rows
     and deltas at a time; the others together, so that their work is equal within a block. No result depends on it.
     """
     lanes = lanes_of_dtype(np.dtype(dtype))
     counts = block_counts(units, lanes, sparse)
-    wide = [TILE_ROWS * -(-above // lanes) for above in units[1:]]
+    wide = [MR * -(-above // lanes) for above in units[1:]]
     costs = np.where(narrow_strides(units, lanes, sparse), units[1:], wide)
-    many = counts >= MANY_BLOCKS * members
+    many = counts >= MANY_BLOCKS * n_threads
     many[0] |= sparse
     work = np.where(many, 0, counts * costs)
     ends = np.cumsum(work)
-    parts = np.arange(members + 1)[:, None] / members
+    parts = np.arange(n_threads + 1)[:, None] / n_threads
     together = np.clip(np.rint((ends[-1] * parts - (ends - work)) / costs), 0, counts)
     return np.where(many, np.rint(counts * parts), together).astype(np.int64)
 

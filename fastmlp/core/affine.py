@@ -1,40 +1,40 @@
-"""The passes of a network in Numba, each on the part that one member of the team owns.
+"""The passes of a network in Numba, each on the part that one thread of the team owns.
 
 `reference.py` explains the mathematics under the same names; this file tells who owns what and how it is tiled. In
-phase 1 a member owns rows of the chunk, `span.first` to `span.stop`; in phase 2 blocks of rows of the weights. Every
+phase 1 a thread owns rows of the chunk, `span.start` to `span.stop`; in phase 2 blocks of rows of the weights. Every
 number has one owner and one order of summation, so no result depends on the team.
 """
 
-from . import activations, optimizers
-from .layout import DEPTH, FAR, GRADIENT, NEAR, NUMBERS, STEP, block_rows, panel_of, trait_at
-from .machine.jit import inlined
-from .machine.simd import (
+from .. import activations, optimizers
+from ..machine.jit import inlined
+from ..machine.simd import (
     absolute,
     copysign,
-    first,
     full_like,
     lanes_of,
     load,
     load_first,
+    mask_first,
     maximum,
     minimum,
     prefetch,
+    reduce_add,
     store,
-    total_of,
     where,
 )
-from .machine.tile import (
+from ..machine.tile import (
     DOT_OUTPUTS,
     DOT_ROWS,
+    MR,
+    NR,
     TALL_ROWS,
     TALLEST,
-    TILE_ROWS,
-    TILE_VECTORS,
     dots,
     multiply,
     side_of,
     transpose,
 )
+from .layout import FAR, GRADIENT, HYPERPARAMETERS, KC, NEAR, STEP, block_rows, panel_of, unit_parameter_at
 from .sparse import sparse_gradient, sparse_product
 
 
@@ -47,7 +47,7 @@ def gather(layout, data, span, buffers):
     X, A = data.inputs, buffers.outputs
     features, lanes = layout.units[0], lanes_of(A)
     whole = features // lanes * lanes
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         source = row_of(data, span.at + r) * features
         target = layout.rows_at[0] + r * layout.stride[0]
         for c in range(0, whole, lanes):
@@ -65,7 +65,7 @@ def gather(layout, data, span, buffers):
 @inlined
 def locate(data, span, buffers):
     """Sparse rows stay where they are: `bounds` says where."""
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         row = row_of(data, span.at + r)
         buffers.bounds[2 * r] = data.indptr[row]
         buffers.bounds[2 * r + 1] = data.indptr[row + 1]
@@ -96,7 +96,7 @@ def affine_forward(layout, layer, activation, span, buffers):
 def write_ones(layout, level, span, buffers):
     """The column that brings the bias of the layer above."""
     ones = layout.rows_at[level] + layout.units[level]
-    for r in range(span.first, span.stop):
+    for r in range(span.start, span.stop):
         buffers.outputs[ones + r * layout.stride[level]] = 1
 
 
@@ -104,7 +104,7 @@ def write_ones(layout, level, span, buffers):
 def wide_forward(layout, layer, activation, span, buffers):
     """The bias starts the accumulators. Long rows of A go in stretches, so that a panel of W stays in the cache."""
     A, W = buffers.outputs, buffers.weights
-    stretch = layout.units[0] if layout.sparse[layer] else DEPTH
+    stretch = layout.units[0] if layout.sparse[layer] else KC
     lanes = lanes_of(A)
     units = layout.units[layer]
     below, stride = layout.rows_at[layer], layout.stride[layer]
@@ -118,7 +118,7 @@ def wide_forward(layout, layer, activation, span, buffers):
         weights = layout.weights_at[layer] + j * lanes * (units + 1)
         for k in range(0, units, stretch):
             depth = min(stretch, units - k)
-            for i in range(span.first, span.stop, tall):
+            for i in range(span.start, span.stop, tall):
                 rows = min(tall, span.stop - i)
                 out = above + i * above_stride + j * lanes
                 if layout.sparse[layer]:
@@ -141,7 +141,7 @@ def narrow_forward(layout, layer, activation, span, buffers):
     units, wide = layout.units[layer + 1], layout.narrow[layer]
     below, stride = layout.rows_at[layer], layout.stride[layer]
     above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
-    for i in range(span.first, span.stop, DOT_ROWS):
+    for i in range(span.start, span.stop, DOT_ROWS):
         rows = min(DOT_ROWS, span.stop - i)
         for r in range(i, i + rows):
             for c in range(0, units, lanes_of(A)):  # padding holds no number of an earlier step
@@ -158,8 +158,8 @@ def narrow_forward(layout, layer, activation, span, buffers):
 def activate(layout, level, activation, rows, column, width, at, buffers):
     """z -> f(z) in A, f'(z) in D, for rows whose first numbers, of unit `column`, are at `at`."""
     stride = layout.stride[level]
-    traits = (buffers.weights, trait_at(layout, NUMBERS, level) + column, 0)
-    streams = ((buffers.outputs, at, stride), (buffers.deltas, at, stride), traits)
+    unit_parameters = (buffers.weights, unit_parameter_at(layout, HYPERPARAMETERS, level) + column, 0)
+    streams = ((buffers.outputs, at, stride), (buffers.deltas, at, stride), unit_parameters)
     activations.apply(activation, (rows, width), (buffers.weights, 0), streams)
 
 
@@ -169,7 +169,7 @@ def affine_backward(layout, layer, learned, span, buffers):
 
     Where units below learn the slope of their activation, what its derivative needs of the product is kept.
 
-    W^T is the right side of a tile: a narrow layer's own rows, or a stretch of a panel that each member transposes into
+    W^T is the right side of a tile: a narrow layer's own rows, or a stretch of a panel that each thread transposes into
     its scratch. For some ten rows that costs less than a second copy of the weights, which every step would have to
     write and the caches to hold. Products stay in the scratch too, one tile; where delta is longer than one stretch, a
     column of tiles.
@@ -179,23 +179,23 @@ def affine_backward(layout, layer, learned, span, buffers):
     units, above_units = layout.units[layer], layout.units[layer + 1]
     below, stride = layout.rows_at[layer], layout.stride[layer]
     above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
-    products = span.scratch + DEPTH * TILE_VECTORS * lanes
+    products = span.scratch + KC * NR * lanes
     vectors = (units + lanes - 1) // lanes
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
         width = count * lanes
         tall = TALL_ROWS[count]
-        for k in range(0, above_units, DEPTH):
-            depth = min(DEPTH, above_units - k)
+        for k in range(0, above_units, KC):
+            depth = min(KC, above_units - k)
             if narrow:
                 right = (buffers.weights, layout.weights_at[layer] + k * narrow + j * lanes, narrow)
             else:
                 transpose_stretch(layout, layer, j, k, depth, span.scratch, buffers)
                 right = (scratch, span.scratch, width)
-            for i in range(span.first, span.stop, tall):
+            for i in range(span.start, span.stop, tall):
                 rows = min(tall, span.stop - i)
-                s = products + (i - span.first if above_units > DEPTH else 0) * width
+                s = products + (i - span.start if above_units > KC else 0) * width
                 left = (D, above + i * above_stride + k, above_stride, 1)
                 start = (scratch, s, width) if k else (buffers.zeros, 0, 0)
                 if units > FAR:
@@ -209,9 +209,9 @@ def affine_backward(layout, layer, learned, span, buffers):
                         for c in range(0, width, lanes):
                             product = load(scratch, s + r * width + c)
                             if learned:
-                                store(buffers.kept, at + c, load(buffers.kept, at + c) * product)
+                                store(buffers.saved, at + c, load(buffers.saved, at + c) * product)
                             delta = load(D, at + c) * product
-                            store(D, at + c, where(first(delta, units - j * lanes - c), delta, 0))
+                            store(D, at + c, where(mask_first(delta, units - j * lanes - c), delta, 0))
         j += count
 
 
@@ -251,11 +251,11 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
     width = count * lanes
     at = blocks.tile
     if at < 0 or layout.sparse[layer]:
-        at = layout.weights_at[layer] + j * lanes * (units + 1) + block * TILE_ROWS * width
-    if layout.sparse[layer] or blocks.sweep == STEP:
+        at = layout.weights_at[layer] + j * lanes * (units + 1) + block * MR * width
+    if layout.sparse[layer] or blocks.phase == STEP:
         return at
-    start = (G, at, width) if blocks.begun else (buffers.zeros, 0, 0)
-    left = (A, layout.rows_at[layer] + block * TILE_ROWS, 1, stride)
+    start = (G, at, width) if blocks.accumulate else (buffers.zeros, 0, 0)
+    left = (A, layout.rows_at[layer] + block * MR, 1, stride)
     right = (D, layout.rows_at[layer + 1] + j * lanes, above_stride)
     multiply((block_rows(units, block), count, blocks.rows), left, right, start, (G, at, width))
     return at
@@ -268,7 +268,7 @@ def affine_gradient(layout, layer, blocks, buffers):
         sparse_gradient(layout, blocks, buffers)
     elif layout.narrow[layer]:
         vectors, tall = narrow_shape(layout.units[layer + 1])
-        for v in range(blocks.first, blocks.stop, vectors):
+        for v in range(blocks.start, blocks.stop, vectors):
             for n in range(0, layout.units[layer + 1], tall):
                 narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
     else:
@@ -276,13 +276,13 @@ def affine_gradient(layout, layer, blocks, buffers):
         vectors = (layout.units[layer + 1] + lanes - 1) // lanes
         j = 0
         while j < vectors:
-            for block in range(blocks.first, blocks.stop):
+            for block in range(blocks.start, blocks.stop):
                 gradient_tile(layout, layer, j, block, blocks, buffers)
             j += panel_of(vectors, j)[1]
 
 
 @inlined
-def affine_update(layout, layer, optimizer, terms, blocks, buffers):
+def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
     """One optimizer step on the tiles of W. 2 n_below n_above operations a row, and the step.
 
     g = (G + alpha W + l1 sign W) / sum of sample weights, clipped; the bias has no penalty. Adds up the penalty of W
@@ -290,45 +290,45 @@ def affine_update(layout, layer, optimizer, terms, blocks, buffers):
     its squares in `norms`, STEP goes on from there.
     """
     if layout.narrow[layer]:
-        narrow_update(layout, layer, optimizer, terms, blocks, buffers)
+        narrow_update(layout, layer, optimizer, scalars, blocks, buffers)
     else:
-        wide_update(layout, layer, optimizer, terms, blocks, buffers)
+        wide_update(layout, layer, optimizer, scalars, blocks, buffers)
 
 
 @inlined
-def wide_update(layout, layer, optimizer, terms, blocks, buffers):
+def wide_update(layout, layer, optimizer, scalars, blocks, buffers):
     """Panel by panel, down its rows: weights and moments stream through the cache in the order they lie in.
 
     Blocks are taken in groups whose columns of A stay in the cache from panel to panel.
     """
     lanes, units = lanes_of(buffers.weights), layout.units[layer]
     vectors = (layout.units[layer + 1] + lanes - 1) // lanes
-    group = max(1, NEAR * lanes // (blocks.rows * TILE_ROWS))
-    for group_first in range(blocks.first, blocks.stop, group):
+    group = max(1, NEAR * lanes // (blocks.rows * MR))
+    for group_first in range(blocks.start, blocks.stop, group):
         j = 0
         while j < vectors:
             count = panel_of(vectors, j)[1]
             width = count * lanes
             weights = layout.weights_at[layer] + j * lanes * (units + 1)
             for block in range(group_first, min(group_first + group, blocks.stop)):
-                at = weights + block * TILE_ROWS * width
-                end = at + min(TILE_ROWS, units - block * TILE_ROWS) * width
+                at = weights + block * MR * width
+                end = at + min(MR, units - block * MR) * width
                 stop = at + block_rows(units, block) * width
                 p = layout.blocks_at[layer] + block
                 for c in range(at, end, lanes):  # to be there when the product is
                     prefetch(buffers.weights, c)
-                    prefetch(buffers.first, c)
-                    prefetch(buffers.second, c)
+                    prefetch(buffers.state0, c)
+                    prefetch(buffers.state1, c)
                 g = gradient_tile(layout, layer, j, block, blocks, buffers)
-                if blocks.sweep != STEP:
-                    penalty = penalize(terms, terms.alpha, terms.l1, g, at, end, buffers)
-                    penalize(terms, terms.alpha * 0, terms.l1 * 0, g + end - at, end, stop, buffers)
+                if blocks.phase != STEP:
+                    penalty = penalize(scalars, scalars.alpha, scalars.l1, g, at, end, buffers)
+                    penalize(scalars, scalars.alpha * 0, scalars.l1 * 0, g + end - at, end, stop, buffers)
                     buffers.penalties[p] = penalty + (buffers.penalties[p] if j else 0)
-                if blocks.sweep == GRADIENT:
+                if blocks.phase == GRADIENT:
                     squares = squares_of(buffers.gradient, g, g + stop - at)
                     buffers.norms[p] = squares + (buffers.norms[p] if j else 0)
                 else:
-                    descend(optimizer, terms, (1, stop - at), (buffers.gradient, g, 0), (at, 0), buffers)
+                    optimizer_step(optimizer, scalars, (1, stop - at), (buffers.gradient, g, 0), (at, 0), buffers)
                     if layout.sparse[layer]:
                         for c in range(g, g + stop - at, lanes):
                             store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
@@ -338,9 +338,9 @@ def wide_update(layout, layer, optimizer, terms, blocks, buffers):
 @inlined
 def narrow_shape(units):
     """(vectors, rows) of a narrow layer's tiles: the widest if they take all units above, else the second widest."""
-    if units <= TALLEST[TILE_VECTORS]:
-        return TILE_VECTORS, TALLEST[TILE_VECTORS]
-    return TILE_VECTORS - 1, TALLEST[TILE_VECTORS - 1]
+    if units <= TALLEST[NR]:
+        return NR, TALLEST[NR]
+    return NR - 1, TALLEST[NR - 1]
 
 
 @inlined
@@ -357,8 +357,8 @@ def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
     at, row = blocks.tile, count * lanes
     if at < 0:
         at, row = layout.weights_at[layer] + n * narrow + v * lanes, narrow
-    if blocks.sweep != STEP:
-        start = (G, at, row) if blocks.begun else (buffers.zeros, 0, 0)
+    if blocks.phase != STEP:
+        start = (G, at, row) if blocks.accumulate else (buffers.zeros, 0, 0)
         left = (D, layout.rows_at[layer + 1] + n, 1, above_stride)
         right = (A, layout.rows_at[layer] + v * lanes, stride)
         multiply((rows, count, blocks.rows), left, right, start, (G, at, row))
@@ -366,37 +366,37 @@ def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
 
 
 @inlined
-def narrow_update(layout, layer, optimizer, terms, blocks, buffers):
+def narrow_update(layout, layer, optimizer, scalars, blocks, buffers):
     """Vectors of the rows of W^T; the last column, the bias, has no penalty."""
     W, G = buffers.weights, buffers.gradient
     lanes, units, narrow = lanes_of(W), layout.units[layer], layout.narrow[layer]
     vectors, tall = narrow_shape(layout.units[layer + 1])
-    for v in range(blocks.first, blocks.stop, vectors):
+    for v in range(blocks.start, blocks.stop, vectors):
         for n in range(0, layout.units[layer + 1], tall):
             g, row, rows, count = narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
             weights = layout.weights_at[layer] + n * narrow + v * lanes
-            if blocks.sweep != STEP:
+            if blocks.phase != STEP:
                 for c in range(count):
                     like = load(W, weights)
-                    penalized = first(like, units - (v + c) * lanes)
-                    alpha = where(penalized, full_like(like, terms.alpha), 0)
-                    l1 = where(penalized, full_like(like, terms.l1), 0)
-                    share = where(first(like, units + 1 - (v + c) * lanes), full_like(like, terms.share), 0)
+                    penalized = mask_first(like, units - (v + c) * lanes)
+                    alpha = where(penalized, full_like(like, scalars.alpha), 0)
+                    l1 = where(penalized, full_like(like, scalars.l1), 0)
+                    share = where(mask_first(like, units + 1 - (v + c) * lanes), full_like(like, scalars.share), 0)
                     squares, absolutes, norm = full_like(like, 0), full_like(like, 0), full_like(like, 0)
                     for r in range(rows):
                         w, at = load(W, weights + r * narrow + c * lanes), g + r * row + c * lanes
-                        gradient = penalized_gradient(load(G, at), w, alpha, l1, share, terms.clip)
+                        gradient = penalized_gradient(load(G, at), w, alpha, l1, share, scalars.clip)
                         store(G, at, gradient)
                         squares = squares + where(penalized, w * w, 0)
                         absolutes = absolutes + where(penalized, absolute(w), 0)
                         norm = norm + gradient * gradient
                     p = layout.blocks_at[layer] + v + c
-                    penalty = penalty_of(terms.alpha, terms.l1, squares, absolutes)
+                    penalty = penalty_of(scalars.alpha, scalars.l1, squares, absolutes)
                     buffers.penalties[p] = penalty + (buffers.penalties[p] if n else 0)
-                    if blocks.sweep == GRADIENT:
-                        buffers.norms[p] = total_of(norm) + (buffers.norms[p] if n else 0)
-            if blocks.sweep != GRADIENT:
-                descend(optimizer, terms, (rows, count * lanes), (G, g, row), (weights, narrow), buffers)
+                    if blocks.phase == GRADIENT:
+                        buffers.norms[p] = reduce_add(norm) + (buffers.norms[p] if n else 0)
+            if blocks.phase != GRADIENT:
+                optimizer_step(optimizer, scalars, (rows, count * lanes), (G, g, row), (weights, narrow), buffers)
 
 
 @inlined
@@ -409,18 +409,18 @@ def penalized_gradient(g, w, alpha, l1, share, clip):
 @inlined
 def penalty_of(alpha, l1, squares, absolutes):
     """alpha / 2 sum w^2 + l1 sum |w|, from vectors of the sums."""
-    return 0.5 * alpha * total_of(squares) + l1 * total_of(absolutes)
+    return 0.5 * alpha * reduce_add(squares) + l1 * reduce_add(absolutes)
 
 
 @inlined
-def penalize(terms, alpha, l1, g, at, end, buffers):
+def penalize(scalars, alpha, l1, g, at, end, buffers):
     """G -> g for weights[at:end], whose gradients lie from `g` on. Returns their penalty."""
     W, G = buffers.weights, buffers.gradient
     squares = full_like(load(W, at), 0)
     absolutes = squares
     for c in range(at, end, lanes_of(W)):
         w = load(W, c)
-        store(G, g + c - at, penalized_gradient(load(G, g + c - at), w, alpha, l1, terms.share, terms.clip))
+        store(G, g + c - at, penalized_gradient(load(G, g + c - at), w, alpha, l1, scalars.share, scalars.clip))
         squares = squares + w * w
         absolutes = absolutes + absolute(w)
     return penalty_of(alpha, l1, squares, absolutes)
@@ -433,18 +433,18 @@ def squares_of(values, at, end):
     for c in range(at, end, lanes_of(values)):
         v = load(values, c)
         squares = squares + v * v
-    return total_of(squares)
+    return reduce_add(squares)
 
 
 @inlined
-def descend(optimizer, terms, shape, gradient, weights, buffers):
+def optimizer_step(optimizer, scalars, shape, gradient, weights, buffers):
     """The optimizer on rows of weights; `gradient` is (array, offset, stride of rows), `weights` the latter two."""
     G, g, row = gradient
     at, stride = weights
-    if terms.scale != 1:
+    if scalars.scale != 1:
         for r in range(shape[0]):
             for c in range(g + r * row, g + r * row + shape[1], lanes_of(G)):
-                store(G, c, load(G, c) * terms.scale)
-    first, second, third = (buffers.first, at, stride), (buffers.second, at, stride), (buffers.third, at, stride)
-    streams = ((G, g, row), (buffers.weights, at, stride), first, second, third)
-    optimizers.apply(optimizer, shape, (buffers.numbers, terms.numbers), streams)
+                store(G, c, load(G, c) * scalars.scale)
+    states = (buffers.state0, at, stride), (buffers.state1, at, stride), (buffers.state2, at, stride)
+    streams = ((G, g, row), (buffers.weights, at, stride), states[0], states[1], states[2])
+    optimizers.apply(optimizer, shape, (buffers.optimizer_scalars, scalars.optimizer_scalars), streams)

@@ -8,7 +8,7 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.network import Network
+from fastmlp.core.network import Network
 from fastmlp.normalizations import BatchNormalization, LayerNormalization
 
 pytestmark = [
@@ -34,10 +34,10 @@ def make(rows, features, density=0.15, dtype=np.float64, seed=0):
 # --- network ----------------------------------------------------------------------------------------------------------
 
 
-def problem(units, rows, batch_size, dtype, **words):
+def problem(units, rows, batch_size, dtype, **components):
     """What to train on sparse rows."""
     return Problem(
-        units, rows, batch_size, dtype, X=make(rows, units[0], dtype=dtype), **{"activation": "tanh", **words}
+        units, rows, batch_size, dtype, X=make(rows, units[0], dtype=dtype), **{"activation": "tanh", **components}
     )
 
 
@@ -95,7 +95,7 @@ def test_same_bits_for_any_team(name, dtype):
 def test_no_buffer_has_the_size_of_dense_rows():
     network = Network((3000, 4, 2), dtype=np.float64, activation="tanh", loss="log_loss", optimizer="adam", sparse=True)
     with network.session(make(600, 3000, 0.01), np.zeros(600, np.int64), batch_size=500, n_threads=2) as session:
-        buffers = session._alive[1]
+        buffers = session._keepalive[1]
         assert max(field.size for field in buffers) < 50 * 3001
 
 

@@ -1,12 +1,12 @@
-"""What words cost: activations, dropout and optimizers beside relu and Adam, and the classic deep network."""
+"""What components cost: activations, dropout and optimizers beside relu and Adam, and the classic deep network."""
 
 import importlib.util
 
 import numpy as np
 import pytest
 
+from benchmarks.contenders import BETA_1, BETA_2, EPSILON, RATE, fastmlp_side, sklearn_side
 from benchmarks.contest import bar, race
-from benchmarks.sides import BETA_1, BETA_2, EPSILON, RATE, fastmlp_side, sklearn_side
 from benchmarks.workloads import WORKLOADS, make_data, make_start
 
 WORDS = {  # of the estimator -> most times the epoch of relu and Adam
@@ -26,22 +26,22 @@ WORDS = {  # of the estimator -> most times the epoch of relu and Adam
 
 def assert_learns_like_reference(workload, X, y, parameters):
     """One epoch of a few batches gives the reference's weights."""
-    from fastmlp.network import Network
+    from fastmlp.core.network import Network
     from fastmlp.normalizations import NORMALIZATIONS
     from fastmlp.reference import Reference
 
     start = make_start(workload, X.dtype, 0)
     normalization = parameters.get("normalization")
-    words = {
+    components = {
         "activation": parameters.get("activation", workload.activation),
         "optimizer": parameters.get("solver", "adam"),
         "dropout": [0.0] + [parameters.get("dropout", 0.0)] * len(workload.hidden),
         "normalization": normalization and NORMALIZATIONS.resolve(normalization),
         "loss": "log_loss",
     }
-    network = Network((workload.features, *workload.hidden, workload.classes), dtype=X.dtype, **words)
+    network = Network((workload.features, *workload.hidden, workload.classes), dtype=X.dtype, **components)
     network.set_weights(start.coefs, start.intercepts)
-    reference = Reference(start.coefs, start.intercepts, **words)
+    reference = Reference(start.coefs, start.intercepts, **components)
     order = np.arange(4 * workload.batch)
     with network.session(X, y, batch_size=workload.batch, n_threads=2) as session:
         got = session.epoch(order, learning_rate=RATE, seed=1)
@@ -56,14 +56,14 @@ def test_words(benchmark):
     for parameters, _ in WORDS.values():
         assert_learns_like_reference(workload, X, y, parameters)
     fits = {"relu, adam": fastmlp_side(workload, X, y)}
-    fits |= {word: fastmlp_side(workload, X, y, **parameters) for word, (parameters, _) in WORDS.items()}
+    fits |= {component: fastmlp_side(workload, X, y, **parameters) for component, (parameters, _) in WORDS.items()}
     best = race(benchmark, fits, workload.epochs)
-    times = {word: best[word] / best["relu, adam"] for word in WORDS}
-    benchmark.extra_info["table"] = "words"
+    times = {component: best[component] / best["relu, adam"] for component in WORDS}
+    benchmark.extra_info["table"] = "components"
     benchmark.extra_info["row"] = {"× the epoch of relu and Adam, on": "tabular", **times}
     benchmark.extra_info["bars"] = [
-        bar(f"tabular: time of {word} against relu and Adam", times[word], must=most, better="lower")
-        for word, (_, most) in WORDS.items()
+        bar(f"tabular: time of {component} against relu and Adam", times[component], must=most, better="lower")
+        for component, (_, most) in WORDS.items()
         if most is not None
     ]
 
@@ -103,13 +103,15 @@ def test_deep_tanh_network(benchmark):
     """784-1024-512-512-512-10, tanh everywhere, squared error on one-hot targets; scikit-learn: log loss."""
     workload = WORKLOADS["dmlp"]
     X, y = make_data(workload)
-    words = {"activation": "tanh", "loss": "squared_error", "output_activation": "tanh"}
-    fits = {"fastmlp": fastmlp_side(workload, X, y, **words), "scikit-learn": sklearn_side(workload, X, y)}
+    components = {"activation": "tanh", "loss": "squared_error", "output_activation": "tanh"}
+    fits = {"fastmlp": fastmlp_side(workload, X, y, **components), "scikit-learn": sklearn_side(workload, X, y)}
     if importlib.util.find_spec("torch") is not None:
         fits["PyTorch"] = torch_of_squares(workload, X, y)
     from fastmlp import MLPClassifier
 
-    ours = MLPClassifier(workload.hidden, batch_size=workload.batch, alpha=0.0, max_iter=1, random_state=0, **words)
+    ours = MLPClassifier(
+        workload.hidden, batch_size=workload.batch, alpha=0.0, max_iter=1, random_state=0, **components
+    )
     ours.fit(X, y)
     if "PyTorch" in fits:
         theirs = fits["PyTorch"](1, make_start(workload, X.dtype, 1))

@@ -1,24 +1,24 @@
-"""Words in compiled code: strips over rows and choices between vectors, against the same in NumPy."""
+"""Components in compiled code: strips over rows and choices between vectors, against the same in NumPy."""
 
 import numpy as np
 import pytest
 from numba import njit
 
+from fastmlp.machine.elementwise import ElementwiseFunction, elementwise_dispatch, vector_dispatch
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.simd import lanes_of, lanes_of_dtype, load, sqrt, store, where
-from fastmlp.machine.words import Strip, choice, strips
 
 pytestmark = pytest.mark.width
 
 GUARD = 4321.0
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
-# Streams 0, 1 and 2; each word in NumPy: (numbers, streams before) -> streams after.
+# Streams 0, 1 and 2; each component in NumPy: (numbers, streams before) -> streams after.
 WORDS = [
-    Strip(lambda n, x: (x * 2 + 1,), 0, (0,), (0,)),
-    Strip(lambda n, x, z: (z - x, x), 0, (0, 2), (1, 2)),
-    Strip(lambda n, y: (where(y > n[0], n[1] * y, n[2]),), 3, (1,), (1,)),
-    Strip(lambda n, x, y, z: (x + y, y + z, sqrt(z * z) + n[0]), 1, (0, 1, 2), (0, 1, 2)),
+    ElementwiseFunction(lambda n, x: (x * 2 + 1,), 0, (0,), (0,)),
+    ElementwiseFunction(lambda n, x, z: (z - x, x), 0, (0, 2), (1, 2)),
+    ElementwiseFunction(lambda n, y: (where(y > n[0], n[1] * y, n[2]),), 3, (1,), (1,)),
+    ElementwiseFunction(lambda n, x, y, z: (x + y, y + z, sqrt(z * z) + n[0]), 1, (0, 1, 2), (0, 1, 2)),
 ]
 FORMULAS = [
     lambda n, x, y, z: (x * 2 + 1, y, z),
@@ -26,12 +26,12 @@ FORMULAS = [
     lambda n, x, y, z: (x, np.where(y > n[0], n[1] * y, n[2]), z),
     lambda n, x, y, z: (x + y, y + z, abs(z) + n[0]),
 ]
-run = strips("words_of_a_test", WORDS)
+run = elementwise_dispatch("words_of_a_test", WORDS)
 
 
 @njit(**OPTIONS)
-def run_strip(code, rows, width, numbers, at, x, y, z, strides):
-    run(code, (rows, width), (numbers, at), ((x, 32, strides[0]), (y, 32, strides[1]), (z, 32, strides[2])))
+def run_strip(code, rows, width, scalars, at, x, y, z, strides):
+    run(code, (rows, width), (scalars, at), ((x, 32, strides[0]), (y, 32, strides[1]), (z, 32, strides[2])))
 
 
 def view(buffer, rows, width, stride):
@@ -45,15 +45,15 @@ def view(buffer, rows, width, stride):
 def test_strips(code, rows, vectors, dtype):
     width = vectors * lanes_of_dtype(np.dtype(dtype))
     strides = np.array([width, width + 7, width + 32])
-    numbers = np.array([np.nan, np.nan, 0.25, 3, -1, np.nan], dtype)
+    scalars = np.array([np.nan, np.nan, 0.25, 3, -1, np.nan], dtype)
     random, buffers, before = np.random.default_rng(0), [], []
     for stride in strides:
         buffer = np.full(rows * stride + 64, GUARD, dtype)
         view(buffer, rows, width, stride)[:] = random.normal(size=(rows, width))
         buffers.append(buffer)
         before.append(view(buffer, rows, width, stride).copy())
-    run_strip(code, rows, width, numbers, 2, *buffers, strides)
-    for buffer, stride, expected in zip(buffers, strides, FORMULAS[code](numbers[2:5], *before)):
+    run_strip(code, rows, width, scalars, 2, *buffers, strides)
+    for buffer, stride, expected in zip(buffers, strides, FORMULAS[code](scalars[2:5], *before)):
         rows_now = view(buffer, rows, width, stride)
         np.testing.assert_allclose(rows_now, expected, rtol=1e-6 if dtype == np.float32 else 1e-15)
         rows_now[:] = GUARD
@@ -78,7 +78,7 @@ def test_a_width_is_taken_in_whole_vectors():
 
 TWO = [lambda x, y: x + y, lambda x, y: where(x < y, x, 0.5), lambda x, y: x * y - 1]
 PAIRS = [lambda x: (x, x * x), lambda x: (-x, x + 1)]
-one_of_two, pair_of_one = choice(TWO, 2), choice(PAIRS, 1, results=2)
+one_of_two, pair_of_one = vector_dispatch(TWO, 2), vector_dispatch(PAIRS, 1, results=2)
 
 
 @njit(**OPTIONS)

@@ -75,14 +75,14 @@ def fit_watched(estimator: Any, data: Data, side: str) -> Result:
             look()
 
     with display(f"{side:<14} ", estimator.max_iter, len(data.X_train)) as screen:
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
+        callback = threading.Thread(target=watch, daemon=True)
+        callback.start()
         try:
             start = time.perf_counter()
             estimator.fit(data.X_train, data.y_train)
             seconds = time.perf_counter() - start
         finally:
             ended.set()
-            watcher.join()
+            callback.join()
         look()
     return Result(side, seconds, estimator.n_iter_, float(estimator.score(data.X_test, data.y_test)))
