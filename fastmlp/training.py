@@ -1,6 +1,6 @@
 """Training: epochs of minibatch steps or L-BFGS iterations, when to stop, what to remember, and Ctrl-C.
 
-This module drives a `fastmlp.core.network.Session` and knows nothing of estimators: scores and warnings come in as
+This module drives a `fastmlp.core.session.Session` and knows nothing of estimators: scores and warnings come in as
 callables, rows as indices. Rules and printed lines are those of scikit-learn
 (``sklearn/neural_network/_multilayer_perceptron.py``).
 """
@@ -17,7 +17,8 @@ import numpy as np
 import scipy
 from scipy.optimize import OptimizeResult, minimize
 
-from .core.network import Network, Parameters, Session
+from .core.network import Network, Parameters
+from .core.session import Session
 from .initializers import Weights
 from .machine.random import Shuffler
 from .optimizers import Optimizer

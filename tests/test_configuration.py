@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier as Original
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
-from fastmlp.core.network import machine_code
+from fastmlp.core.session import machine_code
 from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import Gamma, Huber, KLDivergence, LogLoss, Poisson, Quantile
 from fastmlp.optimizers import OPTIMIZERS, Adam, AdamW, GradientDescent

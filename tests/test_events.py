@@ -153,7 +153,7 @@ class Display:
 @pytest.mark.parametrize("ours", ESTIMATORS)
 def test_display_is_told_of_rows_and_epochs(ours, digits, monkeypatch):
     displays = []
-    monkeypatch.setattr("fastmlp.core.network.SLICE", 1)  # rows are reported batch by batch
+    monkeypatch.setattr("fastmlp.core.session.SLICE", 1)  # rows are reported batch by batch
 
     def progress(max_epochs, n_rows):
         displays.append(Display(max_epochs, n_rows))

@@ -23,7 +23,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.core import network
+from fastmlp.core import session
 from fastmlp.machine import team
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -157,7 +157,7 @@ def test_search_in_parallel_finds_the_same(backend, digits):
 def test_searches_in_threads_share_the_cores(digits, monkeypatch):
     """Two fits at a time on two cores: never more than two threads in the kernels."""
     at_work, most, lock = 0, 0, threading.Lock()
-    machine_code = network.machine_code
+    machine_code = session.machine_code
 
     def counted(dtype):
         call = machine_code(dtype)
@@ -174,7 +174,7 @@ def test_searches_in_threads_share_the_cores(digits, monkeypatch):
         return count
 
     monkeypatch.setattr(team, "available_cores", lambda: 2)
-    monkeypatch.setattr(network, "machine_code", counted)
+    monkeypatch.setattr(session, "machine_code", counted)
     shared = classifier(hidden_layer_sizes=64, batch_size=100).fit(*digits)
     assert most == 2
     with joblib.parallel_config("threading"):

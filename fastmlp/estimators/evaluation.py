@@ -11,7 +11,8 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 
-from ..core.network import Network, Session
+from ..core.network import Network
+from ..core.session import Session
 from ..losses import Loss
 from ..training import Callback, History
 from .configuration import learned_attributes

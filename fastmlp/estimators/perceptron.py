@@ -16,7 +16,8 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..core.network import Network, Parameters, Session
+from ..core.network import Network, Parameters
+from ..core.session import Session
 from ..initializers import initial_weights
 from ..losses import LOSSES, KLDivergence, Loss, SquaredError
 from ..normalizations import BatchNormalization

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.metrics import get_scorer
 from sklearn.utils.validation import _check_sample_weight
 
-from ..core.network import Network, Session
+from ..core.network import Network
+from ..core.session import Session
 from ..training import History
 from .evaluation import EvaluatedEstimator, EvaluationCallback, EvaluationSet, validation_loss
 from .rows import as_rows_like

@@ -18,7 +18,8 @@ from problems import (
 
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core import engine
-from fastmlp.core.network import MAX_SCALARS_AHEAD, SCALARS_AHEAD, Network
+from fastmlp.core.network import Network
+from fastmlp.core.session import MAX_SCALARS_AHEAD, SCALARS_AHEAD
 from fastmlp.losses import LogLoss, SquaredError
 from fastmlp.normalizations import NORMALIZATIONS
 from fastmlp.optimizers import OPTIMIZERS

@@ -1,0 +1,317 @@
+"""A network at work on data: the buffers, and the team of threads that works on them."""
+
+import functools
+import itertools
+from dataclasses import asdict
+
+import numpy as np
+
+from .. import normalizations
+from ..activations import ACTIVATIONS
+from ..losses import codes_of
+from ..machine.jit import compiled
+from ..machine.simd import lanes_of_dtype
+from ..machine.team import BUDGET, Team
+from ..machine.tile import NR, TALLEST_POSSIBLE
+from .engine import (
+    BATCH,
+    LEAVE,
+    OPTIMIZER_SCALARS,
+    PREDICT,
+    TRAIN,
+    Settings,
+    Task,
+    ThreadContext,
+    work,
+)
+from .layout import (
+    CHUNK,
+    KC,
+    LEARNED,
+    LINE,
+    Buffers,
+    Data,
+    aligned,
+    partition,
+    plan,
+    table_of,
+)
+
+PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
+# Operations between two returns to Python: some ten milliseconds, so that an interrupt is seen in time.
+SLICE = 2e9
+# Operations of a step below which a second thread costs more than it brings.
+SHARED_WORK = 100_000
+# Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
+STREAMED = 500
+# Steps whose numbers are worked out together, in NumPy.
+SCALARS_AHEAD = 256
+MAX_SCALARS_AHEAD = 4096
+
+
+@functools.cache
+def machine_code(dtype):
+    """The engine for a dtype, compiled or from the disk cache."""
+    table = np.zeros(1, np.int64)
+    return compiled(work, 0, dtype.type(0), table, table, table, table, table)
+
+
+class Session:
+    """A network, data, and a team of threads that lives until the end of the `with` block.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray of shape (n_rows, n_features), or a scipy.sparse CSR matrix or array for a network of sparse inputs
+        C-contiguous, of the network's dtype; may be read-only. Column indices ascend in each row, none comes twice.
+    y : ndarray or None
+        Class codes (n_rows,) int64 where the loss takes codes, else a matrix (n_rows, n_outputs); None to predict only.
+    sample_weight : ndarray of shape (n_rows,) or None
+    batch_size : int
+        Rows of a batch; one of more than CHUNK rows passes in parts, except for batch normalization.
+    n_threads : int or None
+        Size of the team; None for as many of the process's free cores as the work is worth.
+    """
+
+    def __init__(self, network, X, y, sample_weight, batch_size, n_threads):
+        self.network = network
+        self._rows = X.shape[0]
+        self._batch = min(batch_size, self._rows)
+        by_batch = normalizations.code_of(network.normalization) == BATCH
+        self._chunk = self._batch if by_batch else -(-self._batch // -(-self._batch // CHUNK))
+        inputs = X.nnz // self._rows + 1 if network.sparse else X.shape[1]
+        units = (inputs, *network.units[1:])
+        self._row_operations = sum(6 * a * b for a, b in itertools.pairwise(units))
+        self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
+        self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0
+        self._data = self._bind(X, y, sample_weight)
+        self._indices = np.asarray(X.indices if network.sparse else (), np.int64)
+        self._task = np.zeros(len(Task._fields), np.int64)
+        self._settings = np.zeros(len(Settings._fields))
+        self._total = np.zeros(1)
+        self._prepared = self._known_settings = None
+        self._normalization = {} if network.normalization is None else asdict(network.normalization)
+        self._wanted = n_threads or self._granted
+
+    def _useful_threads(self):
+        return int(max(1, (self._batch * self._row_operations + self._step_operations) // SHARED_WORK))
+
+    def _bind(self, X, y, sample_weight):
+        network = self.network
+        nothing = np.zeros(0, network.dtype)
+        codes = network.loss.takes_codes(network.output)
+        has_codes, has_targets = y is not None and codes, y is not None and not codes
+        return Data(
+            ordered=y is not None,
+            weighted=sample_weight is not None,
+            inputs=np.ascontiguousarray(X.data) if network.sparse else X,
+            order=np.zeros(0 if y is None else self._rows, np.int64),
+            codes=y if has_codes else nothing,
+            indptr=np.asarray(X.indptr, np.int64) if network.sparse else nothing,
+            targets=y if has_targets else nothing,
+            sample_weight=nothing if sample_weight is None else sample_weight,
+            predictions=np.zeros(self._rows * network.units[-1], network.dtype),
+        )
+
+    def _allocate(self, n_threads):
+        """Layout and buffers for a team of `n_threads`."""
+        network, dtype = self.network, self.network.dtype
+        self._capacity = max(n_threads, min(self._rows, max(self._chunk, PREDICTION_ROWS * n_threads)))
+        layout, sizes = plan(network.units, dtype, self._capacity, network.sparse)
+        panel = NR * lanes_of_dtype(dtype)
+        tile = panel * TALLEST_POSSIBLE
+        before_tiles = int(layout.weights_at[1]) if network.sparse else 0
+        self._tiles = -1 if self._batch > self._chunk or network.clips else before_tiles
+        state0, state1, state2 = network._states
+        learned = sizes["outputs"] if network.has_unit_parameters else 0
+        outputs = layout.units[-1]
+        loss_hyperparameters = aligned(outputs + panel, dtype)
+        loss_hyperparameters[:outputs] = np.resize(network.loss.number, outputs)
+        return layout, Buffers(
+            weights=network._weights,
+            state0=state0,
+            state1=state1,
+            state2=state2,
+            gradient=network._room_for_gradient(
+                sizes["weights"] if self._tiles < 0 else before_tiles + n_threads * tile
+            ),
+            outputs=aligned(sizes["outputs"], dtype),
+            deltas=aligned(sizes["outputs"], dtype),
+            saved=aligned(LEARNED * learned, dtype),
+            unit_parameter_gradient=aligned(LEARNED * layout.unit_parameter_row, dtype),
+            statistics=aligned(2 * layout.unit_parameter_row + (layout.layers + 1) * self._capacity + panel, dtype),
+            optimizer_scalars=aligned(MAX_SCALARS_AHEAD * OPTIMIZER_SCALARS if self._data.ordered else 0, dtype),
+            loss_hyperparameters=loss_hyperparameters,
+            losses=aligned(self._capacity, dtype),
+            penalties=aligned(layout.blocks, np.float64),
+            norms=aligned(layout.blocks, np.float64),
+            scratch=aligned(panel * self._chunk + n_threads * (panel * KC + tile), dtype),
+            zeros=aligned(panel, dtype),
+            values=self._data.inputs,
+            indices=self._indices,
+            bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64),
+        )
+
+    def __enter__(self):
+        layout, buffers = self._allocate(self._wanted)
+        components = self._component_codes()
+        self._records = [*map(table_of, (components, layout, buffers, self._data))]
+        self._keepalive = layout, buffers, components  # the tables hold addresses only
+        self._start_team(self._wanted)
+        return self
+
+    def _start_team(self, n_threads):
+        """Start a team for the buffers, which may have room for a larger one."""
+        records, buffers = self._records, self._keepalive[1]
+        zero = self.network.dtype.type(0)
+        call = machine_code(self.network.dtype)
+
+        def thread(rank, team):
+            context = self._thread_context(team, buffers)
+            table = table_of(context)
+
+            def serve(context=context):  # whose arrays live as long as this function
+                call(rank, zero, *records, table)
+
+            return serve
+
+        self._team = Team(n_threads, thread)
+        self._lead = thread(0, self._team)
+
+    def _stop_team(self):
+        """Let the team go."""
+        self._publish(LEAVE, 0, 0, 0)
+        lead, self._lead = self._lead, lambda: None  # an interrupt from here on finds no team to dismiss
+        lead()
+        self._team.join()
+
+    def _yield_cores(self):
+        """Go on with a smaller team where other fits want cores; the bits of the results stay as they are."""
+        excess = BUDGET.excess(self._granted)
+        if excess:
+            self._stop_team()
+            BUDGET.spare(excess)
+            self._granted -= excess
+            self._start_team(self._granted)
+
+    def _thread_context(self, team, buffers):
+        line = LINE // self.network.dtype.itemsize
+        return ThreadContext(
+            n_threads=team.n_threads,
+            capacity=self._capacity,
+            tiles=self._tiles,
+            scratch=buffers.scratch.size // team.n_threads // line * line,
+            tile=(buffers.gradient.size - max(self._tiles, 0)) // team.n_threads // line * line,
+            barrier_state=team.barrier_state,
+            task=self._task,
+            partition=partition(self.network.units, self.network.dtype, team.n_threads, self.network.sparse),
+            settings=self._settings,
+            keep=self.network.keep,
+            total=self._total,
+        )
+
+    def _component_codes(self):
+        network = self.network
+        return (
+            *codes_of(network.loss, network.output),
+            network.optimizer.code,
+            normalizations.code_of(network.normalization),
+            network.has_unit_parameters,
+            np.array([*(component.code for component in network.activations), ACTIVATIONS["identity"].code], np.int64),
+            network.learned,
+        )
+
+    def __exit__(self, *exception):
+        self._stop_team()
+        if self._granted:
+            BUDGET.give_back(self._granted)
+
+    def _publish(self, kind, first, stop, rows, step=0, seed=0):
+        self._task[:] = Task(kind, first, stop, rows, self._batch, self._chunk, step, seed)
+
+    def _run(self, kind, first, stop, rows, row_operations, progress=None, **task):
+        """Positions `first` to `stop` in slices of some milliseconds, between which Python sees interrupts."""
+        slice_rows = max(1, int(SLICE / row_operations) // self._chunk) * self._chunk
+        for at in range(first, stop, slice_rows):
+            end = min(at + slice_rows, stop)
+            self._yield_cores()
+            self._publish(kind, at, end, rows, **task)
+            self._lead()
+            if progress is not None:
+                progress(end)
+
+    def _set(self, settings):
+        if settings != self._known_settings:  # building them takes as long as a step of a small network
+            self._settings[:] = Settings(**settings, **self._normalization)
+            self._known_settings = settings
+
+    def _prepare_scalars(self, rate, step, steps):
+        """Work out the optimizer's numbers for the steps after `step`; returns the first one's row in `scalars`.
+
+        With one rate for all, some steps more: epochs of few steps share the cost of NumPy's calls.
+        """
+        constant = not isinstance(rate, np.ndarray)
+        if constant and self._prepared is not None:
+            known, first, stop = self._prepared
+            if known == rate and first <= step and step + steps <= stop:
+                return step - first
+        count = min(max(steps, SCALARS_AHEAD), MAX_SCALARS_AHEAD) if constant else steps
+        t = np.arange(step + 1, step + count + 1, dtype=np.float64)
+        scalars = self.network.optimizer.scalars(t, np.full(count, rate) if constant else rate)
+        self._keepalive[1].optimizer_scalars.reshape(-1, OPTIMIZER_SCALARS)[:count, : scalars.shape[1]] = scalars
+        self._prepared = (rate, step, step + count) if constant else None
+        return 0
+
+    def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, **settings):
+        """Train on the rows `order` (n,), in consecutive batches, the last one smaller.
+
+        Parameters
+        ----------
+        order : ndarray of indices
+        learning_rate : float, or float64 ndarray with one number for each batch
+        step : int
+            Optimizer steps taken before.
+        seed : int
+            Of the epoch's random bits, for dropout.
+        progress : callable(rows done) or None
+            Called every some milliseconds.
+        settings : fields of `engine.Settings`
+
+        Returns
+        -------
+        loss : float
+            Mean of the batches' losses by their rows, penalty included, each at the weights before its step.
+        """
+        rows = len(order)
+        self._data.order[:rows] = order
+        self._set(settings)
+        self._total[0] = 0.0
+        operations = self._row_operations + self._step_operations // self._batch
+        try:
+            for first in range(0, rows, MAX_SCALARS_AHEAD * self._batch):
+                stop = min(first + MAX_SCALARS_AHEAD * self._batch, rows)
+                done, steps = first // self._batch, -(-(stop - first) // self._batch)
+                rate = learning_rate[done : done + steps] if isinstance(learning_rate, np.ndarray) else learning_rate
+                row = self._prepare_scalars(rate, step + done, steps) - done
+                self._run(TRAIN, first, stop, rows, operations, progress, step=row, seed=seed)
+        except BaseException:
+            self._keepalive[1].gradient[:] = 0  # an interrupt may have left a part of a batch in it
+            raise
+        return self._total[0] / rows
+
+    def gradient(self, *, alpha, **settings):
+        """Loss over all rows and its gradient: (loss, coef_grads, intercept_grads). The optimizer is `gradient`."""
+        loss = self.epoch(np.arange(self._rows), learning_rate=0.0, alpha=alpha, **settings)
+        arrays = self.network._read(self.network._states[0])
+        layers = len(self.network.units) - 1
+        return loss, arrays[:layers], arrays[layers:]
+
+    def predict(self, rows=None):
+        """Output activations (n, n_outputs) of the rows with these indices, by default of all rows."""
+        count = self._rows if rows is None else len(rows)
+        if self._data.ordered:
+            self._data.order[:count] = np.arange(count) if rows is None else rows
+        self._set({})
+        self._run(PREDICT, 0, count, count, self._row_operations / 3)
+        outputs = self.network.units[-1]
+        return self._data.predictions[: count * outputs].reshape(count, outputs).copy()
