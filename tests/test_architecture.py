@@ -1,4 +1,4 @@
-"""Rules of the house that the import contract cannot see."""
+"""Rules of the architecture that the import contract cannot see."""
 
 import importlib.util
 import json
@@ -11,10 +11,25 @@ import pytest
 
 import fastmlp
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10, where pytest brings it
+    import tomli as tomllib
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fastmlp"
 SOURCES = sorted(path for folder in ("fastmlp", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
-TOP = {"pyproject.toml", "README.md", "LICENSE", "fastmlp", "benchmarks", "tests", "bench_results"}
+TOP = {
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "fastmlp",
+    "benchmarks",
+    "tests",
+    "bench_results",
+    "docs",
+}
 README = ROOT / "README.md"
 GENERATED = re.compile(r"<!-- table:[\w-]+ -->.*?<!-- end -->", re.DOTALL)
 FENCED = re.compile(r"```(\w*)\n(.*?)```", re.DOTALL)
@@ -68,6 +83,43 @@ def test_importing_the_package_is_cheap():
     assert answer.stdout.strip() == "[]"
 
 
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+
+def contract_layers():
+    """The layers of the import contract in pyproject.toml, from the top: a set of module names for each."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+    (contract,) = (
+        contract
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers" and contract["containers"] == ["fastmlp"]
+    )
+    return [{name.strip(" ()") for name in re.split(r"[:|]", layer)} for layer in contract["layers"]]
+
+
+def readme_layers():
+    """The layers of the table in the README's architecture section, from the top: a set of paths for each."""
+    section = README.read_text(encoding="utf8").partition("## Architecture\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\|([^|]+)\|[^|]+\|$", section, re.MULTILINE)[2:]
+    return [set(re.findall(r"`([^`]+)`", row)) for row in rows]
+
+
+def package_paths():
+    """Every module of the package as the README writes it: `name.py`, or `name/` where it is a folder."""
+    files = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    return files | {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+
+
+def test_readme_and_contract_have_the_same_layers():
+    shown = [{path.removesuffix("/").removesuffix(".py") for path in layer} for layer in readme_layers()]
+    assert shown == contract_layers()
+
+
+def test_readme_shows_every_module_once():
+    shown = [path for layer in readme_layers() for path in sorted(layer)]
+    assert sorted(shown) == sorted(package_paths())
+
+
 # --- README -----------------------------------------------------------------------------------------------------------
 
 
@@ -84,13 +136,6 @@ def test_readme_examples_run(capsys):
             exec(compile(example, "README.md", "exec"), {})
     accuracy = re.fullmatch(r"([\d.]+)% after \d+ epochs\n", capsys.readouterr().out)
     assert float(accuracy[1]) > 90
-
-
-def test_readme_shows_every_room():
-    text = README.read_text(encoding="utf8")
-    rooms = [path for path in PACKAGE.iterdir() if not path.name.startswith("__pycache__")]
-    missing = [room.name for room in rooms if room.name != "__init__.py" and f"`{room.name}" not in text]
-    assert not missing
 
 
 def test_readme_links_lead_somewhere():
