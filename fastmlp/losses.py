@@ -14,13 +14,13 @@ from functools import partial
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy.special import expit, log_expit, log_softmax, softmax, xlogy
 
 from .components import Component, Registry, check_number
 from .machine import elementary
 from .machine.elementary import exp, expm1, log, log1p
 from .machine.elementwise import vector_dispatch
-from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, traced, where
+from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, smallest_like, traced, where
 
 LOSSES = Registry("loss")
 
@@ -107,7 +107,9 @@ class Loss(Component):
 class ClassLoss(Loss):
     """A loss of a probability: of one class among several (softmax, class codes), or of each 0/1 output (logistic).
 
-    Probabilities are clipped to [epsilon, 1 - epsilon] of the dtype, as in scikit-learn, so that their log is finite.
+    A loss that scikit-learn has too clips probabilities to [epsilon, 1 - epsilon] of the dtype, as it does there; all
+    others are exact however large z is, from log p = z_t - log(sum_k exp(z_k)) and 1 - p = -expm1(log p). For
+    validation, where only p is known (`of_outputs`), all of them clip.
     """
 
     outputs = ("softmax", "logistic")
@@ -176,7 +178,7 @@ class LogLoss(ClassLoss):
     """loss = -sum_k q_k log p_k, delta = p - q: prediction - target.
 
     Over the classes of a softmax, q = (1 - s) onehot(t) + s / n_classes. Over the two sides of each logistic output,
-    of probability p and 1 - p, q = (1 - s) t + s / 2.
+    of probability p and 1 - p, q = (1 - s) t + s / 2. Without smoothing p is clipped, as in scikit-learn.
 
     Parameters
     ----------
@@ -195,11 +197,12 @@ class LogLoss(ClassLoss):
 
     def formula(self, output, z, t):
         p, s = output_formula(output, z), self.label_smoothing
-        clipped = _clipped(p)
         if output == "logistic":
             q = (1 - s) * t + s / 2
-            return -(xlogy(q, clipped) + xlogy(1 - q, 1 - clipped)).sum(axis=1), p - q
-        rows, log_p = np.arange(len(t)), np.log(clipped)
+            clipped = _clipped(p)
+            loss = np.logaddexp(0, z) - q * z if s else -(xlogy(q, clipped) + xlogy(1 - q, 1 - clipped))
+            return loss.sum(axis=1), p - q
+        rows, log_p = np.arange(len(t)), log_softmax(z, axis=1) if s else np.log(_clipped(p))
         delta = p - s / p.shape[1]
         delta[rows, t] -= 1 - s
         return -(1 - s) * log_p[rows, t] - s * log_p.mean(axis=1), delta
@@ -214,13 +217,15 @@ class LogLoss(ClassLoss):
     def vector(output, z, t, label_smoothing):
         q = t + label_smoothing * (0.5 - t)
         rest = log1p(exp(-absolute(z)))
-        log_p, log_not_p = clipped_log(minimum(z, 0) - rest), clipped_log(minimum(-z, 0) - rest)
-        return (q - 1) * log_not_p - q * log_p, elementary.logistic(z) - q
+        log_p, log_not_p = minimum(z, 0) - rest, minimum(-z, 0) - rest
+        clipped = (q - 1) * clipped_log(log_not_p) - q * clipped_log(log_p)
+        loss = where(label_smoothing > 0, (q - 1) * log_not_p - q * log_p, clipped)
+        return loss, elementary.logistic(z) - q
 
     @staticmethod
     def row_vector(log_p, label_smoothing):
-        """Without smoothing, which needs all classes: loss = -log p, delta = p - onehot."""
-        return -clipped_log(log_p), full_like(log_p, 1)
+        """But for what smoothing adds, which needs all classes: loss = -log p, delta = p - onehot."""
+        return -where(label_smoothing > 0, log_p, clipped_log(log_p)), full_like(log_p, 1)
 
 
 @LOSSES.add("squared_error")
@@ -307,20 +312,21 @@ class Focal(ClassLoss):
         if output == "softmax":
             onehot = np.zeros_like(y)
             onehot[np.arange(len(t)), t] = 1
-            loss, factor = self._of_probability(y[onehot == 1])
+            loss, factor = self._of_log(log_softmax(z, axis=1)[onehot == 1])
             return loss, factor[:, None] * (y - onehot)
-        loss, factor = self._of_probability(expit(np.where(t == 1, z, -z)))
+        loss, factor = self._of_log(log_expit(np.where(t == 1, z, -z)))
         return loss.sum(axis=1), factor * (y - t)
 
     def of_outputs(self, output, y, t):
         if output == "softmax":
-            return self._of_probability(y[np.arange(len(t)), t])[0]
-        return self._of_probability(np.where(t > 0, y, 1 - y))[0].sum(axis=1)
+            return self._of_log(np.log(_clipped(y[np.arange(len(t)), t])))[0]
+        return self._of_log(np.log(_clipped(np.where(t > 0, y, 1 - y))))[0].sum(axis=1)
 
-    def _of_probability(self, p):
-        p = _clipped(p)
-        focus = (1 - p) ** self.gamma
-        return -focus * np.log(p), focus - self.gamma * p * (1 - p) ** (self.gamma - 1) * np.log(p)
+    def _of_log(self, log_p):
+        """(loss, c) from log p: c = q^gamma (1 - gamma p log(p) / q), where q = 1 - p; log(p) / q is -1 at p = 1."""
+        p, q = np.exp(log_p), -np.expm1(log_p)
+        ratio = np.divide(log_p, q, out=np.full_like(q, -1), where=q != 0)
+        return -(q**self.gamma) * log_p, q**self.gamma * (1 - self.gamma * p * ratio)
 
     @classmethod
     def vector(cls, output, z, t, gamma):
@@ -330,9 +336,11 @@ class Focal(ClassLoss):
 
     @staticmethod
     def row_vector(log_p, gamma):
-        """With q = 1 - p > 0 from log p without cancellation: factor = q^gamma (1 - gamma p log(p) / q)."""
-        log_p = clipped_log(log_p)
-        q = -expm1(log_p)
+        """With q = 1 - p from log p without cancellation: factor = q^gamma (1 - gamma p log(p) / q).
+
+        q = 0 is taken as the smallest number above it: for the logarithm, and so that q^0 is 1.
+        """
+        q = maximum(-expm1(log_p), smallest_like(log_p))
         focus = exp(gamma * log(q))
         return -focus * log_p, focus * (1 - gamma * (1 - q) * log_p / q)
 

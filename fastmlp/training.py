@@ -292,11 +292,9 @@ class Trainer:
         per_step = optimizer.schedule.per == "step"
         ahead = np.arange(steps_per_epoch) if per_step else 0
         shuffle = Shuffler(random_state) if settings.shuffle else None
-        rows_done = 0
+        steps_before = optimizer.step - self.session.steps
 
         def note_progress(rows: int) -> None:
-            nonlocal rows_done
-            rows_done = rows
             for callback in callbacks:
                 callback.rows_done(rows)
 
@@ -311,13 +309,10 @@ class Trainer:
             if shuffle is not None:
                 shuffle(order)
             rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
-            rows_done = 0
             try:
                 loss = float(run_epoch(learning_rate=rate, step=optimizer.step, seed=seed))
-            except KeyboardInterrupt:
-                optimizer.step += -(-rows_done // settings.batch_size)
-                raise
-            optimizer.step += steps_per_epoch
+            finally:  # an interrupt ends an epoch before its last step
+                optimizer.step = steps_before + self.session.steps
             optimizer.epochs += 1
             history.n_epochs = n_epochs
             history.rows_seen += n_rows

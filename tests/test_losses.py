@@ -307,13 +307,14 @@ def test_smoothed_log_loss_is_the_divergence_of_smoothed_targets():
 @over_dtypes
 @over_class_losses
 @pytest.mark.parametrize("output", ["softmax", "logistic"])
-def test_a_hopeless_prediction_has_a_finite_loss(component, output, dtype):
+def test_the_loss_of_a_hopeless_prediction(component, output, dtype):
+    """Exact, but for the plain log loss, which clips probabilities as scikit-learn does."""
     z = np.array([[1e4, -1e4]], dtype)
     t = np.array([1]) if component.takes_codes(output) else np.array([[0, 1]], dtype)
     loss, delta = component.formula(output, z, t)
     s = component.label_smoothing if isinstance(component, LogLoss) else 0
-    hopeless = -np.log(np.finfo(dtype).eps) * (1 if output == "softmax" else 2)
-    np.testing.assert_allclose(loss, (1 - s / 2) * hopeless, rtol=1e-6)
+    of_one = -np.log(np.finfo(dtype).eps) * (1 if output == "softmax" else 2) if component == LogLoss() else 2e4
+    np.testing.assert_allclose(loss, (1 - s / 2) * of_one, rtol=1e-6)
     np.testing.assert_allclose(delta, [[1 - s / 2, s / 2 - 1]], rtol=1e-4)
 
 
@@ -597,15 +598,20 @@ def test_row_function_is_the_formula(component, dtype):
 @over_row_words
 @pytest.mark.width
 def test_row_function_at_the_ends(component, dtype):
-    """log p = 0 and log p = -inf: the loss is that of the clipped probability."""
+    """log p = 0 and log p far below: exact, or of the clipped probability where scikit-learn clips it."""
     epsilon = np.finfo(dtype).eps
-    loss, factor = of_rows(component, np.array([0, -1e-30, -1e4, -1e30, -np.inf, np.nan], dtype))
-    certain = epsilon**component.number  # of 1 - p = epsilon
-    np.testing.assert_allclose(loss[:2], certain * epsilon, rtol=1e-5)
-    np.testing.assert_allclose(factor[:2], certain * (1 + component.number), rtol=1e-5)
-    np.testing.assert_allclose(loss[2:5], -np.log(epsilon), rtol=1e-5)
-    np.testing.assert_allclose(factor[2:5], 1, rtol=1e-4)
-    assert np.isnan(loss[5])
+    log_p = np.array([0, -1e-30, -1e4, -1e30, np.nan], dtype)
+    loss, factor = of_rows(component, log_p)
+    if isinstance(component, LogLoss):
+        np.testing.assert_allclose(loss[:4], -np.log(epsilon) * np.array([0, 0, 1, 1]), rtol=1e-5, atol=2 * epsilon)
+        np.testing.assert_array_equal(factor, 1)
+    else:
+        q = -np.expm1(log_p)
+        np.testing.assert_allclose(loss, -(q**component.gamma) * log_p, rtol=1e-5)
+        certain = q[1] ** component.gamma * (1 + component.gamma)
+        np.testing.assert_allclose(factor[1:4], [certain, 1, 1], rtol=1e-4)
+        assert 0 <= factor[0] <= 1
+    assert np.isnan(loss[4])
 
 
 @over_dtypes

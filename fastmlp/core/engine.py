@@ -128,7 +128,8 @@ class ThreadContext(NamedTuple):
     scratch, tile : each thread's share of `scratch` and of these tiles
     barrier_state : see `barrier`; task, settings : fields of Task and Settings
     partition : (threads + 1) * layers blocks
-    keep : share of outputs that dropout leaves, for each level; total : the loss so far
+    keep : share of outputs that dropout leaves, for each level
+    total : the loss of the epoch so far; and how many steps the session has taken
     """
 
     n_threads: int
@@ -304,6 +305,7 @@ def train_chunk(rank, components, layout, data, scalars, batch, span, buffers, c
     barrier(context.barrier_state, context.n_threads)  # all weights are new
     if rank == 0 and last_chunk:
         context.total[0] += sum_of(buffers.penalties, layout.blocks) * share
+        context.total[1] += 1
     if last_chunk and context.settings[MAX_NORM] < np.inf:
         limit_norms(layout, scalars.max_norm, rank, context.n_threads, buffers)
         barrier(context.barrier_state, context.n_threads)  # none is too long

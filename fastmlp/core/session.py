@@ -56,6 +56,25 @@ def machine_code(dtype):
     return compiled(work, 0, dtype.type(0), table, table, table, table, table)
 
 
+def slices(first, stop, rows, batch, chunk):
+    """Cut positions `first` to `stop` of the order into slices of some `rows`, each of one chunk at least.
+
+    A slice ends where a batch ends or one of its chunks, which begin anew with every batch; so do `first` and `stop`.
+
+    Yields
+    ------
+    (at, end) : positions
+    """
+    while first < stop:
+        number, within = divmod(first + rows, batch)
+        end = number * batch + within // chunk * chunk
+        if end <= first:  # not even one chunk: to the end of the one that begins here
+            end = min(first + chunk, (first // batch + 1) * batch)
+        end = min(end, stop)
+        yield first, end
+        first = end
+
+
 class Session:
     """A network, data, and a team of threads that lives until the end of the `with` block.
 
@@ -88,7 +107,7 @@ class Session:
         self._indices = np.asarray(X.indices if network.sparse else (), np.int64)
         self._task = np.zeros(len(Task._fields), np.int64)
         self._settings = np.zeros(len(Settings._fields))
-        self._total = np.zeros(1)
+        self._total = np.zeros(2)
         self._prepared = self._known_settings = None
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._wanted = n_threads or self._granted
@@ -231,9 +250,7 @@ class Session:
 
     def _run(self, kind, first, stop, rows, row_operations, progress=None, **task):
         """Positions `first` to `stop` in slices of some milliseconds, between which Python sees interrupts."""
-        slice_rows = max(1, int(SLICE / row_operations) // self._chunk) * self._chunk
-        for at in range(first, stop, slice_rows):
-            end = min(at + slice_rows, stop)
+        for at, end in slices(first, stop, int(SLICE / row_operations), self._batch, self._chunk):
             self._yield_cores()
             self._publish(kind, at, end, rows, **task)
             self._lead()
@@ -261,6 +278,11 @@ class Session:
         self._keepalive[1].optimizer_scalars.reshape(-1, OPTIMIZER_SCALARS)[:count, : scalars.shape[1]] = scalars
         self._prepared = (rate, step, step + count) if constant else None
         return 0
+
+    @property
+    def steps(self):
+        """Optimizer steps that this session has taken, exact after an interrupt too: a part of a batch is none."""
+        return int(self._total[1])
 
     def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, **settings):
         """Train on the rows `order` (n,), in consecutive batches, the last one smaller.

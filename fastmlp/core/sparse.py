@@ -2,7 +2,10 @@
 
 Entry e has the feature `indices[e]` and the number `values[e]`; row r of the chunk owns the entries bounds[2 r] to
 bounds[2 r + 1] - 1, in ascending order of their features, none twice. Both products take as many multiplications as
-there are entries, times the units above, in the order of the dense ones: the results are the same to the bit.
+there are entries, times the units above, in the order of the dense ones in panels: a term that is 0 changes no sum, so
+that results are the same to the bit as those of dense rows. Where the dense layer would be narrow (see `layout`: so few
+units above that padding them to whole vectors wastes more than a third), its sums run in another order, and both agree
+to rounding only.
 """
 
 from ..machine.jit import inlined

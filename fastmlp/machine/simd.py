@@ -387,6 +387,7 @@ def by_dtype(single, double):
 
 
 epsilon_like = by_dtype(2.0**-23, 2.0**-52)
+smallest_like = by_dtype(2.0**-126, 2.0**-1022)  # the smallest normal number
 
 
 def where(mask, x, y):

@@ -435,6 +435,24 @@ def test_output_delta_of_any_width(loss, outputs, dtype):
     check_output_delta(loss, loss.outputs[0], outputs, dtype)
 
 
+@over_dtypes
+@over_losses
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_output_delta_of_extreme_logits(loss, output, dtype):
+    """Of a network that has gone far astray: kernel and formula agree, and what is finite is exact."""
+    step = Step((64, 3, 3), dtype)
+    step.set_loss(loss)
+    step.set_outputs(2, step.random.choice([-1e4, -50, 0, 50, 1e4], size=(64, 3)))
+    step.data = step.data._replace(order=np.arange(64), **targets_of(step, loss, output, 64))
+    step.run(DELTA, codes=codes_of(loss, output))
+    with np.errstate(all="ignore"):
+        arrays = step.arrays()
+        z = step.truth.outputs[2][:, :-1].astype(dtype)
+        truth = loss.formula(output, z, arrays.targets if loss.takes_codes(output) else arrays.targets.astype(dtype))
+    for got, expected in zip((step.buffers.losses, step.level(step.buffers.deltas, 2)[:, :3]), truth, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=2 * np.finfo(dtype).eps)
+
+
 LOSS_OF_OUTPUT = {"softmax": LogLoss(), "exp": Gamma(), **dict.fromkeys(("identity", "logistic", "tanh"), Huber())}
 
 

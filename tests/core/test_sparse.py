@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from problems import Problem, over_dtypes, over_optimizers
+from problems import assert_close as assert_same
 from scipy import sparse
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
@@ -90,6 +91,22 @@ def test_grammar(grammar, name, dtype):
 @pytest.mark.parametrize("name", ["wide", "chunks in batches", "several chunks", "linear", "one feature"])
 def test_same_bits_for_any_team(name, dtype):
     problem(*SHAPES[name], dtype).check(n_threads=(1, 2, 3, 5))
+
+
+@over_dtypes
+@pytest.mark.parametrize("units", [1, 2, 3, 5, 8, 9, 10, 12, 16, 17, 24, 33, 48, 49])
+@pytest.mark.parametrize("features", [1, 8, 30, 1100])
+def test_bits_are_those_of_dense_rows(features, units, dtype):
+    """But where the dense layer is narrow, whose sums run in another order: there they agree to rounding."""
+    rows = make(40, features, dtype=dtype)
+    components = {"activation": "tanh", "optimizer": "gradient_descent", "weighted": True}
+    apart = Problem((features, units, 3), 40, 16, dtype, X=rows, **components)
+    dense = Problem((features, units, 3), 40, 16, dtype, X=rows.toarray(), **components)
+    if dense.network().layout.narrow[0]:
+        assert_same(apart.by_network(), dense.by_network(), dtype)
+    else:
+        for one, other in zip(apart.by_network(), dense.by_network(), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_no_buffer_has_the_size_of_dense_rows():
