@@ -18,7 +18,9 @@ from .machine.elementary import erf, exp, expm1, log1p
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import absolute, full_like, maximum, minimum, where
 
-ACTIVATIONS = Registry("activation")
+ACTIVATIONS = Registry(
+    "activation", {"linear": "identity", "none": "identity", "leaky": "leaky_relu", "rectifier": "relu"}
+)
 
 
 class Activation(Component):

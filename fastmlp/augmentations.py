@@ -10,7 +10,9 @@ import numpy as np
 
 from .components import Component, Registry, check_number
 
-AUGMENTATIONS = Registry("augmentation")
+AUGMENTATIONS = Registry(
+    "augmentation", {"noise": "gaussian_noise", "gaussian": "gaussian_noise", "translate": "shift"}
+)
 
 
 class Augmentation(Component):
@@ -33,8 +35,15 @@ class Augmentation(Component):
 
 @AUGMENTATIONS.add("gaussian_noise")
 class GaussianNoise(Augmentation):
-    """x + std n, n ~ N(0, 1) for each number. ``std`` is at least 0, by default 0.1, in units of X.
+    """Noise added to each number of X: x + std n, n ~ N(0, 1).
 
+    Parameters
+    ----------
+    std : float >= 0, default=0.1
+        Standard deviation of the noise, in units of X.
+
+    Notes
+    -----
     Source: C. Bishop, "Training with noise is equivalent to Tikhonov regularization", Neural Computation 7 (1995).
     """
 
@@ -49,9 +58,17 @@ class GaussianNoise(Augmentation):
 
 @AUGMENTATIONS.add("mixup")
 class Mixup(Augmentation):
-    """λ x_i + (1 - λ) x_j with the target λ t_i + (1 - λ) t_j, λ ~ Beta(alpha, alpha), j drawn without replacement.
+    """Weighted means of pairs of rows, and of their targets.
 
-    ``alpha`` is above 0, by default 0.2: small numbers leave most rows nearly alone.
+    Parameters
+    ----------
+    alpha : float > 0, default=0.2
+        Of the distribution of the weights. With small numbers most rows hardly change.
+
+    Notes
+    -----
+    λ x_i + (1 - λ) x_j has the target λ t_i + (1 - λ) t_j, with λ ~ Beta(alpha, alpha) for each row i; the rows j are
+    a permutation of the rows i.
 
     Source: H. Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, section 2.
     """

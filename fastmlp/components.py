@@ -1,20 +1,25 @@
-"""Components: what a user names by a string or, with numbers of its own, by a small frozen object.
+"""Components: what a user chooses by a name or, with numbers of its own, by a small frozen object.
 
-A kind of component has one file and in it one `Registry`, its table. A component is a class: a docstring with its
-formula and source, numbers with their defaults, the mathematics in NumPy, and the same as a function of SIMD vectors.
+Each kind of component (activation, loss, optimizer, ...) has one file, and in it one `Registry`. A component is a
+class: a docstring with its formula and source, numbers with their defaults, the mathematics in NumPy, and the same as
+a function of SIMD vectors.
 
 >>> from fastmlp.activations import ACTIVATIONS, LeakyReLU
 >>> ACTIVATIONS.resolve("leaky_relu") == LeakyReLU(slope=0.01)
 True
+>>> LeakyReLU(slope=0.2).get_params()
+{'slope': 0.2}
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
+    from typing_extensions import Self, dataclass_transform
 else:
 
     def dataclass_transform(**settings: Any) -> Callable[[Any], Any]:
@@ -22,13 +27,19 @@ else:
         return lambda cls: cls
 
 
+__all__ = ["Component", "Registry", "check_number", "did_you_mean"]
+
+
 @dataclass_transform(frozen_default=True)
 class Component:
     """What all components have.
 
+    A component never changes, so that estimators may share it. scikit-learn sees its numbers as nested parameters:
+    ``solver__weight_decay`` is the ``weight_decay`` of the component ``solver``.
+
     Attributes
     ----------
-    name, code : in the table of its kind
+    name, code : its name and its position in the registry of its kind
     """
 
     name: ClassVar[str]
@@ -37,10 +48,86 @@ class Component:
     @property
     def number(self) -> Any:
         """Its first number, which kernels receive beside the code; 0 without any."""
-        return next((getattr(self, field.name) for field in fields(self)), 0.0)  # type: ignore[arg-type]
+        return next((getattr(self, field.name) for field in _fields(self)), 0.0)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The numbers by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add those of components inside this one, as ``then__period``.
+        """
+        params = {}
+        for field in _fields(self):
+            value = params[field.name] = getattr(self, field.name)
+            if deep and isinstance(value, Component):
+                params |= {f"{field.name}__{key}": inner for key, inner in value.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> "Self":
+        """A component like this one with other numbers; this one does not change.
+
+        ``estimator.set_params(solver__weight_decay=0.1)`` puts the new component in the place of the old.
+
+        Parameters
+        ----------
+        **params : numbers by name; ``then__period`` is a number of the component ``then``
+
+        Raises
+        ------
+        ValueError
+            If there is no such number, or it is out of its bounds.
+        """
+        names = [field.name for field in _fields(self)]
+        plain: dict[str, Any] = {}
+        nested: dict[str, dict[str, Any]] = {}
+        for key, value in params.items():
+            name, delimiter, inner = key.partition("__")
+            if name not in names:
+                owner = type(self).__name__
+                has = f"has the parameters {', '.join(sorted(names))}" if names else "has no parameters"
+                raise ValueError(f"{owner} {has}; got {name!r}.{did_you_mean(name, names)}")
+            if delimiter:
+                nested.setdefault(name, {})[inner] = value
+            else:
+                plain[name] = value
+        result = replace(self, **plain)  # type: ignore[type-var]
+        for name, inner_params in nested.items():
+            component = getattr(result, name)
+            if not isinstance(component, Component):
+                key = next(iter(inner_params))
+                raise ValueError(
+                    f"{name}__{key} requires a component as {name} of {type(self).__name__}; got {component!r}."
+                )
+            result = replace(result, **{name: component.set_params(**inner_params)})  # type: ignore[type-var]
+        return result
+
+    def __sklearn_clone__(self) -> "Self":
+        return self  # it cannot change
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{field.name}={getattr(self, field.name)!r}" for field in _fields(self) if not _is_default(self, field)
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
-W = TypeVar("W", bound=type[Component])
+def _fields(component: Component) -> tuple[Field[Any], ...]:
+    """The dataclass fields that its constructor takes."""
+    return tuple(field for field in fields(component) if field.init)  # type: ignore[arg-type]
+
+
+def _is_default(component: Component, field: Field[Any]) -> bool:
+    """Whether the component has the default value of a field."""
+    default = field.default_factory() if field.default_factory is not MISSING else field.default
+    try:
+        return bool(getattr(component, field.name) == default)
+    except ValueError:  # an array of several numbers
+        return False
+
+
+C = TypeVar("C", bound=type[Component])
 
 
 class Registry(Mapping[str, type[Component]]):
@@ -50,18 +137,21 @@ class Registry(Mapping[str, type[Component]]):
     ----------
     parameter : str
         What error messages call the kind: the estimators' parameter.
+    synonyms : mapping of str to str, or None
+        Names that other libraries use, with the name to suggest in place of each.
     """
 
-    def __init__(self, parameter: str) -> None:
+    def __init__(self, parameter: str, synonyms: Mapping[str, str] | None = None) -> None:
         self.parameter = parameter
+        self.synonyms = dict(synonyms or {})
         self.classes: list[type[Component]] = []
         self._by_name: dict[str, type[Component]] = {}
 
-    def add(self, name: str, *aliases: str) -> Callable[[W], W]:
-        """Class decorator: a frozen dataclass, equal by value, whose position in the table is its ``code``."""
+    def add(self, name: str, *aliases: str) -> Callable[[C], C]:
+        """Class decorator: a frozen dataclass, equal by value, whose position in the registry is its ``code``."""
 
-        def register(cls: W) -> W:
-            component: Any = dataclass(frozen=True)(cls)
+        def register(cls: C) -> C:
+            component: Any = dataclass(frozen=True, repr=False)(cls)
             component.name, component.code = name, len(self.classes)
             self.classes.append(component)
             self._by_name |= dict.fromkeys((name, *aliases), component)
@@ -81,11 +171,22 @@ class Registry(Mapping[str, type[Component]]):
             return value
         if isinstance(value, str) and value in self._by_name:
             return self._by_name[value]()
-        raise ValueError(f"{self.parameter} must be {self.choices()}; got {value!r}.")
+        self.refuse_class(value)
+        raise ValueError(
+            f"{self.parameter} must be {self.choices()}; got {value!r}.{did_you_mean(value, self, self.synonyms)}"
+        )
+
+    def refuse_class(self, value: Any) -> None:
+        """Raise a ValueError if the value is the class of a component where a component is due."""
+        if isinstance(value, type) and value in self.classes:
+            raise ValueError(
+                f"{self.parameter} must be a component, not its class; got the class {value.__name__}. "
+                f"Write {value.__name__}()."
+            )
 
     def choices(self) -> str:
         """What is allowed, as a part of a sentence."""
-        names = ", ".join(map(repr, self))
+        names = ", ".join(map(repr, sorted(self)))
         example = next((cls for cls in self.classes if cls.__dataclass_fields__), None)  # type: ignore[attr-defined]
         with_numbers = (
             "" if example is None else f" or a component with its own numbers such as {example.__name__}(...)"
@@ -100,6 +201,34 @@ class Registry(Mapping[str, type[Component]]):
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+
+def did_you_mean(value: Any, names: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
+    """A sentence that suggests the name that a user most likely means, with a space before it; else nothing.
+
+    Case, spaces, hyphens and underscores do not count.
+
+    Parameters
+    ----------
+    value : what the user wrote
+    names : what is allowed
+    synonyms : other names, with the allowed name of each
+
+    >>> did_you_mean("ReLu", ["relu", "tanh"])
+    " Did you mean 'relu'?"
+    """
+    if not isinstance(value, str):
+        return ""
+    targets = {_letters(name): name for name in names}
+    targets = {_letters(other): name for other, name in (synonyms or {}).items() if name in targets.values()} | targets
+    written = _letters(value)
+    close = [written] if written in targets else get_close_matches(written, targets, n=1, cutoff=0.7)
+    return f" Did you mean {targets[close[0]]!r}?" if close else ""
+
+
+def _letters(name: str) -> str:
+    """A name without what people write differently."""
+    return re.sub(r"[\s_-]", "", name.lower())
 
 
 def check_number(

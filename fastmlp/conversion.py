@@ -167,7 +167,7 @@ def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
         return None
     power = getattr(state.schedule, "power", estimator.power_t)
     optimizer = SGDOptimizer(params, initial, schedule, component.momentum, isinstance(component, Nesterov), power)
-    so_far = Progress(epochs=state.epochs, steps=state.step, rows=estimator.t_, share=0.0)
+    so_far = Progress(epochs=state.epochs, steps=state.step, rows=estimator.t_, share=0.0, planned=1)
     optimizer.learning_rate = float(state.schedule.rate(state.base_rate, so_far))
     if state.states is not None:
         (optimizer.velocities,) = deepcopy(state.states)

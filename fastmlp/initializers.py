@@ -14,7 +14,19 @@ from .components import Component, Registry, check_number
 
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
-INITIALIZERS = Registry("initializer")
+INITIALIZERS = Registry(
+    "initializer",
+    {
+        "he": "he_normal",
+        "kaiming": "he_normal",
+        "kaiming_normal": "he_normal",
+        "kaiming_uniform": "he_uniform",
+        "xavier": "glorot_uniform",
+        "glorot": "glorot_uniform",
+        "random_normal": "normal",
+        "random_uniform": "uniform",
+    },
+)
 
 
 class Initializer(Component):
@@ -43,11 +55,13 @@ class Initializer(Component):
 
 @INITIALIZERS.add("auto")
 class Auto(Initializer):
-    """W, b ~ U(-r, r), r = √(6 / (fan_in + fan_out)), with 2 in place of 6 for the logistic activation.
+    """The initial weights of scikit-learn, number by number: W, b ~ U(-r, r), r = √(6 / (fan_in + fan_out)).
 
-    Every layer of a network uses the activation of the hidden layers, the last one too, and intercepts are drawn like
-    coefficients: this is scikit-learn's stream, number by number.
+    The logistic activation has 2 in place of 6. Every layer uses the activation of the hidden layers, the last layer
+    too, and intercepts are drawn like coefficients.
 
+    Notes
+    -----
     Source: X. Glorot and Y. Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     equation 16; scikit-learn, ``BaseMultilayerPerceptron._init_coef``.
     """
@@ -60,8 +74,12 @@ class Auto(Initializer):
 
 @INITIALIZERS.add("zeros")
 class Zeros(Initializer):
-    """W = 0: all units of a layer get the same gradient and stay alike for ever, which is why weights are drawn.
+    """All coefficients start at zero: W = 0.
 
+    All units of a layer then get the same gradient and stay alike for ever. This is why weights are drawn at random.
+
+    Notes
+    -----
     Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.4, on breaking the symmetry;
     Keras, Zeros.
     """
@@ -72,8 +90,15 @@ class Zeros(Initializer):
 
 @INITIALIZERS.add("normal")
 class Normal(Initializer):
-    """W ~ N(0, std^2). ``std`` is above 0, by default 0.01; 1 and 0.01 are the textbook's too large and too small.
+    """Coefficients from a normal distribution of one width for all layers: W ~ N(0, std^2).
 
+    Parameters
+    ----------
+    std : float > 0, default=0.01
+        Standard deviation. For most networks 1 is too large and 0.01 too small.
+
+    Notes
+    -----
     Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.4; Keras, RandomNormal.
     """
 
@@ -88,8 +113,15 @@ class Normal(Initializer):
 
 @INITIALIZERS.add("uniform")
 class Uniform(Initializer):
-    """W ~ U(low, high), by default from -0.05 to 0.05; ``low`` is below ``high``.
+    """Coefficients from one interval for all layers: W ~ U(low, high).
 
+    Parameters
+    ----------
+    low, high : float, default=-0.05 and default=0.05
+        Bounds of the interval; ``low`` is below ``high``.
+
+    Notes
+    -----
     Source: I. Goodfellow, Y. Bengio and A. Courville 2016, "Deep learning", section 8.4; Keras, RandomUniform.
     """
 
@@ -129,8 +161,13 @@ class ScaledNormal(Scaled):
 
 @INITIALIZERS.add("glorot_uniform", "xavier_uniform")
 class GlorotUniform(ScaledUniform):
-    """W ~ U(-r, r), r = √(6 / (fan_in + fan_out)): variance 2 / (fan_in + fan_out), between upward and backward.
+    """W ~ U(-r, r), r = √(6 / (fan_in + fan_out)): the variance is 2 / (fan_in + fan_out).
 
+    It is a compromise between 1 / fan_in, which keeps the size of the outputs, and 1 / fan_out, which keeps that of the
+    gradients. Other libraries call it Xavier's.
+
+    Notes
+    -----
     Source: X. Glorot and Y. Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks",
     equation 16.
     """
@@ -141,7 +178,12 @@ class GlorotUniform(ScaledUniform):
 
 @INITIALIZERS.add("glorot_normal", "xavier_normal")
 class GlorotNormal(ScaledNormal):
-    """W ~ N(0, 2 / (fan_in + fan_out)). Source: X. Glorot and Y. Bengio 2010, equation 12."""
+    """W ~ N(0, 2 / (fan_in + fan_out)). Other libraries call it Xavier's.
+
+    Notes
+    -----
+    Source: X. Glorot and Y. Bengio 2010, equation 12.
+    """
 
     def variance(self, fan_in, fan_out):
         return 2 / (fan_in + fan_out)
@@ -149,7 +191,12 @@ class GlorotNormal(ScaledNormal):
 
 @INITIALIZERS.add("he_uniform")
 class HeUniform(ScaledUniform):
-    """W ~ U(-r, r), r = √(6 / fan_in): variance 2 / fan_in. Source: as `HeNormal`."""
+    """W ~ U(-r, r), r = √(6 / fan_in): the variance is 2 / fan_in. Other libraries call it Kaiming's.
+
+    Notes
+    -----
+    Source: as `HeNormal`.
+    """
 
     def variance(self, fan_in, fan_out):
         return 2 / fan_in
@@ -157,8 +204,12 @@ class HeUniform(ScaledUniform):
 
 @INITIALIZERS.add("he_normal")
 class HeNormal(ScaledNormal):
-    """W ~ N(0, 2 / fan_in): the 2 makes up for the half of the signal that relu cuts off.
+    """W ~ N(0, 2 / fan_in). Other libraries call it Kaiming's.
 
+    relu sets half of the outputs to zero; the factor 2 makes up for that.
+
+    Notes
+    -----
     Source: K. He et al. 2015, "Delving deep into rectifiers", equation 10.
     """
 
@@ -168,7 +219,12 @@ class HeNormal(ScaledNormal):
 
 @INITIALIZERS.add("lecun_uniform")
 class LeCunUniform(ScaledUniform):
-    """W ~ U(-r, r), r = √(3 / fan_in): variance 1 / fan_in. Source: as `LeCunNormal`."""
+    """W ~ U(-r, r), r = √(3 / fan_in): the variance is 1 / fan_in.
+
+    Notes
+    -----
+    Source: as `LeCunNormal`.
+    """
 
     def variance(self, fan_in, fan_out):
         return 1 / fan_in
@@ -176,8 +232,10 @@ class LeCunUniform(ScaledUniform):
 
 @INITIALIZERS.add("lecun_normal", "lecun")
 class LeCunNormal(ScaledNormal):
-    """W ~ N(0, 1 / fan_in): sums of standardized inputs are standardized; selu relies on it.
+    """W ~ N(0, 1 / fan_in): outputs have variance 1 if the inputs have; selu needs it.
 
+    Notes
+    -----
     Source: Y. LeCun et al. 1998, "Efficient backprop", section 4.6, equation 16.
     """
 
@@ -187,10 +245,17 @@ class LeCunNormal(ScaledNormal):
 
 @INITIALIZERS.add("orthogonal")
 class Orthogonal(Initializer):
-    """W = gain Q, Q drawn evenly from the matrices with orthonormal columns, or rows where there are more columns.
+    """W = gain Q, where Q has orthonormal columns, or rows if the layer has more outputs than inputs.
 
-    Q is that of the QR decomposition of a normal matrix, its columns signed so that R has a positive diagonal. ``gain``
-    is above 0, by default 1.
+    Parameters
+    ----------
+    gain : float > 0, default=1.0
+        Factor of Q.
+
+    Notes
+    -----
+    Q comes from the QR decomposition of a matrix of normal numbers, with the signs of its columns chosen so that the
+    diagonal of R is positive. All such matrices are then equally probable.
 
     Source: A. Saxe, J. McClelland and S. Ganguli 2014, "Exact solutions to the nonlinear dynamics of learning in deep
     linear neural networks"; F. Mezzadri 2007, "How to generate random matrices from the classical compact

@@ -22,7 +22,17 @@ from .machine.elementary import exp, expm1, log, log1p
 from .machine.elementwise import vector_dispatch
 from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, smallest_like, traced, where
 
-LOSSES = Registry("loss")
+LOSSES = Registry(
+    "loss",
+    {
+        **dict.fromkeys(("mse", "l2", "mean_squared_error", "squared_loss"), "squared_error"),
+        **dict.fromkeys(("mae", "l1", "mean_absolute_error"), "absolute_error"),
+        **dict.fromkeys(("bce", "nll", "ce", "binary_crossentropy", "categorical_crossentropy", "logloss"), "log_loss"),
+        **dict.fromkeys(("kl", "kld"), "kl_divergence"),
+        "smooth_l1": "huber",
+        "pinball": "quantile",
+    },
+)
 
 # --- output activations -----------------------------------------------------------------------------------------------
 
@@ -418,7 +428,7 @@ class Quantile(ErrorLoss):
 
     Parameters
     ----------
-    levels : sequence of float, default=(0.5,)
+    levels : float or sequence of float, default=(0.5,)
         Numbers in (0, 1), at least one.
 
     Source: Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
@@ -428,8 +438,8 @@ class Quantile(ErrorLoss):
     outputs = ("identity", "exp")
 
     def __post_init__(self):
-        try:
-            levels = tuple(map(float, self.levels))
+        try:  # one level needs no sequence
+            levels = tuple(map(float, self.levels if np.ndim(self.levels) else (self.levels,)))
         except (TypeError, ValueError):
             levels = ()
         if not (levels and all(0 < level < 1 for level in levels)):

@@ -8,7 +8,13 @@ import numpy as np
 
 from .components import Component, Registry, check_number
 
-NORMALIZATIONS = Registry("normalization")
+NORMALIZATIONS = Registry(
+    "normalization",
+    {
+        **dict.fromkeys(("batchnorm", "batch_normalization", "bn"), "batch"),
+        **dict.fromkeys(("layernorm", "layer_normalization", "ln"), "layer"),
+    },
+)
 
 
 @NORMALIZATIONS.add("batch")

@@ -16,7 +16,7 @@ from .components import Component, Registry, check_number
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import maximum, sqrt, where
 
-OPTIMIZERS = Registry("solver")
+OPTIMIZERS = Registry("solver", {"nag": "nesterov", "rms": "rmsprop", "gd": "gradient_descent"})
 
 
 def rows_of(t, *scalars):
@@ -63,7 +63,7 @@ class Optimizer(Component):
 
 @OPTIMIZERS.add("gradient")
 class Gradient(Optimizer):
-    """The state becomes g and w stays: for whoever wants the gradient itself, such as L-BFGS."""
+    """Keeps the gradient, state = g, and moves no weight: for L-BFGS, and for looking at gradients."""
 
     states = 1
 
@@ -80,10 +80,15 @@ class Gradient(Optimizer):
 
 @OPTIMIZERS.add("gradient_descent")
 class GradientDescent(Optimizer):
-    """w = w - rate g.
+    """Plain gradient descent: ``solver="gradient_descent"``.
 
-    With a batch of all rows it is gradient descent, with batches of one row stochastic gradient descent, with batches
-    between them mini-batch gradient descent: the component is the same, the batch size differs.
+    The learning rate is the estimator's ``learning_rate_init``; 0.1 is a usual one. Without a ``batch_size`` each step
+    takes all rows. With batches of one row it is stochastic gradient descent, with batches between them mini-batch
+    gradient descent: the component is the same, the batch size differs.
+
+    Notes
+    -----
+    w = w - rate g.
 
     Source: A. Cauchy 1847, "Méthode générale pour la résolution des systèmes d'équations simultanées"; H. Robbins and
     S. Monro 1951, "A stochastic approximation method".
@@ -102,7 +107,7 @@ class GradientDescent(Optimizer):
         return (w - g * rate,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inertia(Optimizer):
     """v = momentum v - rate g: a velocity, the state of the two components below. ``momentum`` is in [0, 1]."""
 
@@ -119,7 +124,19 @@ class Inertia(Optimizer):
 
 @OPTIMIZERS.add("momentum")
 class Momentum(Inertia):
-    """v = momentum v - rate g,  w = w + v.
+    """Gradient descent with a velocity: ``solver="momentum"``, or ``Momentum(0.8)`` for another number.
+
+    The learning rate is the estimator's ``learning_rate_init``; 0.01 is a usual one. scikit-learn's 'sgd' with
+    ``nesterovs_momentum=False`` is the same.
+
+    Parameters
+    ----------
+    momentum : float in [0, 1], default=0.9
+        Share of the velocity that a step keeps.
+
+    Notes
+    -----
+    v = momentum v - rate g,  w = w + v.
 
     Source: B. Polyak 1964, "Some methods of speeding up the convergence of iteration methods"; in this form
     I. Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", equations 1 and 2.
@@ -139,7 +156,18 @@ class Momentum(Inertia):
 
 @OPTIMIZERS.add("nesterov")
 class Nesterov(Inertia):
-    """v = momentum v - rate g,  w = w + momentum v - rate g: the gradient is taken where the velocity leads.
+    """Momentum that takes the gradient where the velocity leads: ``solver="nesterov"``, or ``Nesterov(0.8)``.
+
+    The learning rate is the estimator's ``learning_rate_init``; 0.01 is a usual one. scikit-learn's 'sgd' is the same.
+
+    Parameters
+    ----------
+    momentum : float in [0, 1], default=0.9
+        Share of the velocity that a step keeps.
+
+    Notes
+    -----
+    v = momentum v - rate g,  w = w + momentum v - rate g.
 
     Source: Y. Nesterov 1983; I. Sutskever et al. 2013, equations 3 and 4, with w the point that is looked ahead to.
     """
@@ -156,7 +184,7 @@ class Nesterov(Inertia):
         return w + v * momentum - g * rate, v
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Moments(Optimizer):
     """m = beta_1 m + (1 - beta_1) g,  v = beta_2 v + (1 - beta_2) g^2: Adam's averages, and those of its relatives.
 
@@ -192,9 +220,22 @@ def averages(betas, g, m, v):
 
 @OPTIMIZERS.add("adam")
 class Adam(Moments):
-    """w = w - rate_t m / (√v + epsilon),  rate_t = rate √(1 - beta_2^t) / (1 - beta_1^t); m and v as in `Moments`.
+    """Each weight moves by its average gradient, relative to its usual size: ``solver="adam"``, or ``Adam(0.8)``.
 
-    Scikit-learn's Adam, which adds epsilon before the moments are corrected; PyTorch's adds it after.
+    The learning rate is the estimator's ``learning_rate_init``; 0.001 is a usual one.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9 and default=0.999
+        Decay of the averages of the gradient and of its square.
+    epsilon : float > 0, default=1e-8
+        Added to the square root, so that nothing is divided by 0.
+
+    Notes
+    -----
+    w = w - rate_t m / (√v + epsilon),  rate_t = rate √(1 - beta_2^t) / (1 - beta_1^t); m and v as in
+    `Moments`. This is scikit-learn's Adam, which adds epsilon before the moments are corrected; PyTorch's adds it
+    after.
 
     Source: D. Kingma and J. Ba 2015, "Adam: a method for stochastic optimization", section 2, last paragraph.
     """
@@ -218,7 +259,18 @@ class Adam(Moments):
 
 @OPTIMIZERS.add("adagrad")
 class AdaGrad(Optimizer):
-    """s = s + g^2,  w = w - rate g / (√s + epsilon): weights that moved much move less. ``epsilon`` is above 0.
+    """Weights that have moved much move less: ``solver="adagrad"``, or ``AdaGrad(epsilon=1e-8)``.
+
+    The learning rate is the estimator's ``learning_rate_init``; 0.01 is a usual one.
+
+    Parameters
+    ----------
+    epsilon : float > 0, default=1e-10
+        Added to the square root, so that nothing is divided by 0.
+
+    Notes
+    -----
+    s = s + g^2,  w = w - rate g / (√s + epsilon).
 
     Source: J. Duchi, E. Hazan and Y. Singer 2011, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 12, section 1.1, of the diagonal.
@@ -248,9 +300,21 @@ class AdaGrad(Optimizer):
 
 @OPTIMIZERS.add("rmsprop")
 class RMSProp(Optimizer):
-    """s = rho s + (1 - rho) g^2,  w = w - rate g / (√s + epsilon): AdaGrad that forgets.
+    """AdaGrad that forgets old gradients: ``solver="rmsprop"``, or ``RMSProp(rho=0.9)`` for another number.
 
-    ``rho`` is in [0, 1), ``epsilon`` above 0. The defaults are PyTorch's, where rho is called alpha.
+    The learning rate is the estimator's ``learning_rate_init``; 0.001 is a usual one. The defaults are PyTorch's, where
+    rho is called alpha.
+
+    Parameters
+    ----------
+    rho : float in [0, 1), default=0.99
+        Decay of the average of the squared gradient.
+    epsilon : float > 0, default=1e-8
+        Added to the square root, so that nothing is divided by 0.
+
+    Notes
+    -----
+    s = rho s + (1 - rho) g^2,  w = w - rate g / (√s + epsilon).
 
     Source: T. Tieleman and G. Hinton 2012, "Neural networks for machine learning", Coursera, lecture 6.5.
     """
@@ -281,9 +345,21 @@ class RMSProp(Optimizer):
 
 @OPTIMIZERS.add("adadelta")
 class AdaDelta(Optimizer):
-    """s = rho s + (1 - rho) g^2,  d = g √(u + epsilon) / √(s + epsilon),  u = rho u + (1 - rho) d^2,  w = w - rate d.
+    """RMSProp whose steps have the unit of the weights: ``solver="adadelta"``, or ``AdaDelta(rho=0.95)``.
 
-    d has the unit of w, so that a rate of 1 suits. ``rho`` is in [0, 1), ``epsilon`` above 0.
+    The learning rate is the estimator's ``learning_rate_init``; use 1.0 with this solver.
+
+    Parameters
+    ----------
+    rho : float in [0, 1), default=0.9
+        Decay of both averages.
+    epsilon : float > 0, default=1e-6
+        Added below both square roots.
+
+    Notes
+    -----
+    s = rho s + (1 - rho) g^2,  d = g √(u + epsilon) / √(s + epsilon),  u = rho u + (1 - rho) d^2,
+    w = w - rate d.
 
     Source: M. Zeiler 2012, "ADADELTA: an adaptive learning rate method", algorithm 1, where the rate is 1.
     """
@@ -316,9 +392,21 @@ class AdaDelta(Optimizer):
 
 @OPTIMIZERS.add("amsgrad")
 class AMSGrad(Moments):
-    """Adam, but v only ever pushes the divisor up:
+    """Adam whose divisor never shrinks: ``solver="amsgrad"``, or ``AMSGrad(beta_2=0.99)`` for other numbers.
 
-    largest = max(largest, v),  w = w - rate / (1 - beta_1^t) m / (√(largest / (1 - beta_2^t)) + epsilon).
+    The learning rate is the estimator's ``learning_rate_init``; 0.001 is a usual one.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9 and default=0.999
+        Decay of the averages of the gradient and of its square.
+    epsilon : float > 0, default=1e-8
+        Added to the square root, so that nothing is divided by 0.
+
+    Notes
+    -----
+    largest = max(largest, v),
+    w = w - rate / (1 - beta_1^t) m / (√(largest / (1 - beta_2^t)) + epsilon).
 
     Here and below the fraction is multiplied through by √(1 - beta_2^t), so that a step has one root and
     one division; epsilon stays where PyTorch has it.
@@ -350,10 +438,24 @@ class AMSGrad(Moments):
 
 @OPTIMIZERS.add("adamw")
 class AdamW(Moments):
-    """w = w - rate weight_decay w - rate / (1 - beta_1^t) m / (√(v / (1 - beta_2^t)) + epsilon).
+    """Adam with weight decay: ``solver="adamw"``, or ``AdamW(weight_decay=0.1)`` for other numbers.
 
-    The decay is decoupled from the gradient and hence from v, which an L2 penalty is not. It draws every parameter
-    towards zero, intercepts too, as in PyTorch. ``weight_decay`` is at least 0.
+    The learning rate is the estimator's ``learning_rate_init``; 0.001 is a usual one. The decay is separate from the
+    gradient and hence from v, which the L2 penalty ``alpha`` is not. It draws every parameter towards zero, intercepts
+    too, as in PyTorch. ``alpha`` stays in force beside it: set ``alpha=0`` for weight decay alone.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9 and default=0.999
+        Decay of the averages of the gradient and of its square.
+    epsilon : float > 0, default=1e-8
+        Added to the square root, so that nothing is divided by 0.
+    weight_decay : float >= 0, default=0.01
+        Share of each weight, times the learning rate, that a step takes off.
+
+    Notes
+    -----
+    w = w - rate weight_decay w - rate / (1 - beta_1^t) m / (√(v / (1 - beta_2^t)) + epsilon).
 
     Source: I. Loshchilov and F. Hutter 2019, "Decoupled weight decay regularization", algorithm 2.
     """
@@ -384,13 +486,24 @@ class AdamW(Moments):
 
 @OPTIMIZERS.add("nadam")
 class NAdam(Moments):
-    """Adam with Nesterov's momentum, which grows from beta_1 / 2 to beta_1:
+    """Adam with Nesterov's momentum, which grows during training: ``solver="nadam"``, or ``NAdam(beta_1=0.8)``.
 
+    The learning rate is the estimator's ``learning_rate_init``; 0.002 is a usual one.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9 and default=0.999
+        Decay of the averages of the gradient and of its square.
+    epsilon : float > 0, default=1e-8
+        Added to the square root, so that nothing is divided by 0.
+    momentum_decay : float >= 0, default=0.004
+        How fast the momentum grows from beta_1 / 2 to beta_1.
+
+    Notes
+    -----
     mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2),
     w = w - rate [(1 - mu_t) g / (1 - mu_1 ... mu_t) + mu_(t+1) m / (1 - mu_1 ... mu_(t+1))]
             / (√(v / (1 - beta_2^t)) + epsilon).
-
-    ``momentum_decay`` is at least 0.
 
     Source: T. Dozat 2016, "Incorporating Nesterov momentum into Adam"; PyTorch.
     """
@@ -436,8 +549,19 @@ class NAdam(Moments):
 
 @OPTIMIZERS.add("radam")
 class RAdam(Moments):
-    """Adam that waits with the division until v has seen enough gradients to be trusted:
+    """Adam that divides by √v only when enough gradients are known: ``solver="radam"``, or ``RAdam(beta_2=0.99)``.
 
+    The learning rate is the estimator's ``learning_rate_init``; 0.001 is a usual one, and no warm-up is needed.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9 and default=0.999
+        Decay of the averages of the gradient and of its square.
+    epsilon : float > 0, default=1e-8
+        Added to the square root, so that nothing is divided by 0.
+
+    Notes
+    -----
     rho_t = rho - 2 t beta_2^t / (1 - beta_2^t),  rho = 2 / (1 - beta_2) - 1,
     w = w - rate / (1 - beta_1^t) m                                          while rho_t <= 5, then
     w = w - rate / (1 - beta_1^t) m r_t √(1 - beta_2^t) / (√v + epsilon),
@@ -474,10 +598,20 @@ class RAdam(Moments):
 
 @OPTIMIZERS.add("lion")
 class Lion(Optimizer):
-    """w = w - rate [sign(beta_1 m + (1 - beta_1) g) + weight_decay w],  m = beta_2 m + (1 - beta_2) g.
+    """Every weight moves by the same amount, up or down: ``solver="lion"``, or ``Lion(weight_decay=0.1)``.
 
-    Every weight moves by the rate, so that it wants a smaller one than Adam, a third to a tenth. ``beta_1`` and
-    ``beta_2`` are in [0, 1), ``weight_decay`` is at least 0.
+    The learning rate is the estimator's ``learning_rate_init``; use a third to a tenth of Adam's, 0.0001 say.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float in [0, 1), default=0.9 and default=0.99
+        Share of the average in the direction of a step, and decay of the average itself.
+    weight_decay : float >= 0, default=0.0
+        Share of each weight, times the learning rate, that a step takes off.
+
+    Notes
+    -----
+    w = w - rate [sign(beta_1 m + (1 - beta_1) g) + weight_decay w],  m = beta_2 m + (1 - beta_2) g.
 
     Source: X. Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2.
     """

@@ -350,6 +350,7 @@ class Trainer:
             steps=optimizer.step + ahead,
             rows=self.history.rows_seen,
             share=(epochs + share) / self.settings.max_epochs,
+            planned=self.settings.max_epochs,
         )
         return optimizer.schedule.rate(optimizer.base_rate, progress)
 

@@ -72,6 +72,14 @@ def test_an_activation_for_each_layer(digits):
     np.testing.assert_allclose(both.decision_function(digits[0]), hidden @ both.coefs_[2] + both.intercepts_[2])
 
 
+def test_a_cosine_is_one_descent_over_the_training(digits):
+    X, y = digits
+    with pytest.warns(FutureWarning, match="'cosine' is one descent over the whole training; in 0.2 it restarted"):
+        classifier = MLPClassifier((3,), learning_rate="cosine", max_iter=20, random_state=0).fit(X, y)
+    epochs = np.arange(20)
+    np.testing.assert_allclose(classifier.history_["learning_rate"], 0.0005 * (1 + np.cos(np.pi * epochs / 20)))
+
+
 def test_scikit_learns_schedules_concern_its_sgd_alone(digits):
     """With 'adam' their names change nothing, as there; the components do."""
     plain = small().fit(*digits)

@@ -8,6 +8,7 @@ import math
 import pathlib
 import pickle
 import sys
+import warnings
 from copy import deepcopy
 
 import numpy as np
@@ -20,6 +21,7 @@ from fastmlp.schedules import (
     Adaptive,
     Constant,
     Cosine,
+    CosineRestarts,
     Coslog,
     Exponential,
     InverseScaling,
@@ -30,33 +32,36 @@ from fastmlp.schedules import (
     ReduceOnPlateau,
     StepDecay,
     WarmUp,
+    warn_about_changes,
 )
 
 EPOCHS, STEPS, ROWS = 40, 8, 100  # of a training; steps and rows of an epoch
-WORDS = [
+SCHEDULES_TO_TEST = [
     *[cls() for cls in SCHEDULES.classes],
     StepDecay(7, 0.3),
     MultiStep((3, 5, 38), 0.2),
     Polynomial(2.0, 0.01),
+    Cosine(smallest=0.01),
     Cosine(4, 2, 0.01),
     Cosine(1.5, 1.7),
+    CosineRestarts(7),
     OneCycle(0.5, 0.0, 0.0),
     WarmUp(3, StepDecay(4), 0.5),
     WarmUp(2.5, "cosine", 0.0),
     Coslog(4),
 ]
-over_words = pytest.mark.parametrize("component", WORDS, ids=repr)
+over_schedules = pytest.mark.parametrize("component", SCHEDULES_TO_TEST, ids=repr)
 
 
 def training():
     """Progress before each step of a training, as arrays; the epochs are whole at every STEPS-th."""
     steps = np.arange(EPOCHS * STEPS)
-    return Progress(steps / STEPS, steps, steps // STEPS * ROWS, steps / (EPOCHS * STEPS))
+    return Progress(steps / STEPS, steps, steps // STEPS * ROWS, steps / (EPOCHS * STEPS), EPOCHS)
 
 
 def points(progress):
     """One Progress of plain numbers for each point."""
-    return [Progress(*map(np.ndarray.item, map(np.asarray, point))) for point in zip(*progress)]
+    return [Progress(*map(np.ndarray.item, map(np.asarray, point)), progress.planned) for point in zip(*progress[:-1])]
 
 
 # --- scikit-learn's ---------------------------------------------------------------------------------------------------
@@ -70,7 +75,7 @@ def test_rates_are_those_of_scikit_learn(component, capsys):
     )
     base = 0.3
     for epoch in range(30):
-        assert component.rate(base, Progress(epoch, 5 * epoch, 100 * epoch, epoch / 30)) == theirs.learning_rate
+        assert component.rate(base, Progress(epoch, 5 * epoch, 100 * epoch, epoch / 30, 30)) == theirs.learning_rate
         theirs.iteration_ends(100 * (epoch + 1))
         if epoch % 2:
             stops = theirs.trigger_stopping("Plateau.", verbose=True)
@@ -90,22 +95,24 @@ def test_adaptive_gives_up_at_the_smallest_rate():
 
 def test_inverse_scaling_begins_anew_with_a_new_optimizer():
     """Rows of earlier trainings count from the second epoch on, as in scikit-learn."""
-    assert InverseScaling().rate(0.3, Progress(0, 0, 99, 0.0)) == 0.3
-    assert InverseScaling().rate(0.3, Progress(1, 5, 99, 0.0)) == 0.03
+    assert InverseScaling().rate(0.3, Progress(0, 0, 99, 0.0, 9)) == 0.3
+    assert InverseScaling().rate(0.3, Progress(1, 5, 99, 0.0, 9)) == 0.03
 
 
 # --- PyTorch's --------------------------------------------------------------------------------------------------------
 
 RECORDED = pathlib.Path(__file__).with_name("torch_schedules.json")
 KEPT = [0, 1, 6, 9, 10, 14, 28, 30, 39]  # epochs of the forty that are recorded
-TORCH = {  # the component, and PyTorch's schedulers in a chain with their numbers
+TORCH = {  # the component, and PyTorch's scheduler with its numbers, or two of them one after the other
     StepDecay(): [("StepLR", {"step_size": 10, "gamma": 0.5})],
     StepDecay(7, 0.3): [("StepLR", {"step_size": 7, "gamma": 0.3})],
     MultiStep((3, 5, 38), 0.2): [("MultiStepLR", {"milestones": [3, 5, 38], "gamma": 0.2})],
     Exponential(): [("ExponentialLR", {"gamma": 0.95})],
     Polynomial(): [("PolynomialLR", {"total_iters": EPOCHS})],
     Polynomial(2.0): [("PolynomialLR", {"total_iters": EPOCHS, "power": 2.0})],
-    Cosine(): [("CosineAnnealingWarmRestarts", {"T_0": 10})],
+    Cosine(): [("CosineAnnealingLR", {"T_max": EPOCHS})],
+    Cosine(smallest=0.01): [("CosineAnnealingLR", {"T_max": EPOCHS, "eta_min": 0.01})],
+    CosineRestarts(): [("CosineAnnealingWarmRestarts", {"T_0": 10})],
     Cosine(2, 2, 0.01): [("CosineAnnealingWarmRestarts", {"T_0": 2, "T_mult": 2, "eta_min": 0.01})],
     Cosine(1, 3): [("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3})],
     OneCycle(): [("OneCycleLR", {"max_lr": 0.3, "total_steps": EPOCHS})],
@@ -114,19 +121,29 @@ TORCH = {  # the component, and PyTorch's schedulers in a chain with their numbe
         ("LinearLR", {"start_factor": 0.5, "total_iters": 8}),
         ("StepLR", {"step_size": 3, "gamma": 0.5}),
     ],
+    WarmUp(3, "cosine"): [
+        ("LinearLR", {"start_factor": 0.1, "total_iters": 3}),
+        ("CosineAnnealingLR", {"T_max": EPOCHS - 3}),
+    ],
+    WarmUp(10, Polynomial(2.0)): [
+        ("LinearLR", {"start_factor": 0.1, "total_iters": 10}),
+        ("PolynomialLR", {"total_iters": EPOCHS - 10, "power": 2.0}),
+    ],
 }
 
 
 def torch_rates(torch, component):
     """PyTorch's rates, of one step per epoch."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
-    chain = [getattr(torch.optim.lr_scheduler, name)(optimizer, **numbers) for name, numbers in TORCH[component]]
+    kinds = torch.optim.lr_scheduler
+    first, *second = [getattr(kinds, name)(optimizer, **numbers) for name, numbers in TORCH[component]]
+    if second:
+        first = kinds.SequentialLR(optimizer, [first, *second], [int(component.epochs)])
     rates = []
     for _ in range(EPOCHS):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        for scheduler in chain:
-            scheduler.step()
+        first.step()
     return rates
 
 
@@ -136,7 +153,7 @@ def our_rates(component):
     share = epochs / EPOCHS
     if isinstance(component, OneCycle):
         share = np.interp(epochs, [0, 0.3 * EPOCHS - 1, EPOCHS - 1], [0, 0.3, 1])
-    return component.rate(0.3, Progress(epochs, epochs, ROWS * epochs, share))
+    return component.rate(0.3, Progress(epochs, epochs, ROWS * epochs, share, EPOCHS))
 
 
 @pytest.mark.parametrize("component", TORCH, ids=repr)
@@ -169,7 +186,7 @@ def test_plateaus_are_pytorchs():
 
 def at_share(share):
     share = np.asarray(share)
-    return Progress(EPOCHS * share, EPOCHS * STEPS * share, 0, share)
+    return Progress(EPOCHS * share, EPOCHS * STEPS * share, 0, share, EPOCHS)
 
 
 def test_coslog_has_k_cycles_that_double():
@@ -183,10 +200,13 @@ def test_coslog_has_k_cycles_that_double():
 
 def test_cosine_restarts_at_the_first_step_of_a_cycle():
     """Exactly, wherever rounding falls: cycles of 3, 9, 27, ... epochs and of 10, 10, ..."""
-    for component, starts in ((Cosine(3, 3), [0, 3, 12, 39, 120, 363, 1092]), (Cosine(), np.arange(0, 1000, 10))):
+    for component, starts in (
+        (Cosine(3, 3), [0, 3, 12, 39, 120, 363, 1092]),
+        (CosineRestarts(), np.arange(0, 1000, 10)),
+    ):
         starts = np.array(starts)
-        np.testing.assert_allclose(component.rate(0.3, Progress(starts, 0, 0, 0)), 0.3)
-        assert (component.rate(0.3, Progress(starts[1:] - 0.01, 0, 0, 0)) < 1e-4).all()
+        np.testing.assert_allclose(component.rate(0.3, Progress(starts, 0, 0, 0, 9)), 0.3)
+        assert (component.rate(0.3, Progress(starts[1:] - 0.01, 0, 0, 0, 9)) < 1e-4).all()
 
 
 def test_one_cycle_by_hand():
@@ -199,20 +219,20 @@ def test_polynomial_by_hand():
 
 
 def test_default_milestones():
-    progress = Progress(np.array([0, 99, 100, 149, 150, 199]), 0, 0, 0)
+    progress = Progress(np.array([0, 99, 100, 149, 150, 199]), 0, 0, 0, 200)
     np.testing.assert_allclose(MultiStep().rate(1.0, progress), [1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 # --- over the table ---------------------------------------------------------------------------------------------------
 
 
-@over_words
+@over_schedules
 def test_arrays_give_the_rates_of_numbers(component):
     rates = np.broadcast_to(component.rate(0.3, training()), EPOCHS * STEPS)
     np.testing.assert_allclose(rates, [component.rate(0.3, point) for point in points(training())], rtol=1e-14)
 
 
-@over_words
+@over_schedules
 def test_rates_lie_between_zero_and_the_initial_one(component):
     rates = np.broadcast_to(component.rate(0.3, training()), EPOCHS * STEPS)
     assert (rates >= 0).all()
@@ -220,34 +240,82 @@ def test_rates_lie_between_zero_and_the_initial_one(component):
     assert rates.max() > 0.25
 
 
-@over_words
+@over_schedules
 def test_rates_scale_with_the_initial_one(component):
     if not getattr(component, "smallest", 0) and not getattr(component, "end", 0):
         np.testing.assert_allclose(component.rate(6.0, training()), 20 * component.rate(0.3, training()))
 
 
-@over_words
+@over_schedules
 def test_a_rate_per_epoch_is_constant_within_it(component):
     rates = np.broadcast_to(component.rate(0.3, training()), EPOCHS * STEPS).reshape(EPOCHS, STEPS)
     constant = (rates == rates[:, :1]).all()
     assert constant if component.per == "epoch" else not constant
 
 
-@over_words
-def test_warm_up_leads_into_every_word(component):
-    """A tenth of its rate at first, half and a twentieth more after half the time, its own rate after all of it."""
-    progress = training()
-    own = np.broadcast_to(component.rate(0.3, progress), EPOCHS * STEPS)
-    ratio = WarmUp(5, component).rate(1.0, progress) / np.maximum(component.rate(1.0, progress), 1e-300)
-    alive = own > 0
-    expected = np.minimum(0.1 + 0.9 * progress.epochs / 5, 1)
-    np.testing.assert_allclose(ratio[alive], expected[alive])
-    np.testing.assert_array_equal(WarmUp(5, component).rate(0.3, progress)[5 * STEPS :], own[5 * STEPS :])
+@over_schedules
+def test_after_a_warm_up_comes_the_whole_schedule(component):
+    """A line up to its first rate, then its rates in a training that is shorter by the warm-up."""
+    warm_up, rest = 5, EPOCHS - 5
+    rates = np.broadcast_to(WarmUp(warm_up, component).rate(0.3, training()), EPOCHS * STEPS)
+    steps = np.arange(rest * STEPS)
+    shorter = Progress(steps / STEPS, steps, steps // STEPS * ROWS, steps / (rest * STEPS), rest)
+    expected = np.broadcast_to(component.rate(0.3, shorter), rest * STEPS)
+    np.testing.assert_allclose(rates[warm_up * STEPS :], expected, rtol=1e-9, atol=1e-9)
+    line = (0.1 + 0.9 * np.arange(warm_up * STEPS) / (warm_up * STEPS)) * expected[0]
+    np.testing.assert_allclose(rates[: warm_up * STEPS], line)
     assert WarmUp(5, component).on_plateau(0.3) == component.on_plateau(0.3)
     assert WarmUp(5, component).stopping_message == component.stopping_message
 
 
-@over_words
+@pytest.mark.parametrize(
+    ("warm_up", "calls"), [(3, [1, 1, 1, 1, 4]), (3, [2, 4, 2]), (2.5, [5, 5]), (8, [8]), (9, [3, 5]), (1, [1, 1])]
+)
+def test_a_warm_up_goes_on_from_call_to_call(warm_up, calls):
+    """Each call of ``partial_fit`` plans its own descent, over what the warm-up leaves of it."""
+    done = 0
+    for planned in calls:
+        here = np.arange(planned * STEPS) / STEPS
+        epochs = done + here
+        progress = Progress(epochs, epochs * STEPS, np.floor(epochs) * ROWS, here / planned, planned)
+        rates = WarmUp(warm_up, Polynomial()).rate(1.0, progress)
+        left = planned - np.clip(warm_up - done, 0, planned)
+        down = 1 - np.maximum(here - (planned - left), 0) / max(left, 1e-9)
+        np.testing.assert_allclose(rates, np.where(epochs < warm_up, 0.1 + 0.9 * epochs / warm_up, down), atol=1e-12)
+        done += planned
+
+
+def test_rows_and_steps_count_from_the_end_of_a_warm_up():
+    seen = training().after(5)
+    assert (seen.steps[: 5 * STEPS] == 0).all()
+    np.testing.assert_allclose(seen.steps[5 * STEPS :], np.arange(35 * STEPS))
+    np.testing.assert_allclose(seen.rows[5 * STEPS :], np.arange(35 * STEPS) // STEPS * ROWS)
+
+
+@pytest.mark.parametrize(
+    ("component", "said"),
+    [
+        (Cosine(), ["one descent"]),
+        (Cosine(smallest=0.1), ["one descent"]),
+        (WarmUp(3, "cosine"), ["when the warm-up ends", "one descent"]),
+        (WarmUp(3, StepDecay()), ["when the warm-up ends"]),
+        (Cosine(10), []),
+        (CosineRestarts(), []),
+        (WarmUp(3), []),
+        (WarmUp(3, ReduceOnPlateau()), []),
+        (OneCycle(), []),
+    ],
+    ids=repr,
+)
+def test_changes_since_the_last_version_are_told(component, said):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_about_changes(component)
+    assert [warning.category for warning in caught] == [FutureWarning] * bool(said)
+    assert all(part in str(caught[0].message) for part in said)
+
+
+@over_schedules
 def test_plateaus_lower_the_rate_until_training_stops(component):
     rate = 0.3
     for _ in range(20):
@@ -259,7 +327,7 @@ def test_plateaus_lower_the_rate_until_training_stops(component):
     pytest.fail("it never stops")
 
 
-@over_words
+@over_schedules
 def test_equal_by_value_hashable_and_pickled(component):
     for copy in (deepcopy(component), pickle.loads(pickle.dumps(component)), eval(repr(component))):
         assert copy == component
@@ -282,6 +350,8 @@ def test_equal_by_value_hashable_and_pickled(component):
         (lambda: Polynomial(power=0), "power of Polynomial must be a number in (0, inf); got 0."),
         (lambda: Polynomial(end=-1), "end of Polynomial must be a number in [0, inf); got -1."),
         (lambda: Cosine(period=0), "period of Cosine must be a number in (0, inf); got 0."),
+        (lambda: CosineRestarts(None), "period of CosineRestarts must be a number in (0, inf); got None."),
+        (lambda: Cosine(growth=2), "growth of Cosine requires a period, such as Cosine(10, 2); got growth=2."),
         (lambda: Cosine(growth=0.5), "growth of Cosine must be a number in [1, inf); got 0.5."),
         (lambda: Cosine(smallest=math.nan), "smallest of Cosine must be a number in [0, inf); got nan."),
         (lambda: OneCycle(peak_at=1), "peak_at of OneCycle must be a number in (0, 1); got 1."),
@@ -309,8 +379,10 @@ def test_bad_milestones(milestones):
     )
 
 
-def test_warm_up_into_no_word():
-    with pytest.raises(ValueError, match=r"^learning_rate must be one of 'constant', .*; got 'cosinus'\.$"):
+def test_warm_up_into_no_schedule():
+    with pytest.raises(
+        ValueError, match=r"^learning_rate must be one of 'adaptive', .*; got 'cosinus'\. Did you mean 'cosine'\?$"
+    ):
         WarmUp(then="cosinus")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..plotting import COLOURS
 from ..schedules import (
     SCHEDULES,
-    Cosine,
+    CosineRestarts,
     Coslog,
     InverseScaling,
     MultiStep,
@@ -38,8 +38,8 @@ CHOSEN: dict[str, Schedule] = {
     "step_decay": StepDecay(every=20),
     "multi_step": MultiStep((50, 75), factor=0.3),
     "polynomial": Polynomial(power=2),
-    "cosine": Cosine(period=100 / 7, growth=2),
-    "warm_up": WarmUp(epochs=20, then=Cosine(period=100)),
+    "cosine_restarts": CosineRestarts(period=100 / 7, growth=2),
+    "warm_up": WarmUp(epochs=20, then="cosine"),
     "reduce_on_plateau": ReduceOnPlateau(factor=0.3),
     "coslog": Coslog(k=4),
 }
@@ -52,7 +52,7 @@ def rates(component: Schedule) -> NDArray[np.float64]:
         if epoch in PLATEAUS and (lower := component.on_plateau(initial)) is not None:
             initial = lower
         done = epoch + np.arange(STEPS) / STEPS * (component.per == "step")
-        found[epoch] = component.rate(initial, Progress(done, done * STEPS, epoch * ROWS, done / EPOCHS))
+        found[epoch] = component.rate(initial, Progress(done, done * STEPS, epoch * ROWS, done / EPOCHS, EPOCHS))
     return found
 
 

@@ -13,7 +13,7 @@ from ..initializers import INITIALIZERS, Initializer
 from ..losses import LOSSES, OUTPUTS, Focal, Loss, pair_code
 from ..normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
 from ..optimizers import OPTIMIZERS, Gradient, Inertia, Moments, Optimizer
-from ..schedules import SCHEDULES, Constant, InverseScaling, Schedule
+from ..schedules import SCHEDULES, Constant, InverseScaling, Schedule, warn_about_changes
 from ..training import Callback
 
 CLASSIC_SCHEDULES = ("constant", "invscaling", "adaptive")
@@ -68,7 +68,9 @@ def schedule_of(estimator: Any) -> Schedule:
         return Constant()
     if isinstance(chosen, str) and chosen == "invscaling":
         return InverseScaling(float(estimator.power_t))
-    return SCHEDULES.resolve(chosen)
+    schedule = SCHEDULES.resolve(chosen)
+    warn_about_changes(schedule)
+    return schedule
 
 
 def loss_of(estimator: Any, default_output: str | None = None) -> tuple[Loss, str]:

@@ -43,6 +43,7 @@ from .ensemble import Ensemble
 from .evaluation import EvaluationSet
 from .events import CallbackSupportMixin, ProgressReport, SklearnCallbacks, with_callbacks
 from .history import forget_training, history_of, set_history, show_history
+from .parameters import ComponentParameters
 from .rows import ACCEPTED, as_rows
 from .storage import Storable
 from .validation import ValidationData, checked_validation, checked_weights, evaluation_callbacks, validation_session
@@ -111,7 +112,7 @@ def warn_convergence(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
 
 
-class Perceptron(CallbackSupportMixin, Ensemble, Storable):
+class Perceptron(CallbackSupportMixin, ComponentParameters, Ensemble, Storable):
     """A multi-layer perceptron with scikit-learn's interface; the base of `MLPClassifier` and `MLPRegressor`.
 
     A subclass gives ``_check_data`` and ``_check_validation_data`` (checked X and `Targets`), ``_labels``, ``_score``

@@ -1,0 +1,125 @@
+"""An estimator's parameters as users write them: nested names for numbers of components, and errors with a remedy.
+
+A component never changes. Where scikit-learn would set a number of a nested object in place, an estimator gets another
+component: clones and other estimators that hold the first one keep it.
+"""
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions, validate_parameter_constraints
+
+from ..activations import ACTIVATIONS
+from ..augmentations import AUGMENTATIONS
+from ..components import Component, Registry, did_you_mean
+from ..initializers import INITIALIZERS
+from ..losses import LOSSES
+from ..normalizations import NORMALIZATIONS
+from ..optimizers import OPTIMIZERS
+from ..schedules import SCHEDULES
+from .configuration import solver_of
+
+REGISTRIES: dict[str, Registry] = {
+    registry.parameter: registry
+    for registry in (ACTIVATIONS, AUGMENTATIONS, INITIALIZERS, LOSSES, NORMALIZATIONS, OPTIMIZERS, SCHEDULES)
+}
+# What other libraries call the choices of parameters, beside the synonyms of the registries.
+SYNONYMS = {
+    "output_activation": {"sigmoid": "logistic", "linear": "identity", "none": "identity"},
+    "solver": {"gd": "gradient_descent", "bfgs": "lbfgs"},
+    "dtype": {"float": "float64", "double": "float64", "single": "float32"},
+}
+
+
+class SortedNames(StrOptions):
+    """A constraint of scikit-learn's that prints its names in one order: a set has another one in each process."""
+
+    def __str__(self) -> str:
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+class ComponentParameters(BaseEstimator):
+    """An estimator of which some parameters are components."""
+
+    _parameter_constraints: dict
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; those of a component by ``name__parameter``.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name. ``solver__weight_decay=0.1`` puts a component with that number in the place of the
+            component ``solver``, which itself does not change; a name such as 'adamw' becomes its component first.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or the number is out of its bounds. No parameter is then changed.
+        """
+        known = type(self)._get_param_names()
+        plain: dict[str, Any] = {}
+        nested: dict[str, dict[str, Any]] = {}
+        for key, value in params.items():
+            name, delimiter, inner = key.partition("__")
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {self}. Valid parameters are: {known!r}."
+                    f"{did_you_mean(name, known)}"
+                )
+            if delimiter and name in REGISTRIES:
+                nested.setdefault(name, {})[inner] = value
+            else:
+                plain[key] = value
+        if nested:
+            changed = type(self)(**(self.get_params(deep=False) | plain))
+            for name, numbers in nested.items():
+                plain[name] = _component_of(changed, name, next(iter(numbers))).set_params(**numbers)
+        return super().set_params(**plain)
+
+    def _validate_params(self) -> None:
+        """Check all parameters: scikit-learn's errors, with names in one order and a suggestion where one is close."""
+        for name, value in self.get_params(deep=False).items():
+            if name in REGISTRIES:
+                for component in value if isinstance(value, list | tuple) else [value]:
+                    REGISTRIES[name].refuse_class(component)
+            constraints = [
+                SortedNames(constraint.options) if isinstance(constraint, StrOptions) else constraint
+                for constraint in self._parameter_constraints.get(name, [object])
+            ]
+            try:
+                validate_parameter_constraints({name: constraints}, {name: value}, type(self).__name__)
+            except InvalidParameterError as error:
+                raise InvalidParameterError(f"{error}{_suggestion(name, value, constraints)}") from None
+
+
+def _component_of(estimator: Any, name: str, number: str) -> Component:
+    """The component that a parameter holds or names.
+
+    Raises
+    ------
+    ValueError
+        If it is none, such as 'lbfgs' or a list.
+    """
+    value = getattr(estimator, name)
+    component = value
+    if isinstance(value, str):
+        component = solver_of(estimator) if name == "solver" else REGISTRIES[name].resolve(value)
+    if not isinstance(component, Component):
+        raise ValueError(f"{name}__{number} requires one component as {name}; got {name}={value!r}.")
+    return component
+
+
+def _suggestion(name: str, value: Any, constraints: list[Any]) -> str:
+    """A sentence with the name that was meant, if it is one of those that the parameter takes."""
+    options = [
+        option for constraint in constraints if isinstance(constraint, StrOptions) for option in constraint.options
+    ]
+    registry = REGISTRIES.get(name)
+    if registry is not None and isinstance(value, str) and value in registry:
+        return ""  # a component of this kind, but not for this estimator
+    return did_you_mean(value, sorted(options), (registry.synonyms if registry else {}) | SYNONYMS.get(name, {}))
