@@ -1,0 +1,182 @@
+"""Training on blocks: the rows of every window, in whole batches; the same bits as an array where rows are in order."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+from problems import make_weights
+
+from fastmlp import blocks, streaming
+from fastmlp.blocks import Block, Blocks
+from fastmlp.core.network import Network
+from fastmlp.streaming import StreamSession, default_window, read_ahead
+
+UNITS = (5, 8, 3)
+RANDOM = np.random.default_rng(0)
+X, Y, WEIGHTS = RANDOM.normal(size=(101, 5)), RANDOM.integers(0, 3, 101), RANDOM.uniform(0.2, 2, 101)
+
+
+def network():
+    made = Network(UNITS, dtype="float64", activation="relu", loss="log_loss", optimizer="adam")
+    made.set_weights(*make_weights(UNITS))
+    return made
+
+
+def plain(block, name):
+    return block
+
+
+def session(made, rows, *, batch_size=10, window_rows=30, shuffle=False, convert=plain):
+    return StreamSession(
+        made, rows, convert, batch_size=batch_size, window_rows=window_rows, shuffle=shuffle, n_threads=1
+    )
+
+
+@pytest.mark.parametrize("block_rows", [1, 13, 101])
+@pytest.mark.parametrize("window_rows", [10, 35, 500])
+@pytest.mark.parametrize("batch_size", [7, 10, 101])
+def test_rows_in_their_order_train_as_an_array_does(block_rows, window_rows, batch_size):
+    ours, theirs = network(), network()
+    rows = blocks.from_arrays(X, Y, WEIGHTS, block_rows=block_rows)
+    streamed = session(ours, rows, batch_size=batch_size, window_rows=window_rows)
+    steps = -(-101 // batch_size)
+    seen = []
+    with theirs.session(X, Y, WEIGHTS, batch_size=batch_size, n_threads=1) as whole:
+        for epoch in range(2):
+            rates = np.linspace(0.01, 0.02, steps)
+            loss = streamed.epoch(range(101), learning_rate=rates, step=epoch * steps, progress=seen.append, alpha=0.1)
+            expected = whole.epoch(np.arange(101), learning_rate=rates, step=epoch * steps, alpha=0.1)
+            assert loss == pytest.approx(expected, rel=1e-14)
+    for one, other in zip(ours.weights(), theirs.weights()):
+        for a, b in zip(one, other):
+            np.testing.assert_array_equal(a, b)
+    assert seen[-1] == 101
+    assert seen.count(101) == 2
+
+
+class Recorder:
+    """In place of a network: keeps the rows of every batch."""
+
+    def __init__(self):
+        self.batches, self.windows = [], []
+
+    def session(self, X, targets, sample_weight, *, batch_size, n_threads):
+        outer = self
+
+        class Epoch:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *exception):
+                pass
+
+            def epoch(self, order, **settings):
+                outer.windows.append(len(X))
+                outer.batches += [X[order[n : n + batch_size], 0].tolist() for n in range(0, len(order), batch_size)]
+                return 1.0
+
+        return Epoch()
+
+
+def batches_of(seed, block_rows=7, **settings):
+    recorder = Recorder()
+    numbers = np.arange(101.0)[:, None]
+    streamed = session(recorder, blocks.from_arrays(numbers, Y, block_rows=block_rows), shuffle=True, **settings)
+    streamed.epoch(range(101), learning_rate=0.1, seed=seed)
+    return recorder
+
+
+def test_every_row_comes_once_in_batches_of_one_size():
+    for seed in range(5):
+        recorder = batches_of(seed)
+        assert sorted(itertools.chain.from_iterable(recorder.batches)) == list(range(101))
+        assert {len(batch) for batch in recorder.batches[:-1]} == {10}
+        assert len(recorder.batches[-1]) == 1
+        assert max(recorder.windows) < 30 + 10
+
+
+def test_the_order_depends_on_the_seed_alone():
+    assert batches_of(1).batches == batches_of(1).batches
+    assert batches_of(1).batches != batches_of(2).batches
+
+
+def test_blocks_come_in_another_order():
+    """The first batch holds rows of blocks from all over the data."""
+    firsts = [max(batches_of(seed, block_rows=2).batches[0]) for seed in range(10)]
+    assert min(firsts) > 30
+
+
+def test_blocks_of_an_iterable_keep_their_order():
+    class Own:
+        def blocks(self):
+            yield from ((np.arange(n, n + 10.0)[:, None], np.zeros(10, int)) for n in range(0, 100, 10))
+
+    recorder = Recorder()
+    streamed = session(recorder, blocks.from_iterable(Own()), shuffle=True, window_rows=20)
+    streamed.epoch(range(100), learning_rate=0.1, seed=3)
+    assert sorted(recorder.batches[0] + recorder.batches[1]) == list(range(20))
+
+
+def test_rows_that_change_between_passes_are_noticed():
+    made = session(network(), blocks.from_arrays(X, Y, block_rows=50))
+    with pytest.raises(ValueError, match="the same rows in every pass; got 101, and 99 in the first one"):
+        made.epoch(range(99), learning_rate=0.01, alpha=0.0)
+
+
+def test_an_error_of_a_block_ends_the_epoch_and_the_reader():
+    def read(position):
+        if position == 3:
+            raise OSError("the disk is gone")
+        return X, Y
+
+    made = session(network(), Blocks([f"part {n}" for n in range(5)], read))
+    with pytest.raises(ValueError, match="X could not be read in part 3: the disk is gone"):
+        made.epoch(range(505), learning_rate=0.01, alpha=0.0)
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastmlp-reader"]
+
+
+def test_an_interrupt_ends_the_reader():
+    def interrupt(rows):
+        raise KeyboardInterrupt
+
+    made = session(network(), blocks.from_arrays(X, Y, block_rows=7))
+    with pytest.raises(KeyboardInterrupt):
+        made.epoch(range(101), learning_rate=0.01, progress=interrupt, alpha=0.0)
+    assert not [thread for thread in threading.enumerate() if thread.name == "fastmlp-reader"]
+
+
+def test_reading_is_one_item_ahead_and_no_further():
+    made, used = [], threading.Event()
+
+    def items():
+        for n in range(5):
+            made.append(n)
+            if n == 1:
+                used.set()
+            yield n
+
+    reader = read_ahead(items())
+    assert next(reader) == 0
+    assert used.wait(10)  # the second one is made while the first is in use
+    assert made == [0, 1]
+    assert list(reader) == [1, 2, 3, 4]
+
+
+def test_the_default_window_is_a_share_of_the_free_memory(monkeypatch):
+    monkeypatch.setattr(streaming, "free_memory", lambda: 80 << 20)
+    assert default_window(1 << 10, 200) == 10 << 10
+    assert default_window(1 << 30, 200) == 200  # never less than a batch
+    monkeypatch.setattr(streaming, "free_memory", lambda: 1 << 50)
+    assert default_window(1 << 20, 1) == 1 << 10  # nor more than a gigabyte
+    assert streaming.free_memory() > 0
+
+
+def test_memory_stays_that_of_two_windows():
+    made = session(network(), blocks.from_arrays(X, Y, block_rows=7), window_rows=20)
+    for _ in range(3):
+        made.epoch(range(101), learning_rate=0.01, alpha=0.0)
+    assert len(made._buffers) == 2
+    assert all(array.nbytes <= 30 * 5 * 8 for buffers in made._buffers for array in buffers.arrays[:1])
+    assert isinstance(made._buffers[0].window(None, False).X, np.ndarray)
+    assert Block._fields == ("X", "y", "sample_weight")
