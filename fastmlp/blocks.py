@@ -232,9 +232,9 @@ def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:
         )
 
     def read(position: int) -> tuple[Any, ...]:
-        import dask
+        import dask.base
 
-        return dask.compute(*(part[position] for part in parts))
+        return dask.base.compute(*(part[position] for part in parts))
 
     return Blocks([f"partition {n}" for n in range(len(parts[0]))], read)
 

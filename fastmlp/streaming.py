@@ -40,9 +40,9 @@ def free_memory() -> int:
         limit, size = resource.getrlimit(resource.RLIMIT_AS)[0], _number_after("VmSize:", "/proc/self/status")
         if limit != resource.RLIM_INFINITY and size is not None:
             free.append(limit - size * 1024)
-    limit, used = (_number_after("", f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit is not None and used is not None:
-        free.append(limit - used)
+    most, used = (_number_after("", f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+    if most is not None and used is not None:
+        free.append(most - used)
     return max(0, min(free))
 
 
