@@ -12,14 +12,13 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..core.network import Network, Parameters
 from ..core.session import Session
 from ..initializers import initial_weights
-from ..losses import LOSSES, KLDivergence, Loss, SquaredError
+from ..losses import LOSSES, KLDivergence, Loss
 from ..normalizations import BatchNormalization
 from ..optimizers import GradientDescent, Optimizer
 from ..training import OptimizerState, Trainer, TrainingSettings, WeightAverage, all_finite, minimize_lbfgs
@@ -39,12 +38,11 @@ from .configuration import (
     schedule_of,
     solver_of,
 )
-from .ensemble import Ensemble
 from .evaluation import EvaluationSet
 from .events import CallbackSupportMixin, ProgressReport, SklearnCallbacks, with_callbacks
 from .history import forget_training, history_of, set_history, show_history
 from .parameters import ComponentParameters
-from .rows import ACCEPTED, as_rows
+from .predictions import Predicting
 from .storage import Storable
 from .validation import ValidationData, checked_validation, checked_weights, evaluation_callbacks, validation_session
 
@@ -112,7 +110,7 @@ def warn_convergence(message: str) -> None:
     warnings.warn(message, ConvergenceWarning, stacklevel=2)
 
 
-class Perceptron(CallbackSupportMixin, ComponentParameters, Ensemble, Storable):
+class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable):
     """A multi-layer perceptron with scikit-learn's interface; the base of `MLPClassifier` and `MLPRegressor`.
 
     A subclass gives ``_check_data`` and ``_check_validation_data`` (checked X and `Targets`), ``_labels``, ``_score``
@@ -417,14 +415,6 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Ensemble, Storable):
             clips=self.clip_norm is not None,
         )
 
-    def _network(self, parameters: Parameters, X: Any, **components: Any) -> Network:
-        """A network for rows like X that holds the given parameters."""
-        coefs = parameters.coefs
-        units = (coefs[0].shape[0], *(coef.shape[1] for coef in coefs))
-        network = Network(units, dtype=X.dtype, sparse=issparse(X), **components)
-        network.set_parameters(parameters)
-        return network
-
     def _augmented(
         self, data: TrainingData, random_state: np.random.RandomState
     ) -> tuple[Any, np.ndarray, list[Augmenter]]:
@@ -484,10 +474,6 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Ensemble, Storable):
             return np.float64, np.float32
         return np.float32 if self._weights_dtype() == np.float32 else np.float64
 
-    def _weights_dtype(self) -> np.dtype:
-        member = self.estimators_[0] if hasattr(self, "estimators_") else self
-        return member.coefs_[0].dtype
-
     def _rows_per_step(self, n_rows: int) -> int:
         """Rows per optimizer step."""
         if self.batch_size == "auto":
@@ -521,52 +507,6 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Ensemble, Storable):
         stream = np.random.RandomState(0)
         stream.set_state(state)
         return stream
-
-    # Prediction.
-
-    def _outputs(self, X: Any, logits: bool = False) -> np.ndarray:
-        """Values of the last layer, with its activation or without: ndarray of shape (n_samples, n_outputs).
-
-        Their dtype is float64 if X or the weights are, as in scikit-learn, whatever ``dtype`` has chosen to compute in.
-        """
-        rows, result_dtype = self._check_rows(X)
-        return self._forward(rows, logits).astype(result_dtype, copy=False)
-
-    def _check_rows(self, X: Any) -> tuple[np.ndarray, np.dtype]:
-        """X for prediction, checked, C-contiguous, of the computing dtype; and the dtype of the result."""
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse=ACCEPTED["accept_sparse"], reset=False)
-        both = np.result_type(X.dtype, self._weights_dtype())
-        result_dtype = np.dtype(np.float32 if both == np.float32 else np.float64)
-        dtype = result_dtype if self.dtype == "auto" else np.dtype(self.dtype)
-        with np.errstate(over="ignore"):
-            rows = as_rows(X, dtype)
-        if dtype.itemsize < X.dtype.itemsize:
-            assert_all_finite(rows, input_name="X")
-        return rows, result_dtype
-
-    def _forward(self, X: np.ndarray, logits: bool = False) -> np.ndarray:
-        """Outputs for checked rows, from ``coefs_`` and ``intercepts_`` as they are now.
-
-        Each call has its own network, so that any thread may call and weights may be replaced or modified in between.
-        """
-        if hasattr(self, "estimators_"):
-            return self._average(X, logits)
-        loss, output = (SquaredError(), "identity") if logits else self._loss()
-        network = self._learned_network(X, loss=loss, output=output, optimizer="gradient_descent")
-        with network.session(X, batch_size=X.shape[0], n_threads=self.n_threads) as session:
-            return session.predict()
-
-    def _learned_network(self, X: Any, *, folded: bool = True, **components: Any) -> Network:
-        """The fitted network, for rows like X; batch normalization is folded into the weights, or as it trained."""
-        learned = getattr(self, "_parameters", None)
-        parameters = Parameters(self.coefs_, self.intercepts_, [] if learned is None else learned.unit_parameters)
-        activations, normalization = activations_of(self, len(self.coefs_) - 1), None
-        if learned is not None:
-            activations, normalization = self._words
-            if isinstance(normalization, BatchNormalization):
-                parameters, normalization = (parameters, None) if folded else (learned, normalization)
-        return self._network(parameters, X, activation=activations, normalization=normalization, **components)
 
     # scikit-learn's protocols.
 

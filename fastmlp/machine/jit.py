@@ -29,7 +29,7 @@ OPTIONS = {
 
 # What machine code is made of, beside components: the rest of the package only calls it.
 PARTS = ("machine", "core")
-DRIVERS = ("core/network.py", "core/session.py")
+DRIVERS = ("core/network.py", "core/predictor.py", "core/session.py")
 
 
 def _kernel_sources(root):

@@ -1,0 +1,341 @@
+"""What a prediction needs beside its kernels: tables of addresses, buffers for some rows, and threads for many."""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import normalizations
+from ..activations import ACTIVATIONS
+from ..losses import LossCodes
+from ..machine.jit import compiled
+from ..machine.simd import lanes_of_dtype
+from ..machine.team import BUDGET, Team
+from ..machine.tile import NR
+from .layout import HYPERPARAMETERS, KC, UNIT_PARAMETERS, Buffers, aligned, plan, table_of
+from .prediction import FEW, WEIGHTS, predict_rows
+
+BLOCK = 256  # rows that pass through the network together, so that packing a panel costs little beside its products
+BLOCK_NUMBERS = 2**22  # outputs of all layers for these rows, at most
+# Operations for which a second thread is worth its start, and between two looks at interrupts: some ten milliseconds.
+SHARED_WORK = 5e7
+SLICE = 1e9
+KEPT_FORMS = 16  # whose buffers wait for the next call
+KEPT_NUMBERS = 2**22  # numbers in buffers that may wait
+
+
+@functools.cache
+def machine_code(dtype: np.dtype) -> Any:
+    """The entry `predict_rows` for a dtype, compiled or from the disk cache."""
+    return compiled(predict_rows, dtype.type(0), *[0] * 7)
+
+
+class Shape(NamedTuple):
+    """All that decides on tables and buffers; hashable.
+
+    units : of each level; activations : of the hidden layers; codes : of loss and output activation
+    """
+
+    units: tuple[int, ...]
+    dtype: np.dtype
+    activations: tuple[Any, ...]
+    normalization: Any
+    codes: LossCodes
+    sparse: bool
+
+    @property
+    def row_operations(self) -> int:
+        """Multiplications and additions for a dense row."""
+        return 2 * sum(a * b for a, b in itertools.pairwise(self.units))
+
+
+class Workspace:
+    """Tables and buffers of one thread, for some rows.
+
+    Attributes
+    ----------
+    address : of the form that `predict_rows` takes
+    inputs, outputs : room for FEW rows, where no more fit the buffers
+    """
+
+    def __init__(self, shape: Shape, capacity: int) -> None:
+        units, dtype = shape.units, shape.dtype
+        layout, sizes = plan(units, dtype, capacity, True)  # the inputs stay where they are, as sparse ones do
+        sparse = np.array([shape.sparse, *[False] * (len(units) - 2)], np.int64)
+        layout = layout._replace(sparse=sparse, unit_parameters_at=0)
+        panel = NR * lanes_of_dtype(dtype)
+        normalized = normalizations.code_of(shape.normalization)
+        self.shape, self.capacity = shape, capacity
+        self._row, self._units_at = layout.unit_parameter_row, layout.units_at
+        self._unit_parameters = aligned(UNIT_PARAMETERS * self._row + panel, dtype)
+        nothing = aligned(0, dtype)
+        fields = dict.fromkeys(Buffers._fields, nothing) | {
+            "weights": self._unit_parameters,
+            "outputs": aligned(sizes["outputs"], dtype),
+            "deltas": aligned(sizes["outputs"], dtype),
+            "saved": aligned(2 * sizes["outputs"] if normalized else 0, dtype),
+            "statistics": aligned(2 * self._row + len(units) * capacity + panel if normalized else 0, dtype),
+            "scratch": aligned(panel * (KC + 1), dtype),
+        }
+        components = (
+            *shape.codes,
+            0,
+            normalized,
+            0,
+            np.array([*(component.code for component in shape.activations), ACTIVATIONS["identity"].code], np.int64),
+            np.zeros(len(units) - 1, np.int64),
+        )
+        buffers = Buffers(**fields)
+        epsilon = np.array([getattr(shape.normalization, "epsilon", 0.0)])
+        tables = [*map(table_of, (components, layout, buffers))]
+        form = table_of((*tables, epsilon, capacity))
+        self._keepalive = components, layout, buffers, epsilon, tables, form
+        self.address = form.ctypes.data
+        self.size = 2 * sizes["outputs"]
+        few = capacity if capacity <= FEW else 0
+        self.inputs, self.outputs = np.zeros((few, units[0]), dtype), np.zeros((few, units[-1]), dtype)
+        self.inputs_at, self.outputs_at = self.inputs.ctypes.data, self.outputs.ctypes.data
+        self._set_numbers(HYPERPARAMETERS, [np.full(1, component.number) for component in shape.activations])
+
+    def _set_numbers(self, row: int, levels: Sequence[np.ndarray]) -> None:
+        numbers = self._unit_parameters[row * self._row : (row + 1) * self._row]
+        for level, values in enumerate(levels, 1):
+            first = self._units_at[level]
+            numbers[first : first + self.shape.units[level]] = values
+
+    def set_unit_parameters(self, unit_parameters: Sequence[np.ndarray]) -> None:
+        """Copy in what units have learned beside their weights, as `Network.unit_parameters` gives it."""
+        for row in range(UNIT_PARAMETERS if unit_parameters else 0):
+            self._set_numbers(row, [values[row] for values in unit_parameters])
+
+
+class Workspaces:
+    """Buffers that wait for the next call, taken and given back by any thread."""
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[Shape, int], list[Workspace]] = {}
+
+    def take(self, shape: Shape, capacity: int) -> Workspace:
+        """One for this shape and as many rows."""
+        try:
+            return self._free[shape, capacity].pop()
+        except (KeyError, IndexError):
+            return Workspace(shape, capacity)
+
+    def give_back(self, workspace: Workspace) -> None:
+        """Keep it for later, unless it is large."""
+        if workspace.size > KEPT_NUMBERS:
+            return
+        key = workspace.shape, workspace.capacity
+        if key not in self._free and len(self._free) >= KEPT_FORMS:
+            self._free.clear()
+        self._free.setdefault(key, []).append(workspace)
+
+
+WORKSPACES = Workspaces()
+
+
+class Predictor:
+    """Weights where they lie, with what predictions make of them. Any number of threads may call one.
+
+    Parameters
+    ----------
+    coefs, intercepts : sequences of arrays
+        Matrices (n_below, n_above) and vectors (n_above,). What is written into them later counts, if `in_place`.
+    unit_parameters : sequence of ndarray of shape (UNIT_PARAMETERS, n_units)
+        Of the hidden layers; empty without normalization and learned activations.
+    activations, normalization, codes, sparse : see `Shape`
+    dtype : dtype of the computation
+
+    Attributes
+    ----------
+    in_place : bool
+        Whether all weights are read where they lie: none needed another dtype.
+
+    Raises
+    ------
+    ValueError
+        If weights do not fit each other or are no real numbers; it names the layer.
+    """
+
+    def __init__(
+        self,
+        coefs: Sequence[Any],
+        intercepts: Sequence[Any],
+        unit_parameters: Sequence[np.ndarray] = (),
+        *,
+        dtype: np.dtype,
+        activations: Sequence[Any],
+        codes: LossCodes,
+        normalization: Any = None,
+        sparse: bool = False,
+    ) -> None:
+        if len(coefs) != len(intercepts) or len(coefs) != len(activations) + 1:
+            raise ValueError(
+                f"coefs_ and intercepts_ must have {len(activations) + 1} arrays each, one for each layer; "
+                f"got {len(coefs)} and {len(intercepts)}."
+            )
+        self.originals = (*coefs, *intercepts)
+        units = [np.shape(coefs[0])[0] if np.ndim(coefs[0]) == 2 else 0]
+        table, self.in_place, self._arrays = [], True, []
+        for layer, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
+            W = _real(coef, f"coefs_[{layer}]", (units[-1], None), dtype)
+            b = np.ascontiguousarray(_real(intercept, f"intercepts_[{layer}]", (W.shape[1],), dtype))
+            self.in_place = self.in_place and W is coef and b is intercept
+            self._arrays += [W, b]
+            units.append(W.shape[1])
+            steps = (stride // dtype.itemsize for stride in W.strides)
+            table += [W.ctypes.data, *steps, b.ctypes.data]
+        assert len(table) == WEIGHTS * len(coefs)
+        self._table = np.array(table, np.int64)
+        self._weights_at = self._table.ctypes.data
+        self.shape = Shape(tuple(units), dtype, tuple(activations), normalization, codes, sparse)
+        self._unit_parameters = unit_parameters
+        self._block = max(2 * FEW, min(BLOCK, BLOCK_NUMBERS // sum(units)))
+        self._call = machine_code(dtype)
+        self._zero = dtype.type(0)
+
+    def reads(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> bool:
+        """Whether it reads these very arrays."""
+        originals = self.originals
+        if len(coefs) + len(intercepts) != len(originals):
+            return False
+        return all(a is b for a, b in zip(originals, itertools.chain(coefs, intercepts), strict=True))
+
+    def predict(self, X: Any, n_threads: int | None = None) -> tuple[np.ndarray, bool]:
+        """Output activations of rows, and whether all inputs are finite.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_rows, n_features), or CSR with ascending column indices
+            Where sparse or more than FEW rows, C-contiguous and of the predictor's dtype.
+        n_threads : threads for many rows; None for as many free cores as the work is worth
+
+        Returns
+        -------
+        outputs : new ndarray of shape (n_rows, n_outputs)
+        finite : bool
+        """
+        shape, n_rows = self.shape, X.shape[0]
+        if X.shape[1] != shape.units[0]:
+            raise ValueError(
+                f"coefs_[0] must have a row for each of {X.shape[1]} features; got shape {self.originals[0].shape}."
+            )
+        if n_rows <= FEW and not shape.sparse:
+            return self._predict_few(X, n_rows)
+        outputs = np.empty((n_rows, shape.units[-1]), shape.dtype)
+        tables = self._tables(X, outputs)
+        operations = n_rows * shape.row_operations
+        if shape.sparse:
+            operations = operations * (X.nnz / max(1, n_rows * shape.units[0]))
+        wanted = min(-(-n_rows // self._block), int(operations / SHARED_WORK) + 1, n_threads or n_rows)
+        slices = self._slices(n_rows, operations, wanted)
+        if wanted == 1:
+            return outputs, self._work(slices, *tables)
+        granted = BUDGET.take(wanted) if n_threads is None else 0
+        try:
+            return outputs, self._share(slices, granted or wanted, tables)
+        finally:
+            if granted:
+                BUDGET.give_back(granted)
+
+    def _predict_few(self, X: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
+        workspace = WORKSPACES.take(self.shape, FEW)
+        if self._unit_parameters:
+            workspace.set_unit_parameters(self._unit_parameters)
+        workspace.inputs[:n_rows] = X
+        status = self._call(
+            self._zero, workspace.address, self._weights_at, workspace.inputs_at, workspace.outputs_at, 0, 0, n_rows
+        )
+        outputs = workspace.outputs[:n_rows].copy()
+        WORKSPACES.give_back(workspace)
+        return outputs, not status
+
+    def _tables(self, X: Any, outputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Inputs or stored entries, outputs, and of sparse rows indptr and indices."""
+        if not self.shape.sparse:
+            nothing = np.zeros(0, np.int64)
+            return np.ascontiguousarray(X, self.shape.dtype), outputs, nothing, nothing
+        return (
+            np.ascontiguousarray(X.data, self.shape.dtype),
+            outputs,
+            np.ascontiguousarray(X.indptr, np.int64),
+            np.ascontiguousarray(X.indices, np.int64),
+        )
+
+    def _slices(self, n_rows: int, operations: float, wanted: int) -> list[tuple[int, int]]:
+        """(first, stop) of rows between which Python looks at interrupts and threads share what is left; reversed."""
+        blocks = -(-n_rows // self._block)
+        enough = max(1, int(SLICE * blocks / max(operations, 1)))
+        if wanted > 1:  # a thread that is slower leaves more to the others
+            enough = min(enough, -(-blocks // (4 * wanted)))
+        step = enough * self._block
+        return [(first, min(first + step, n_rows)) for first in range(0, n_rows, step)][::-1]
+
+    def _work(self, slices: list[tuple[int, int]], *tables: np.ndarray) -> bool:
+        """Slice after slice until none is left; whether all inputs were finite."""
+        inputs, outputs, indptr, indices = (table.ctypes.data for table in tables)
+        features, width, size = self.shape.units[0], self.shape.units[-1], self.shape.dtype.itemsize
+        workspace = WORKSPACES.take(self.shape, self._block)
+        workspace.set_unit_parameters(self._unit_parameters)
+        finite = True
+        while slices:
+            try:
+                first, stop = slices.pop()
+            except IndexError:  # another thread took the last one
+                break
+            finite &= not self._call(
+                self._zero,
+                workspace.address,
+                self._weights_at,
+                inputs if self.shape.sparse else inputs + first * features * size,
+                outputs + first * width * size,
+                indptr + 8 * first,
+                indices,
+                stop - first,
+            )
+        WORKSPACES.give_back(workspace)
+        return finite
+
+    def _share(self, slices: list[tuple[int, int]], n_threads: int, tables: tuple[np.ndarray, ...]) -> bool:
+        """The same with a team."""
+        found: list[Any] = [None] * n_threads
+
+        def work(rank: int) -> None:
+            try:
+                found[rank] = self._work(slices, *tables)
+            except Exception as error:  # out of memory
+                found[rank] = error
+
+        team = Team(n_threads, lambda rank, team: functools.partial(work, rank))
+        try:
+            work(0)
+        finally:  # after an interrupt nothing is left to do
+            slices.clear()
+            team.join()
+        errors = [each for each in found if isinstance(each, Exception)]
+        if errors:
+            raise errors[0]
+        return all(each is not False for each in found)
+
+
+def _real(array: Any, name: str, shape: tuple[int | None, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of real numbers of that shape (None: any length above 0), in the dtype of the computation."""
+    result = np.asarray(array)
+    fits = result.ndim == len(shape) and all(
+        have > 0 if want is None else have == want for have, want in zip(result.shape, shape)
+    )
+    if not fits or result.dtype.kind not in "fiub":
+        expected = ", ".join("n" if want is None else str(want) for want in shape)
+        raise ValueError(
+            f"{name} must be an array of real numbers of shape ({expected}{',' * (len(shape) == 1)}); "
+            f"got dtype {result.dtype} and shape {result.shape}. Set it to an array of that shape, or call fit."
+        )
+    return result.astype(dtype, copy=False) if _aligned(result, dtype) else np.array(result, dtype)
+
+
+def _aligned(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether numbers stand at multiples of their size from each other, in the machine's byte order."""
+    return array.flags.aligned and array.dtype.isnative and not any(s % array.itemsize for s in array.strides)
