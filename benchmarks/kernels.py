@@ -10,13 +10,13 @@ import numpy as np
 from fastmlp import reference
 from fastmlp.activations import ReLU
 from fastmlp.core import affine
-from fastmlp.core.engine import StepScalars
-from fastmlp.core.layout import ALL, Blocks, Span, aligned, buffers_of, data_of, layout_of, table_of
+from fastmlp.core.layout import aligned
 from fastmlp.core.network import Network
 from fastmlp.core.outputs import output_delta
+from fastmlp.core.records import ALL, Blocks, Buffers, Data, Layout, Settings, Span, StepScalars
 from fastmlp.losses import LogLoss, codes_of
 from fastmlp.machine.jit import entry
-from fastmlp.machine.simd import number_like
+from fastmlp.machine.record import read, table_of
 from fastmlp.optimizers import Adam
 
 GATHER, FORWARD, DELTA, BACKWARD, UPDATE = range(5)
@@ -51,15 +51,10 @@ class Size(NamedTuple):
 
 
 @entry
-def repeat(which, times, zero, layout, buffers, data, rows):
+def repeat(which, times, zero, layout, buffers, data, span, blocks, scalars):
     """One pass, again and again, alone in its team."""
-    layout, buffers, data = layout_of(layout), buffers_of(buffers, zero), data_of(data, zero)
-    span = Span(0, 0, rows, rows, rows, 0, rows)
-    zero, one = number_like(buffers.weights, 0), number_like(buffers.weights, 1)
-    alpha, share = number_like(buffers.weights, ALPHA), number_like(buffers.weights, 1 / rows)
-    infinity = one / zero
-    scalars = StepScalars(alpha, zero, infinity, infinity, zero, zero, share, one, 0)
-    blocks = Blocks(0, layout.blocks_at[LAYER + 1] - layout.blocks_at[LAYER], rows, False, 0, ALL)
+    layout, buffers, data = read(Layout, layout, zero), read(Buffers, buffers, zero), read(Data, data, zero)
+    span, blocks, scalars = read(Span, span, zero), read(Blocks, blocks, zero), read(StepScalars, scalars, zero)
     for _ in range(times):
         if which == GATHER:
             affine.gather(layout, data, span, buffers)
@@ -94,7 +89,11 @@ class Bench:
         buffers.optimizer_scalars[: len(STEP_SCALARS)] = STEP_SCALARS
         self.session._data.order[:] = np.arange(self.rows)
         self.buffers = buffers._replace(gradient=aligned(self.network._weights.size, dtype))
-        self.tables = [table_of(record) for record in (layout, self.buffers, self.session._data)]
+        span = Span(0, 0, self.rows, self.rows, self.rows, 0, self.rows)
+        blocks = Blocks(0, int(layout.blocks_at[LAYER + 1] - layout.blocks_at[LAYER]), self.rows, False, 0, ALL)
+        scalars = StepScalars(Settings(alpha=ALPHA), 1 / self.rows, 1.0, 0)
+        records = (layout, self.buffers, self.session._data, span, blocks, scalars)
+        self.tables = [table_of(record) for record in records]
         self.reference = reference.Reference(coefs, intercepts, **components)
         self.arrays = SimpleNamespace(inputs=X, targets=y, order=np.arange(self.rows), sample_weight=None)
         self.scalars = SimpleNamespace(
@@ -127,7 +126,7 @@ class Bench:
 
     def ours(self, which, times=1):
         """Our pass, `times` times."""
-        repeat(which, times, self.dtype.type(0), *self.tables, self.rows)
+        repeat(which, times, self.dtype.type(0), *self.tables)
 
     def theirs(self, which):
         """The reference's pass."""

@@ -3,6 +3,10 @@
 `reference.py` explains the mathematics under the same names; this file tells who owns what and how it is tiled. In
 phase 1 a thread owns rows of the chunk, `span.start` to `span.stop`; in phase 2 blocks of rows of the weights. Every
 number has one owner and one order of summation, so no result depends on the team.
+
+Shapes are those of the whole chunk of m rows and of a layer with n_below units under it and n_above over it; where
+they lie in `buffers` (see `records`) is what `layout` says. Every pass takes of them the part that `span` or `blocks`
+says the thread owns.
 """
 
 from .. import activations, optimizers
@@ -17,6 +21,7 @@ from ..machine.simd import (
     mask_first,
     maximum,
     minimum,
+    number_like,
     prefetch,
     reduce_add,
     store,
@@ -34,22 +39,37 @@ from ..machine.tile import (
     side_of,
     transpose,
 )
-from .layout import FAR, GRADIENT, HYPERPARAMETERS, KC, NEAR, STEP, block_rows, panel_of, unit_parameter_at
+from .layout import (
+    FAR,
+    KC,
+    NEAR,
+    block_rows,
+    narrow_at,
+    panel_at,
+    panel_of,
+    row_at,
+    unit_parameter_at,
+    vectors_of,
+)
+from .records import GRADIENT, HYPERPARAMETERS, STEP
 from .sparse import sparse_gradient, sparse_product
 
 
 @inlined
 def gather(layout, data, span, buffers):
-    """A_0[r] = X[order[at + r]], with a 1 after the last feature; asks for the next chunk's rows meanwhile."""
+    """A_0[r] = X[order[at + r]], with a 1 after the last feature; asks for the next chunk's rows meanwhile.
+
+    X, `data.inputs` : (n_rows, n_0); A_0, in `buffers.outputs` : (m, n_0 + 1)
+    """
     if layout.sparse[0]:
-        locate(data, span, buffers)
+        locate(data, span, buffers.rows)
         return
     X, A = data.inputs, buffers.outputs
     features, lanes = layout.units[0], lanes_of(A)
     whole = features // lanes * lanes
     for r in range(span.start, span.stop):
         source = row_of(data, span.at + r) * features
-        target = layout.rows_at[0] + r * layout.stride[0]
+        target = row_at(layout, 0, r)
         for c in range(0, whole, lanes):
             store(A, target + c, load(X, source + c))
         if whole < features:
@@ -63,17 +83,17 @@ def gather(layout, data, span, buffers):
 
 
 @inlined
-def locate(data, span, buffers):
+def locate(data, span, rows):
     """Sparse rows stay where they are: `bounds` says where."""
     for r in range(span.start, span.stop):
         row = row_of(data, span.at + r)
-        buffers.bounds[2 * r] = data.indptr[row]
-        buffers.bounds[2 * r + 1] = data.indptr[row + 1]
+        rows.bounds[2 * r] = rows.indptr[row]
+        rows.bounds[2 * r + 1] = rows.indptr[row + 1]
         following = span.at + span.rows + r
         if following < span.last:
-            entry = data.indptr[row_of(data, following)]
-            prefetch(buffers.indices, entry)
-            prefetch(buffers.values, entry)
+            entry = rows.indptr[row_of(data, following)]
+            prefetch(rows.indices, entry)
+            prefetch(rows.values, entry)
 
 
 @inlined
@@ -84,7 +104,10 @@ def row_of(data, position):
 
 @inlined
 def affine_forward(layout, layer, activation, span, buffers):
-    """A_above = f(A_below W + b), and the slope f' where delta will be. 2 n_below n_above operations a row."""
+    """A_above = f(A_below W + b), and the slope f' where delta will be. 2 n_below n_above operations a row.
+
+    A_below : (m, n_below + 1); W : (n_below, n_above), b : (n_above,); A_above : (m, n_above + 1), slope : (m, n_above)
+    """
     if layout.narrow[layer]:
         narrow_forward(layout, layer, activation, span, buffers)
     else:
@@ -94,39 +117,40 @@ def affine_forward(layout, layer, activation, span, buffers):
 
 @inlined
 def write_ones(layout, level, span, buffers):
-    """The column that brings the bias of the layer above."""
-    ones = layout.rows_at[level] + layout.units[level]
+    """The column that brings the bias of the layer above, the last one of A : (m, n_level + 1)."""
     for r in range(span.start, span.stop):
-        buffers.outputs[ones + r * layout.stride[level]] = 1
+        buffers.outputs[row_at(layout, level, r) + layout.units[level]] = 1
 
 
 @inlined
 def wide_forward(layout, layer, activation, span, buffers):
-    """The bias starts the accumulators. Long rows of A go in stretches, so that a panel of W stays in the cache."""
+    """The bias starts the accumulators. Long rows of A go in stretches, so that a panel of W stays in the cache.
+
+    Shapes as in `affine_forward`.
+    """
     A, W = buffers.outputs, buffers.weights
     stretch = layout.units[0] if layout.sparse[layer] else KC
     lanes = lanes_of(A)
     units = layout.units[layer]
-    below, stride = layout.rows_at[layer], layout.stride[layer]
-    above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
-    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
+    stride, above_stride = layout.stride[layer], layout.stride[layer + 1]
+    vectors = vectors_of(layout.units[layer + 1], lanes)
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
         width = count * lanes
         tall = TALL_ROWS[count]
-        weights = layout.weights_at[layer] + j * lanes * (units + 1)
+        weights = panel_at(layout, layer, j, lanes)
         for k in range(0, units, stretch):
             depth = min(stretch, units - k)
             for i in range(span.start, span.stop, tall):
                 rows = min(tall, span.stop - i)
-                out = above + i * above_stride + j * lanes
+                out = row_at(layout, layer + 1, i) + j * lanes
                 if layout.sparse[layer]:
                     sparse_product(
                         i, rows, (W, weights, width), weights + units * width, (A, out, above_stride), buffers
                     )
                 else:
-                    left = (A, below + i * stride + k, stride, 1)
+                    left = (A, row_at(layout, layer, i) + k, stride, 1)
                     start = (A, out, above_stride) if k else (W, weights + units * width, 0)
                     multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
                 if k + depth == units:
@@ -136,27 +160,28 @@ def wide_forward(layout, layer, activation, span, buffers):
 
 @inlined
 def narrow_forward(layout, layer, activation, span, buffers):
-    """Scalar products with the rows of W^T; the column of ones brings the bias."""
+    """Scalar products with the rows of W^T : (n_above, n_below + 1); the column of ones brings the bias.
+
+    Other shapes as in `affine_forward`.
+    """
     A, W = buffers.outputs, buffers.weights
     units, wide = layout.units[layer + 1], layout.narrow[layer]
-    below, stride = layout.rows_at[layer], layout.stride[layer]
-    above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
+    stride, above_stride = layout.stride[layer], layout.stride[layer + 1]
     for i in range(span.start, span.stop, DOT_ROWS):
         rows = min(DOT_ROWS, span.stop - i)
         for r in range(i, i + rows):
             for c in range(0, units, lanes_of(A)):  # padding holds no number of an earlier step
-                store(A, above + r * above_stride + c, full_like(load(A, 0), 0))
+                store(A, row_at(layout, layer + 1, r) + c, full_like(load(A, 0), 0))
         for n in range(0, units, DOT_OUTPUTS):
             outputs = min(DOT_OUTPUTS, units - n)
-            right = (W, layout.weights_at[layer] + n * wide, wide)
-            out = above + i * above_stride + n
-            dots((rows, outputs, wide), (A, below + i * stride, stride), right, (A, out, above_stride))
-        activate(layout, layer + 1, activation, rows, 0, units, above + i * above_stride, buffers)
+            left, right = (A, row_at(layout, layer, i), stride), (W, narrow_at(layout, layer, n, 0), wide)
+            dots((rows, outputs, wide), left, right, (A, row_at(layout, layer + 1, i) + n, above_stride))
+        activate(layout, layer + 1, activation, rows, 0, units, row_at(layout, layer + 1, i), buffers)
 
 
 @inlined
 def activate(layout, level, activation, rows, column, width, at, buffers):
-    """z -> f(z) in A, f'(z) in D, for rows whose first numbers, of unit `column`, are at `at`."""
+    """z -> f(z) in A, f'(z) in D, of shape (rows, width), whose first numbers, of unit `column`, are at `at`."""
     stride = layout.stride[level]
     unit_parameters = (buffers.weights, unit_parameter_at(layout, HYPERPARAMETERS, level) + column, 0)
     streams = ((buffers.outputs, at, stride), (buffers.deltas, at, stride), unit_parameters)
@@ -166,6 +191,8 @@ def activate(layout, level, activation, rows, column, width, at, buffers):
 @inlined
 def affine_backward(layout, layer, learned, span, buffers):
     """delta_below = (delta W^T) * slope, in place of the slope. 2 n_below n_above operations a row.
+
+    delta : (m, n_above); W : (n_below, n_above); slope, delta_below, `saved` : (m, n_below)
 
     Where units below learn the slope of their activation, what its derivative needs of the product is kept.
 
@@ -177,10 +204,9 @@ def affine_backward(layout, layer, learned, span, buffers):
     D, scratch, narrow = buffers.deltas, buffers.scratch, layout.narrow[layer]
     lanes = lanes_of(D)
     units, above_units = layout.units[layer], layout.units[layer + 1]
-    below, stride = layout.rows_at[layer], layout.stride[layer]
-    above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
+    above_stride = layout.stride[layer + 1]
     products = span.scratch + KC * NR * lanes
-    vectors = (units + lanes - 1) // lanes
+    vectors = vectors_of(units, lanes)
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
@@ -189,23 +215,23 @@ def affine_backward(layout, layer, learned, span, buffers):
         for k in range(0, above_units, KC):
             depth = min(KC, above_units - k)
             if narrow:
-                right = (buffers.weights, layout.weights_at[layer] + k * narrow + j * lanes, narrow)
+                right = (buffers.weights, narrow_at(layout, layer, k, j * lanes), narrow)
             else:
                 transpose_stretch(layout, layer, j, k, depth, span.scratch, buffers)
                 right = (scratch, span.scratch, width)
             for i in range(span.start, span.stop, tall):
                 rows = min(tall, span.stop - i)
                 s = products + (i - span.start if above_units > KC else 0) * width
-                left = (D, above + i * above_stride + k, above_stride, 1)
+                left = (D, row_at(layout, layer + 1, i) + k, above_stride, 1)
                 start = (scratch, s, width) if k else (buffers.zeros, 0, 0)
                 if units > FAR:
                     for r in range(rows):
                         for c in range(0, width, lanes):
-                            prefetch(D, below + (i + r) * stride + j * lanes + c)
+                            prefetch(D, row_at(layout, layer, i + r) + j * lanes + c)
                 multiply((rows, count, depth), left, right, start, (scratch, s, width))
                 if k + depth == above_units:
                     for r in range(rows):
-                        at = below + (i + r) * stride + j * lanes
+                        at = row_at(layout, layer, i + r) + j * lanes
                         for c in range(0, width, lanes):
                             product = load(scratch, s + r * width + c)
                             if learned:
@@ -219,17 +245,19 @@ def affine_backward(layout, layer, learned, span, buffers):
 def transpose_stretch(layout, layer, j, k, depth, target, buffers):
     """Rows k ... k + depth - 1 of the panel of W^T at vector j, side by side in the scratch from `target` on.
 
+    W^T : (n_above, n_below), of which a stretch of shape (depth, width of the panel) is written
+
     Whole squares are taken; what they hold beyond the weights ends in the padding of the products.
     """
     W, WT = buffers.weights, buffers.scratch
     lanes = lanes_of(W)
     side, units = side_of(lanes), layout.units[layer]
-    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
-    width = panel_of((units + lanes - 1) // lanes, j)[1] * lanes
-    for v in range(k // lanes, (k + depth + lanes - 1) // lanes):
+    vectors = vectors_of(layout.units[layer + 1], lanes)
+    width = panel_of(vectors_of(units, lanes), j)[1] * lanes
+    for v in range(k // lanes, vectors_of(k + depth, lanes)):
         first_vector, count = panel_of(vectors, v)
         row = count * lanes
-        source = layout.weights_at[layer] + first_vector * lanes * (units + 1) + (v - first_vector) * lanes
+        source = panel_at(layout, layer, first_vector, lanes) + (v - first_vector) * lanes
         for below in range(j * lanes, min(j * lanes + width, units), side):
             out = target + (v * lanes - k) * width + below - j * lanes
             transpose((W, source + below * row, row), (WT, out, width))
@@ -241,29 +269,34 @@ def transpose_stretch(layout, layer, j, k, depth, target, buffers):
 def gradient_tile(layout, layer, j, block, blocks, buffers):
     """A_below^T delta over the rows of the chunk, for one tile of weights (panel at vector j); where it now lies.
 
+    A_below^T : (n_below + 1, m), delta : (m, n_above), the tile : (rows of the block, width of the panel)
+
     Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there
-    already, and so it is in the sweep STEP.
+    already, and so it is in the phase STEP.
     """
     A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
     lanes = lanes_of(A)
     units, stride, above_stride = layout.units[layer], layout.stride[layer], layout.stride[layer + 1]
-    count = panel_of((layout.units[layer + 1] + lanes - 1) // lanes, j)[1]
+    count = panel_of(vectors_of(layout.units[layer + 1], lanes), j)[1]
     width = count * lanes
     at = blocks.tile
     if at < 0 or layout.sparse[layer]:
-        at = layout.weights_at[layer] + j * lanes * (units + 1) + block * MR * width
+        at = panel_at(layout, layer, j, lanes) + block * MR * width
     if layout.sparse[layer] or blocks.phase == STEP:
         return at
     start = (G, at, width) if blocks.accumulate else (buffers.zeros, 0, 0)
-    left = (A, layout.rows_at[layer] + block * MR, 1, stride)
-    right = (D, layout.rows_at[layer + 1] + j * lanes, above_stride)
+    left = (A, row_at(layout, layer, 0) + block * MR, 1, stride)
+    right = (D, row_at(layout, layer + 1, 0) + j * lanes, above_stride)
     multiply((block_rows(units, block), count, blocks.rows), left, right, start, (G, at, width))
     return at
 
 
 @inlined
 def affine_gradient(layout, layer, blocks, buffers):
-    """G = G + A_below^T delta, for a chunk that is not the last of its batch."""
+    """G = G + A_below^T delta, for a chunk that is not the last of its batch.
+
+    A_below : (m, n_below + 1); delta : (m, n_above); G : (n_below + 1, n_above), which lies whole in `buffers.gradient`
+    """
     if layout.sparse[layer]:
         sparse_gradient(layout, blocks, buffers)
     elif layout.narrow[layer]:
@@ -273,7 +306,7 @@ def affine_gradient(layout, layer, blocks, buffers):
                 narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
     else:
         lanes = lanes_of(buffers.outputs)
-        vectors = (layout.units[layer + 1] + lanes - 1) // lanes
+        vectors = vectors_of(layout.units[layer + 1], lanes)
         j = 0
         while j < vectors:
             for block in range(blocks.start, blocks.stop):
@@ -286,8 +319,10 @@ def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
     """One optimizer step on the tiles of W. 2 n_below n_above operations a row, and the step.
 
     g = (G + alpha W + l1 sign W) / sum of sample weights, clipped; the bias has no penalty. Adds up the penalty of W
-    before the step, block by block. Clipping by the norm takes two sweeps: GRADIENT leaves g where it lies whole and
+    before the step, block by block. Clipping by the norm takes two phases: GRADIENT leaves g where it lies whole and
     its squares in `norms`, STEP goes on from there.
+
+    W, its states, G and g : (n_below + 1, n_above), the bias last; `penalties`, `norms` : (blocks,)
     """
     if layout.narrow[layer]:
         narrow_update(layout, layer, optimizer, scalars, blocks, buffers)
@@ -299,17 +334,18 @@ def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
 def wide_update(layout, layer, optimizer, scalars, blocks, buffers):
     """Panel by panel, down its rows: weights and moments stream through the cache in the order they lie in.
 
-    Blocks are taken in groups whose columns of A stay in the cache from panel to panel.
+    Shapes as in `affine_update`. Blocks are taken in groups whose columns of A stay in the cache from panel to panel.
     """
     lanes, units = lanes_of(buffers.weights), layout.units[layer]
-    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
+    vectors = vectors_of(layout.units[layer + 1], lanes)
+    free = number_like(buffers.weights, 0)  # the bias has no penalty
     group = max(1, NEAR * lanes // (blocks.rows * MR))
     for group_first in range(blocks.start, blocks.stop, group):
         j = 0
         while j < vectors:
             count = panel_of(vectors, j)[1]
             width = count * lanes
-            weights = layout.weights_at[layer] + j * lanes * (units + 1)
+            weights = panel_at(layout, layer, j, lanes)
             for block in range(group_first, min(group_first + group, blocks.stop)):
                 at = weights + block * MR * width
                 end = at + min(MR, units - block * MR) * width
@@ -321,8 +357,8 @@ def wide_update(layout, layer, optimizer, scalars, blocks, buffers):
                     prefetch(buffers.state1, c)
                 g = gradient_tile(layout, layer, j, block, blocks, buffers)
                 if blocks.phase != STEP:
-                    penalty = penalize(scalars, scalars.alpha, scalars.l1, g, at, end, buffers)
-                    penalize(scalars, scalars.alpha * 0, scalars.l1 * 0, g + end - at, end, stop, buffers)
+                    penalty = penalize(scalars, scalars.settings.alpha, scalars.settings.l1, g, at, end, buffers)
+                    penalize(scalars, free, free, g + end - at, end, stop, buffers)
                     buffers.penalties[p] = penalty + (buffers.penalties[p] if j else 0)
                 if blocks.phase == GRADIENT:
                     squares = squares_of(buffers.gradient, g, g + stop - at)
@@ -347,6 +383,8 @@ def narrow_shape(units):
 def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
     """delta^T A_below over the rows of the chunk, for units n ... above and vectors v ... of a narrow layer.
 
+    delta^T : (n_above, m); A_below : (m, n_below + 1)
+
     Returns where in `gradient` it is, the stride of its rows, and how many rows and vectors it has.
     """
     A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
@@ -356,42 +394,42 @@ def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
     rows, count = min(tall, layout.units[layer + 1] - n), min(vectors, blocks.stop - v)
     at, row = blocks.tile, count * lanes
     if at < 0:
-        at, row = layout.weights_at[layer] + n * narrow + v * lanes, narrow
+        at, row = narrow_at(layout, layer, n, v * lanes), narrow
     if blocks.phase != STEP:
         start = (G, at, row) if blocks.accumulate else (buffers.zeros, 0, 0)
-        left = (D, layout.rows_at[layer + 1] + n, 1, above_stride)
-        right = (A, layout.rows_at[layer] + v * lanes, stride)
+        left = (D, row_at(layout, layer + 1, 0) + n, 1, above_stride)
+        right = (A, row_at(layout, layer, 0) + v * lanes, stride)
         multiply((rows, count, blocks.rows), left, right, start, (G, at, row))
     return at, row, rows, count
 
 
 @inlined
 def narrow_update(layout, layer, optimizer, scalars, blocks, buffers):
-    """Vectors of the rows of W^T; the last column, the bias, has no penalty."""
-    W, G = buffers.weights, buffers.gradient
+    """Vectors of the rows of W^T : (n_above, n_below + 1); the last column, the bias, has no penalty."""
+    W, G, settings = buffers.weights, buffers.gradient, scalars.settings
     lanes, units, narrow = lanes_of(W), layout.units[layer], layout.narrow[layer]
     vectors, tall = narrow_shape(layout.units[layer + 1])
     for v in range(blocks.start, blocks.stop, vectors):
         for n in range(0, layout.units[layer + 1], tall):
             g, row, rows, count = narrow_gradient_tile(layout, layer, v, n, blocks, buffers)
-            weights = layout.weights_at[layer] + n * narrow + v * lanes
+            weights = narrow_at(layout, layer, n, v * lanes)
             if blocks.phase != STEP:
                 for c in range(count):
                     like = load(W, weights)
                     penalized = mask_first(like, units - (v + c) * lanes)
-                    alpha = where(penalized, full_like(like, scalars.alpha), 0)
-                    l1 = where(penalized, full_like(like, scalars.l1), 0)
+                    alpha = where(penalized, full_like(like, settings.alpha), 0)
+                    l1 = where(penalized, full_like(like, settings.l1), 0)
                     share = where(mask_first(like, units + 1 - (v + c) * lanes), full_like(like, scalars.share), 0)
                     squares, absolutes, norm = full_like(like, 0), full_like(like, 0), full_like(like, 0)
                     for r in range(rows):
                         w, at = load(W, weights + r * narrow + c * lanes), g + r * row + c * lanes
-                        gradient = penalized_gradient(load(G, at), w, alpha, l1, share, scalars.clip)
+                        gradient = clipped_gradient(load(G, at), w, alpha, l1, share, settings.clip_value)
                         store(G, at, gradient)
                         squares = squares + where(penalized, w * w, 0)
                         absolutes = absolutes + where(penalized, absolute(w), 0)
                         norm = norm + gradient * gradient
                     p = layout.blocks_at[layer] + v + c
-                    penalty = penalty_of(scalars.alpha, scalars.l1, squares, absolutes)
+                    penalty = penalty_of(settings.alpha, settings.l1, squares, absolutes)
                     buffers.penalties[p] = penalty + (buffers.penalties[p] if n else 0)
                     if blocks.phase == GRADIENT:
                         buffers.norms[p] = reduce_add(norm) + (buffers.norms[p] if n else 0)
@@ -400,27 +438,28 @@ def narrow_update(layout, layer, optimizer, scalars, blocks, buffers):
 
 
 @inlined
-def penalized_gradient(g, w, alpha, l1, share, clip):
-    """(g + alpha w + l1 sign w) share, no larger than `clip`."""
+def clipped_gradient(g, w, alpha, l1, share, clip):
+    """(g + alpha w + l1 sign w) share, no larger than `clip`; vectors, of shape (lanes,), and numbers."""
     g = (g + w * alpha + where(w == 0, 0, copysign(full_like(w, l1), w))) * share
     return minimum(maximum(g, -clip), clip)
 
 
 @inlined
 def penalty_of(alpha, l1, squares, absolutes):
-    """alpha / 2 sum w^2 + l1 sum |w|, from vectors of the sums."""
+    """alpha / 2 sum w^2 + l1 sum |w|, from vectors of the sums, of shape (lanes,)."""
     return 0.5 * alpha * reduce_add(squares) + l1 * reduce_add(absolutes)
 
 
 @inlined
 def penalize(scalars, alpha, l1, g, at, end, buffers):
-    """G -> g for weights[at:end], whose gradients lie from `g` on. Returns their penalty."""
+    """G -> g, (size,), for weights[at:end], whose gradients lie from `g` on. Returns their penalty."""
     W, G = buffers.weights, buffers.gradient
     squares = full_like(load(W, at), 0)
     absolutes = squares
     for c in range(at, end, lanes_of(W)):
         w = load(W, c)
-        store(G, g + c - at, penalized_gradient(load(G, g + c - at), w, alpha, l1, scalars.share, scalars.clip))
+        gradient = clipped_gradient(load(G, g + c - at), w, alpha, l1, scalars.share, scalars.settings.clip_value)
+        store(G, g + c - at, gradient)
         squares = squares + w * w
         absolutes = absolutes + absolute(w)
     return penalty_of(alpha, l1, squares, absolutes)
@@ -438,7 +477,7 @@ def squares_of(values, at, end):
 
 @inlined
 def optimizer_step(optimizer, scalars, shape, gradient, weights, buffers):
-    """The optimizer on rows of weights; `gradient` is (array, offset, stride of rows), `weights` the latter two."""
+    """The optimizer on (rows, width) weights; `gradient` is (array, offset, stride), `weights` the latter two."""
     G, g, row = gradient
     at, stride = weights
     if scalars.scale != 1:

@@ -1,37 +1,41 @@
 """One page: the order of phases and barriers in the life of one thread of the team."""
 
 import math
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..activations import ACTIVATIONS
-from ..losses import LossCodes
 from ..machine.jit import entry, inlined
-from ..machine.simd import number_like, pointer
+from ..machine.record import read, replacing
+from ..machine.simd import number_like
 from ..machine.team import barrier
-from .affine import (
-    affine_backward,
-    affine_forward,
-    affine_gradient,
-    affine_update,
-    gather,
-    row_of,
-)
-from .layout import (
+from .affine import affine_backward, affine_forward, affine_gradient, affine_update, gather, row_of
+from .outputs import output_delta, predict
+from .records import (
     ALL,
+    BATCH,
     GAINS,
     GRADIENT,
     HYPERPARAMETERS,
+    LAYER,
+    LEAVE,
+    NO_NORMALIZATION,
+    OPTIMIZER_SCALARS,
     SHIFTS,
     STEP,
+    TRAIN,
+    Batch,
     Blocks,
+    Buffers,
+    Components,
+    Data,
+    Layout,
+    Settings,
     Span,
-    buffers_of,
-    data_of,
-    layout_of,
+    StepScalars,
+    Task,
+    ThreadContext,
 )
-from .outputs import output_delta, predict
 from .units import (
     activate_rows,
     batch_backward,
@@ -49,143 +53,37 @@ from .units import (
     unit_parameter_update,
 )
 
-LEAVE, TRAIN, PREDICT = range(3)
 IDENTITY = ACTIVATIONS["identity"].code
-NO_NORMALIZATION, BATCH, LAYER = range(3)
-OPTIMIZER_SCALARS = 8  # room for the numbers of an optimizer step
 
-
-class Components(NamedTuple):
-    """The codes of a network's components; `activation` and `learned` (of its slope) point to one number per layer.
-
-    unit_parameters : whether units learn anything beside their weights
-    """
-
-    loss: LossCodes
-    optimizer: int
-    normalization: int
-    unit_parameters: int
-    activation: Any
-    learned: Any
-
-
-class Task(NamedTuple):
-    """What the leader asks for; published in an int64 array before a barrier and read by all after it.
-
-    start, stop : positions of the order to work through; rows : length of the order
-    batch, chunk : rows of a batch, and of a part of it; step : the row of `scalars` for position 0, may be negative
-    seed : of this epoch's random bits
-    """
-
-    kind: int
-    start: int
-    stop: int
-    rows: int
-    batch: int
-    chunk: int
-    step: int
-    seed: int
-
-
-class Settings(NamedTuple):
-    """What a user chooses, as float64.
-
-    alpha, l1 : penalties; clip_value, clip_norm : of the gradient; max_norm : of the weights into a unit; inf: none
-    momentum, epsilon : of the normalization
-    """
-
-    alpha: float = 0.0
-    l1: float = 0.0
-    clip_value: float = math.inf
-    clip_norm: float = math.inf
-    max_norm: float = math.inf
-    momentum: float = 0.1
-    epsilon: float = 1e-5
-
-
-class StepScalars(NamedTuple):
-    """The numbers of one step beside the optimizer's, in the dtype of the weights.
-
-    share : 1 / sum of the batch's sample weights; clip : largest component of the gradient; scale : what clipping by
-    the norm leaves of it; optimizer_scalars : where the optimizer's are
-    """
-
-    alpha: float
-    l1: float
-    clip: float
-    max_norm: float
-    momentum: float
-    epsilon: float
-    share: float
-    scale: float
-    optimizer_scalars: int
-
-
-class ThreadContext(NamedTuple):
-    """What the threads share beside the buffers.
-
-    capacity : rows that the buffers hold; tiles : where in `gradient` the threads' tiles begin, -1 where it is whole
-    scratch, tile : each thread's share of `scratch` and of these tiles
-    barrier_state : see `barrier`; task, settings : fields of Task and Settings
-    partition : (threads + 1) * layers blocks
-    keep : share of outputs that dropout leaves, for each level
-    total : the loss of the epoch so far; and how many steps the session has taken
-    """
-
-    n_threads: int
-    capacity: int
-    tiles: int
-    scratch: int
-    tile: int
-    barrier_state: Any
-    task: Any
-    partition: Any
-    settings: Any
-    keep: Any
-    total: Any
-
-
-@inlined
-def components_of(t):
-    """Components from a table of codes and addresses."""
-    i = np.int64(0)
-    loss = LossCodes(t[0], t[1], t[2], t[3], t[4], t[5])
-    return Components(loss, t[6], t[7], t[8], pointer(t[9], i), pointer(t[10], i))
-
-
-@inlined
-def context_of(t):
-    """ThreadContext from a table of its numbers and addresses."""
-    p, i = pointer, np.int64(0)
-    return ThreadContext(
-        t[0], t[1], t[2], t[3], t[4], p(t[5], i), p(t[6], i), p(t[7], i), p(t[8], 0.0), p(t[9], 0.0), p(t[10], 0.0)
-    )
+with_scale = replacing(StepScalars, "scale")
 
 
 @entry
 def work(rank, zero, components, layout, buffers, data, context):
     """The life of thread `rank`: task after task until told to leave. The leader, rank 0, returns after each.
 
-    `zero` is a number of the network's dtype. Everything else comes as tables of numbers and addresses, so that an
-    array that is read-only or not aligned is no other type, and a call costs next to nothing.
+    `zero` is a number of the network's dtype. Everything else comes as the table of a record, (fields,) int64, so that
+    an array that is read-only or not aligned is no other type, and a call costs next to nothing.
     """
     serve(
         rank,
-        components_of(components),
-        layout_of(layout),
-        buffers_of(buffers, zero),
-        data_of(data, zero),
-        context_of(context),
+        read(Components, components, zero),
+        read(Layout, layout, zero),
+        read(Buffers, buffers, zero),
+        read(Data, data, zero),
+        read(ThreadContext, context, zero),
     )
 
 
 @inlined
 def serve(rank, components, layout, buffers, data, context):
-    """Task after task: chunks of batches to learn from, together, or rows of the thread's own to predict."""
+    """Task after task: chunks of batches to learn from, together, or rows of the thread's own to predict.
+
+    The records' arrays have the shapes that `records` gives.
+    """
     while True:
         barrier(context.barrier_state, context.n_threads)
-        t = context.task
-        task = Task(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
+        task = read(Task, context.task, buffers.weights)
         if task.kind == LEAVE:
             return
         training = task.kind == TRAIN
@@ -213,18 +111,9 @@ def serve(rank, components, layout, buffers, data, context):
             return
 
 
-class Batch(NamedTuple):
-    """A batch: its number, its positions in the order, and the sum of its rows' weights."""
-
-    number: int
-    start: int
-    stop: int
-    weight: float
-
-
 @inlined
 def batch_of(task, position, training, data):
-    """The batch that a position of the order belongs to; a prediction weighs nothing up."""
+    """The batch that a position of the order (rows,) belongs to. Predictions need no weight of it: 1."""
     number = position // task.batch
     start = number * task.batch
     stop = min(start + task.batch, task.rows)
@@ -233,7 +122,7 @@ def batch_of(task, position, training, data):
 
 @inlined
 def chunk_span(rank, task, batch, position, context):
-    """The thread's rows of the chunk of a batch that begins at a position."""
+    """The thread's rows of the chunk (m,) of a batch that begins at a position of the order (rows,)."""
     rows = min(task.chunk, batch.stop - position)
     start, stop = rows * rank // context.n_threads, rows * (rank + 1) // context.n_threads
     return Span(position, start, stop, rows, task.rows, context.scratch * rank, context.capacity)
@@ -241,26 +130,19 @@ def chunk_span(rank, task, batch, position, context):
 
 @inlined
 def prediction_span(rank, position, stop, context):
-    """The next rows to predict, where the thread has room for them in the buffers: no barrier is needed."""
-    capacity_begin, capacity_end = (
-        context.capacity * rank // context.n_threads,
-        context.capacity * (rank + 1) // context.n_threads,
-    )
-    rows = min(capacity_end - capacity_begin, stop - position)
-    return Span(
-        position - capacity_begin,
-        capacity_begin,
-        capacity_begin + rows,
-        rows,
-        position * 0,
-        context.scratch * rank,
-        context.capacity,
-    )
+    """The next rows to predict, where the thread has room for them in the buffers (capacity,): no barrier is needed."""
+    first = context.capacity * rank // context.n_threads
+    rows = min(context.capacity * (rank + 1) // context.n_threads - first, stop - position)
+    nothing_ahead = np.int64(0)
+    return Span(position - first, first, first + rows, rows, nothing_ahead, context.scratch * rank, context.capacity)
 
 
 @inlined
 def forward(rank, components, layout, data, scalars, seed, training, span, buffers, context):
-    """Rows through all layers; the last one keeps its z. Batch normalization in training has two barriers a layer."""
+    """Rows through all layers; the last one keeps its Z. Batch normalization in training has two barriers a layer.
+
+    A_l : (m, n_l + 1) at level l, from the rows of X : (n_rows, n_0) up to Z : (m, n_L)
+    """
     layers = layout.layers
     gather(layout, data, span, buffers)
     for layer in range(layers):
@@ -271,14 +153,14 @@ def forward(rank, components, layout, data, scalars, seed, training, span, buffe
         by_rows = hidden and (learned or components.normalization != NO_NORMALIZATION)
         affine_forward(layout, layer, IDENTITY if by_rows else components.activation[layer], span, buffers)
         if hidden and components.normalization == LAYER:
-            layer_normalize(layout, level, scalars.epsilon, span, buffers)
+            layer_normalize(layout, level, scalars.settings.epsilon, span, buffers)
         if hidden and components.normalization == BATCH:
             if training:
                 barrier(context.barrier_state, context.n_threads)  # all rows are there
                 batch_statistics(layout, level, scalars, span.rows, rank, context.n_threads, buffers)
                 barrier(context.barrier_state, context.n_threads)  # so are their means
             else:
-                running_statistics(layout, level, scalars.epsilon, buffers)
+                running_statistics(layout, level, scalars.settings.epsilon, buffers)
             batch_normalize(layout, level, span, buffers)
         if by_rows:
             activate_rows(layout, level, components.activation[layer], learned, span, buffers)
@@ -286,18 +168,18 @@ def forward(rank, components, layout, data, scalars, seed, training, span, buffe
 
 @inlined
 def train_chunk(rank, components, layout, data, scalars, batch, span, buffers, context):
-    """From the outputs of a chunk back down, and where the batch ends, a step. Two barriers, or more."""
+    """From the outputs (m, n_L) of a chunk back down, and where the batch ends, a step. Two barriers, or more."""
     accumulate, last_chunk = span.at > batch.start, span.at + span.rows == batch.stop
     output_delta(layout, data, components.loss, span, buffers)
     backward(rank, components, layout, span, buffers, context)
     barrier(context.barrier_state, context.n_threads)  # all deltas are ready
 
-    clipped = last_chunk and context.settings[CLIP_NORM] < np.inf
+    clipped = last_chunk and scalars.settings.clip_norm < np.inf
     for phase in range(GRADIENT if clipped else ALL, (STEP if clipped else ALL) + 1):
         update(rank, components, layout, scalars, span.rows, accumulate, last_chunk, phase, buffers, context)
         if phase == GRADIENT:
             barrier(context.barrier_state, context.n_threads)  # the gradient is whole
-            scalars = clipped_scalars(layout, scalars, context, buffers)
+            scalars = with_scale(scalars, clipping(layout, scalars.settings.clip_norm, buffers))
             barrier(context.barrier_state, context.n_threads)  # all know its norm
     share = (batch.stop - batch.start) / batch.weight if batch.weight else 0.0
     if rank == 0:
@@ -306,14 +188,14 @@ def train_chunk(rank, components, layout, data, scalars, batch, span, buffers, c
     if rank == 0 and last_chunk:
         context.total[0] += sum_of(buffers.penalties, layout.blocks) * share
         context.total[1] += 1
-    if last_chunk and context.settings[MAX_NORM] < np.inf:
-        limit_norms(layout, scalars.max_norm, rank, context.n_threads, buffers)
+    if last_chunk and scalars.settings.max_norm < np.inf:
+        limit_norms(layout, scalars.settings.max_norm, rank, context.n_threads, buffers)
         barrier(context.barrier_state, context.n_threads)  # none is too long
 
 
 @inlined
 def backward(rank, components, layout, span, buffers, context):
-    """Deltas of all levels, from the top down."""
+    """Deltas (m, n_l) of all levels l, from the top down."""
     for layer in range(layout.layers - 1, 0, -1):
         affine_backward(layout, layer, components.learned[layer - 1], span, buffers)
         if components.normalization == LAYER:
@@ -327,7 +209,10 @@ def backward(rank, components, layout, span, buffers, context):
 
 @inlined
 def update(rank, components, layout, scalars, rows, accumulate, last_chunk, phase, buffers, context):
-    """Gradients of the thread's blocks and units, or their sum so far where the batch goes on; and the step."""
+    """Gradients of the thread's blocks and units, or their sum so far where the batch goes on; and the step.
+
+    Weights and their gradients : (n_l + 1, n_(l+1)) of layer l; unit parameters and theirs : (n_l,) of level l
+    """
     layers, here = layout.layers, rank * layout.layers
     tile = -1 if context.tiles < 0 else context.tiles + context.tile * rank
     for layer in range(layers):
@@ -354,45 +239,24 @@ def update(rank, components, layout, scalars, rows, accumulate, last_chunk, phas
                     )
 
 
-ALPHA, CLIP_NORM, MAX_NORM = map(Settings._fields.index, ("alpha", "clip_norm", "max_norm"))
-
-
 @inlined
 def step_scalars_of(context, step, batch, buffers):
-    """The numbers of one step."""
-    s, w = context.settings, buffers.weights
-    settings = Settings(s[0], s[1], s[2], s[3], s[4], s[5], s[6])
-    return StepScalars(
-        number_like(w, settings.alpha),
-        number_like(w, settings.l1),
-        number_like(w, settings.clip_value),
-        number_like(w, settings.max_norm),
-        number_like(w, settings.momentum),
-        number_like(w, settings.epsilon),
-        number_like(w, 1 / batch.weight if batch.weight else 0.0),
-        number_like(w, 1.0),
-        step * OPTIMIZER_SCALARS,
-    )
+    """The numbers of one step; those of its optimizer stand in `optimizer_scalars`, of shape (steps, numbers)."""
+    like = buffers.weights
+    settings = read(Settings, context.settings, like)
+    share = number_like(like, 1 / batch.weight if batch.weight else 0.0)
+    return StepScalars(settings, share, number_like(like, 1.0), step * OPTIMIZER_SCALARS)
 
 
 @inlined
-def clipped_scalars(layout, scalars, context, buffers):
-    """Clipping by the norm of the whole gradient (Pascanu et al. 2013, algorithm 1): g min(1, clip_norm / |g|)."""
-    blocks = layout.blocks
-    norm = math.sqrt(sum_of(buffers.norms, blocks) + unit_parameter_squares(layout, buffers))
-    limit = context.settings[CLIP_NORM]
-    scale = limit / norm if norm > limit else 1.0
-    return StepScalars(
-        scalars.alpha,
-        scalars.l1,
-        scalars.clip,
-        scalars.max_norm,
-        scalars.momentum,
-        scalars.epsilon,
-        scalars.share,
-        number_like(buffers.weights, scale),
-        scalars.optimizer_scalars,
-    )
+def clipping(layout, limit, buffers):
+    """What clipping by the norm of the whole gradient leaves of it: min(1, limit / |g|).
+
+    Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
+    algorithm 1.
+    """
+    norm = math.sqrt(sum_of(buffers.norms, layout.blocks) + unit_parameter_squares(layout, buffers))
+    return limit / norm if norm > limit else 1.0
 
 
 @inlined

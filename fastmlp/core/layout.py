@@ -1,4 +1,4 @@
-"""Where everything lies in memory. Only this file and the kernels know; above them, weights are ordinary arrays.
+"""Where everything lies in memory. Only the passes and what makes their buffers know; above, weights are plain arrays.
 
 A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l units below to n_(l+1) units above.
 
@@ -11,23 +11,23 @@ A network of units (n_0, ..., n_L) has layers 0 ... L - 1; layer l goes from n_l
 * Where the padding of a row would waste more than a third of it (few outputs, say), the layer is narrow: it lies
   transposed, a row of n_l + 1 numbers for each unit above, with the bias as last column.
 * What a unit has for itself stands after the weights, as unit parameters: five rows of numbers, one for each unit of
-  all levels, among them those that units learn (see UNIT_PARAMETERS).
+  all levels, among them those that units learn (see `records`).
 * Where the inputs are sparse, level 0 has no rows (their stored entries are read where they lie) and layer 0 is not
   narrow.
 
-All offsets count numbers, not bytes.
+Buffers that passes write begin at a cache line. All offsets count numbers, not bytes.
 """
 
 import functools
 import itertools
 import mmap
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..machine.jit import inlined
-from ..machine.simd import REGISTERS, lanes_of_dtype, pointer
+from ..machine.simd import REGISTERS, lanes_of_dtype
 from ..machine.tile import MR, NR, tallest
+from .records import UNIT_PARAMETERS, Layout
 
 LINE = 64  # bytes of a cache line
 PAGE = 4096
@@ -45,164 +45,30 @@ MANY_BLOCKS = 8
 SLACK = max(0, tallest(NR) - MR)
 
 
-# Of a unit: its activation's hyperparameter; gain and shift of its normalization; running mean and variance.
-HYPERPARAMETERS, GAINS, SHIFTS, MEANS, VARIANCES = range(5)
-LEARNED, UNIT_PARAMETERS = 3, 5
-# Sweeps of an update: all at once; or first the whole gradient, then the step.
-ALL, GRADIENT, STEP = range(3)
+def vectors(units, lanes):
+    """Vectors that hold a number for each of some units."""
+    return (units + lanes - 1) // lanes
 
 
-class Layout(NamedTuple):
-    """Numbers of layers and blocks; then pointers to int64, one number per level (L + 1) or layer (L).
-
-    unit_parameters_at : where unit parameters begin; unit_parameter_row : numbers of one unit parameter, for all levels
-    rows_at, weights_at, blocks_at, units_at : offsets; stride : of rows of outputs and deltas
-    narrow : stride of rows of the weights of a narrow layer, 0 for the others
-    sparse : whether the rows below a layer are sparse; only those of layer 0 can be
-    """
-
-    layers: int
-    blocks: int
-    unit_parameters_at: int
-    unit_parameter_row: int
-    units: Any
-    rows_at: Any
-    stride: Any
-    weights_at: Any
-    blocks_at: Any
-    narrow: Any
-    sparse: Any
-    units_at: Any
-
-
-class Buffers(NamedTuple):
-    """What a step reads and writes; every field a pointer to numbers of the network's dtype, aligned to cache lines.
-
-    weights, state0, state1, state2 : parameters and the optimizer's states, in panels, then unit parameters
-    optimizer_scalars : OPTIMIZER_SCALARS for each step
-    loss_hyperparameters : that of the loss, for each output
-    gradient : a tile for each thread; or all of it, in panels, where a batch has more than one chunk. Where the inputs
-        are sparse, that of layer 0 comes first, whole, and is zero between steps
-    outputs, deltas : rows of every level, for one chunk. `deltas` holds the slopes first, the deltas later
-    saved : three more arrays like `outputs`: what each row gives to the gradient of the three learned unit parameters
-    unit_parameter_gradient : of the learned unit parameters
-    statistics : mean and 1 / deviation of each unit or row, while it is needed
-    losses : the loss of each row of the chunk
-    penalties, norms : the penalty and the squared gradient of each block of weights, then of each level's units
-    scratch : room for each thread's transposed stretch of a panel, and products, in the backward pass
-    zeros : where a tile starts that starts from nothing
-    values, indices : the stored entries of sparse inputs: numbers, and their features as int64
-    bounds : of each row of the chunk, its first entry and the one after its last, in int64
-    """
-
-    weights: Any
-    state0: Any
-    state1: Any
-    state2: Any
-    gradient: Any
-    outputs: Any
-    deltas: Any
-    saved: Any
-    unit_parameter_gradient: Any
-    statistics: Any
-    optimizer_scalars: Any
-    loss_hyperparameters: Any
-    losses: Any
-    scratch: Any
-    zeros: Any
-    penalties: Any
-    norms: Any
-    values: Any
-    indices: Any
-    bounds: Any
-
-
-class Data(NamedTuple):
-    """What a session works on.
-
-    ordered, weighted : whether there is an `order`, and `sample_weight`
-    inputs : (n_rows * n_features,); order : indices of rows; codes : class of each row
-    indptr : (n_rows + 1,), where the stored entries of each row of sparse inputs begin
-    targets : (n_rows * n_outputs,); sample_weight : (n_rows,)
-    predictions : (rows to predict * n_outputs,)
-    """
-
-    ordered: int
-    weighted: int
-    order: Any
-    codes: Any
-    indptr: Any
-    inputs: Any
-    targets: Any
-    sample_weight: Any
-    predictions: Any
+vectors_of = inlined(vectors)
 
 
 @inlined
-def layout_of(t):
-    """Layout from a table of its numbers and addresses."""
-    p, i = pointer, np.int64(0)
-    return Layout(
-        t[0], t[1], t[2], t[3], p(t[4], i), p(t[5], i), p(t[6], i), p(t[7], i), p(t[8], i), p(t[9], i), p(t[10], i),
-        p(t[11], i),
-    )  # fmt: skip
+def row_at(layout, level, r):
+    """Where row r of the chunk begins in `outputs` and `deltas`, of shape (m, n_level + 1) at each level."""
+    return layout.rows_at[level] + r * layout.stride[level]
 
 
 @inlined
-def buffers_of(t, zero):
-    """Buffers from a table of addresses; `zero` has the network's dtype."""
-    p, i = pointer, np.int64(0)
-    return Buffers(
-        p(t[0], zero), p(t[1], zero), p(t[2], zero), p(t[3], zero), p(t[4], zero), p(t[5], zero), p(t[6], zero),
-        p(t[7], zero), p(t[8], zero), p(t[9], zero), p(t[10], zero), p(t[11], zero), p(t[12], zero), p(t[13], zero),
-        p(t[14], zero), p(t[15], 0.0), p(t[16], 0.0), p(t[17], zero), p(t[18], i), p(t[19], i),
-    )  # fmt: skip
+def panel_at(layout, layer, j, lanes):
+    """Where the panel of vector j of a layer that is not narrow begins: an array (n_below + 1, width of the panel)."""
+    return layout.weights_at[layer] + j * lanes * (layout.units[layer] + 1)
 
 
 @inlined
-def data_of(t, zero):
-    """Data from a table of flags and addresses; `zero` has the network's dtype."""
-    p, i = pointer, np.int64(0)
-    return Data(
-        t[0], t[1], p(t[2], i), p(t[3], i), p(t[4], i), p(t[5], zero), p(t[6], zero), p(t[7], zero), p(t[8], zero)
-    )
-
-
-def table_of(record):
-    """The numbers and addresses of a Layout, Buffers or Data whose fields are numbers and arrays."""
-    return np.array([f.ctypes.data if isinstance(f, np.ndarray) else f for f in record], np.int64)
-
-
-class Span(NamedTuple):
-    """What a thread owns in phase 1: rows start ... stop - 1 of a chunk whose row 0 is at position `at` of the order.
-
-    rows : rows of the chunk; last : positions of the order; scratch : the thread's own place in the scratch
-    capacity : rows that the buffers hold
-    """
-
-    at: int
-    start: int
-    stop: int
-    rows: int
-    last: int
-    scratch: int
-    capacity: int
-
-
-class Blocks(NamedTuple):
-    """What a thread owns in phase 2: blocks start ... stop - 1 of a layer's weights.
-
-    rows : rows of the chunk; begun : whether `gradient` holds the sum over earlier chunks
-    tile : the thread's own place in `gradient`, or -1 where the gradient lies there whole
-    sweep : ALL, GRADIENT or STEP
-    """
-
-    start: int
-    stop: int
-    rows: int
-    accumulate: bool
-    tile: int
-    phase: int
+def narrow_at(layout, layer, n, column):
+    """Where the weights into unit n begin, from that column on, in a narrow layer: an array (n_above, n_below + 1)."""
+    return layout.weights_at[layer] + n * layout.narrow[layer] + column
 
 
 @inlined
@@ -241,13 +107,13 @@ def release_pages(array):
         memory.madvise(mmap.MADV_DONTNEED)
 
 
-def panel(vectors, vector):
-    """(first vector, number of vectors) of the panel that holds `vector` of a row of `vectors`."""
-    panels = (vectors + NR - 1) // NR
-    full = max(0, vectors - (NR - 1) * (NR * panels - vectors))
+def panel(count, vector):
+    """(first vector, number of vectors) of the panel that holds `vector` of a row of `count` vectors."""
+    panels = (count + NR - 1) // NR
+    full = max(0, count - (NR - 1) * (NR * panels - count))
     if vector < full:
         return vector // NR * NR, NR
-    narrow = min(NR - 1, vectors)
+    narrow = min(NR - 1, count)
     return full + (vector - full) // narrow * narrow, narrow
 
 
@@ -262,16 +128,16 @@ def narrow_strides(units, lanes, sparse):
     """
     strides = []
     for below, above in itertools.pairwise(units):
-        vectors, vectors_below = -(-above // lanes), -(-(below + 1) // lanes)
-        wasteful = 3 * above < 2 * vectors * lanes
-        strides.append(vectors_below * lanes if wasteful and above * vectors_below < vectors * (below + 1) else 0)
+        across, down = vectors(above, lanes), vectors(below + 1, lanes)
+        wasteful = 3 * above < 2 * across * lanes
+        strides.append(down * lanes if wasteful and above * down < across * (below + 1) else 0)
     if sparse:
         strides[0] = 0
     return np.array(strides, np.int64)
 
 
 def block_counts(units, lanes, sparse):
-    """Blocks of the weights of each layer: of TILE_ROWS rows, bias included, or of one vector where it is narrow."""
+    """Blocks of the weights of each layer: of MR rows, bias included, or of one vector where it is narrow."""
     strides = narrow_strides(units, lanes, sparse)
     return np.array([n // lanes if n else block_count(k) for k, n in zip(units[:-1], strides, strict=True)], np.int64)
 
@@ -286,7 +152,7 @@ blocks_of = inlined(block_count)
 
 @inlined
 def block_rows(units, block):
-    """Rows of one block: TILE_ROWS, or what is left for the last one."""
+    """Rows of one block: MR, or what is left for the last one."""
     return MR if block < blocks_of(units) - 1 else units + 1 - block * MR
 
 
@@ -342,7 +208,7 @@ def partition(units, dtype, n_threads, sparse):
     """
     lanes = lanes_of_dtype(np.dtype(dtype))
     counts = block_counts(units, lanes, sparse)
-    wide = [MR * -(-above // lanes) for above in units[1:]]
+    wide = [MR * vectors(above, lanes) for above in units[1:]]
     costs = np.where(narrow_strides(units, lanes, sparse), units[1:], wide)
     many = counts >= MANY_BLOCKS * n_threads
     many[0] |= sparse
@@ -355,10 +221,10 @@ def partition(units, dtype, n_threads, sparse):
 
 def _panels(width, lanes):
     """Column ranges of the panels of a matrix of `width` columns."""
-    vectors = -(-width // lanes)
+    columns = vectors(width, lanes)
     first = 0
-    while first < vectors:
-        count = panel(vectors, first)[1]
+    while first < columns:
+        count = panel(columns, first)[1]
         yield first * lanes, (first + count) * lanes
         first += count
 

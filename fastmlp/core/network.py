@@ -7,18 +7,8 @@ import numpy as np
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from ..optimizers import MOST_STATES, OPTIMIZERS
-from .layout import (
-    GAINS,
-    HYPERPARAMETERS,
-    LEARNED,
-    UNIT_PARAMETERS,
-    VARIANCES,
-    aligned,
-    pack,
-    plan,
-    release_pages,
-    unpack,
-)
+from .layout import aligned, pack, plan, release_pages, unpack
+from .records import GAINS, HYPERPARAMETERS, LEARNED, UNIT_PARAMETERS, VARIANCES
 from .session import Session
 
 
@@ -106,7 +96,7 @@ class Network:
         return self.normalization is not None or bool(self.learned.any())
 
     def unit_parameters(self):
-        """What units have beside weights: a list of arrays (TRAITS, n_units), one for each hidden layer."""
+        """What units have beside weights: a list of arrays (UNIT_PARAMETERS, n_units), one for each hidden layer."""
         rows, at = self._unit_parameters(self._weights), self.layout.units_at
         return [rows[:, at[level] : at[level] + self.units[level]].copy() for level in range(1, len(self.units) - 1)]
 

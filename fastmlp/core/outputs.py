@@ -2,6 +2,9 @@
 
 `reference.py` explains the mathematics. Losses of single outputs and what follows from the probability of the true
 class are components (`losses.py`); the softmax needs a whole row, so it stands here.
+
+Z, its deltas D and predictions have the shape (m, n_L) for a chunk of m rows and n_L outputs; losses (m,); targets
+(n_rows, n_L), or class codes (n_rows,).
 """
 
 from .. import losses
@@ -22,11 +25,12 @@ from ..machine.simd import (
     where,
 )
 from .affine import row_of
+from .layout import row_at
 
 
 @inlined
 def output_delta(layout, data, loss, span, buffers):
-    """The loss of each row, and delta: its derivative by z, times the row's weight."""
+    """The loss (m,) of each row, and delta (m, n_L): its derivative by z, times the row's weight."""
     if loss.kind == losses.SOFTMAX_OF_CODES:
         softmax_of_codes(layout, data, loss, span, buffers)
     elif loss.kind == losses.SOFTMAX_OF_ROWS:
@@ -43,7 +47,7 @@ def softmax(layout, r, buffers):
     Z, E = buffers.outputs, buffers.deltas
     lanes = lanes_of(Z)
     top_level = layout.layers
-    at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
+    at, classes = row_at(layout, top_level, r), layout.units[top_level]
     last = (classes - 1) // lanes * lanes
     largest = where(mask_first(load(Z, at), classes - last), load(Z, at + last), full_like(load(Z, at), Z[at]))
     for c in range(0, last, lanes):
@@ -61,7 +65,7 @@ def softmax(layout, r, buffers):
 
 @inlined
 def softmax_of_codes(layout, data, loss, span, buffers):
-    """delta = c (softmax(z) - onehot(t)); loss and c from log p_t = z_t - max z - log sum exp(z - max z).
+    """delta = c (softmax(z) - onehot(t)); loss and c, (m,), from log p_t = z_t - max z - log sum exp(z - max z).
 
     A vector of rows at a time. Smoothed labels q = (1 - s) onehot(t) + s / K have delta = softmax(z) - q.
     """
@@ -72,7 +76,7 @@ def softmax_of_codes(layout, data, loss, span, buffers):
     for group in range(span.start, span.stop, lanes):
         count = min(lanes, span.stop - group)
         for r in range(group, group + count):
-            at = layout.rows_at[top_level] + r * layout.stride[top_level]
+            at = row_at(layout, top_level, r)
             largest, total = softmax(layout, r, buffers)
             for c in range(at, at + classes, lanes):
                 store(D, c, load(D, c) * (1 / total))
@@ -87,7 +91,7 @@ def softmax_of_codes(layout, data, loss, span, buffers):
         if loss.factored:
             store_first(totals, s, factor, count)
             for r in range(group, group + count):
-                at = layout.rows_at[top_level] + r * layout.stride[top_level]
+                at = row_at(layout, top_level, r)
                 for c in range(at, at + classes, lanes):
                     store(D, c, load(D, c) * totals[s + r - group])
         if loss.smoothed:
@@ -97,13 +101,13 @@ def softmax_of_codes(layout, data, loss, span, buffers):
 
 @inlined
 def smooth(layout, data, r, span, buffers):
-    """Label smoothing s (Szegedy et al. 2016, section 7) of one row: q = (1 - s) onehot(t) + s / K.
+    """Label smoothing s (Szegedy et al. 2016, section 7) of row r, (n_L,): q = (1 - s) onehot(t) + s / K.
 
     The loss s / K sum_k (log p_t - log p_k) and delta s (onehot(t) - 1 / K) are added to those of plain cross-entropy.
     """
     Z, D = buffers.outputs, buffers.deltas
     lanes, top_level = lanes_of(Z), layout.layers
-    at, classes = layout.rows_at[top_level] + r * layout.stride[top_level], layout.units[top_level]
+    at, classes = row_at(layout, top_level, r), layout.units[top_level]
     target = at + data.codes[row_of(data, span.at + r)]
     s = buffers.loss_hyperparameters[0]
     share = s * (1 / number_like(Z, classes))
@@ -118,12 +122,12 @@ def smooth(layout, data, r, span, buffers):
 
 @inlined
 def softmax_of_rows(layout, data, span, buffers):
-    """Targets t are rows of probabilities: loss = sum_k t_k (log t_k - log p_k), delta = p sum_k t_k - t."""
+    """Targets t are rows of probabilities (n_L,): loss = sum_k t_k (log t_k - log p_k), delta = p sum_k t_k - t."""
     Z, D = buffers.outputs, buffers.deltas
     lanes, top_level = lanes_of(Z), layout.layers
     classes = layout.units[top_level]
     for r in range(span.start, span.stop):
-        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        at = row_at(layout, top_level, r)
         targets = row_of(data, span.at + r) * classes
         largest, total = softmax(layout, r, buffers)
         log_total = log(full_like(load(Z, at), total))
@@ -140,13 +144,13 @@ def softmax_of_rows(layout, data, span, buffers):
 
 @inlined
 def elementwise_loss(layout, data, loss, span, buffers):
-    """Losses that know only z and t of one output: a row's loss is their sum, scaled."""
+    """Losses that know only z and t of one output: a row's loss is their sum over (n_L,), scaled."""
     Z, D = buffers.outputs, buffers.deltas
     lanes = lanes_of(Z)
     top_level = layout.layers
     outputs = layout.units[top_level]
     for r in range(span.start, span.stop):
-        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        at = row_at(layout, top_level, r)
         targets = row_of(data, span.at + r) * outputs
         total = full_like(load(Z, at), 0)
         for c in range(0, outputs, lanes):
@@ -161,12 +165,12 @@ def elementwise_loss(layout, data, loss, span, buffers):
 
 @inlined
 def weigh(layout, data, span, buffers):
-    """Multiply the losses and deltas of each row by its weight."""
+    """Multiply the losses (m,) and deltas (m, n_L) of each row by its weight."""
     D = buffers.deltas
     lanes = lanes_of(D)
     top_level = layout.layers
     for r in range(span.start, span.stop):
-        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        at = row_at(layout, top_level, r)
         weight = data.sample_weight[row_of(data, span.at + r)]
         for c in range(at, at + layout.units[top_level], lanes):
             store(D, c, load(D, c) * weight)
@@ -175,13 +179,13 @@ def weigh(layout, data, span, buffers):
 
 @inlined
 def predict(layout, data, loss, span, buffers):
-    """The output activation of each row, written to `predictions`."""
+    """The output activation of each row, written to `predictions`, of shape (n_rows, n_L)."""
     Z, E, Y = buffers.outputs, buffers.deltas, data.predictions
     lanes = lanes_of(Z)
     top_level = layout.layers
     outputs = layout.units[top_level]
     for r in range(span.start, span.stop):
-        at = layout.rows_at[top_level] + r * layout.stride[top_level]
+        at = row_at(layout, top_level, r)
         target = (span.at + r) * outputs
         if loss.kind != losses.ELEMENTWISE:
             total = softmax(layout, r, buffers)[1]

@@ -10,35 +10,22 @@ on the rows beside it, on the rows taken together, or on the threads: they are t
 dtype is the network's.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from .. import activations
 from ..machine.jit import entry, inlined
+from ..machine.record import read
 from ..machine.simd import fma, full_like, lanes_of, load, load_first, number_like, pointer, reduce_add, store
 from ..machine.tile import TALL_ROWS, multiply
-from .engine import IDENTITY, LAYER, Components, components_of
-from .layout import HYPERPARAMETERS, KC, Buffers, Data, Layout, Span, buffers_of, layout_of, panel_of, unit_parameter_at
+from .engine import IDENTITY
+from .layout import KC, panel_of, row_at, unit_parameter_at, vectors_of
 from .outputs import predict
+from .records import HYPERPARAMETERS, LAYER, Data, PredictionForm, Span, SparseRows
 from .units import layer_normalize
 
 FEW = 6  # rows for which weights are streamed rather than packed
 WEIGHTS = 4  # numbers of a layer in the table of weights: address of W, its strides by row and column, address of b
 NOT_FINITE = 1  # what `predict_rows` returns where an input is NaN or infinite
-
-
-class Form(NamedTuple):
-    """What a prediction's tables say.
-
-    capacity : rows that the buffers hold; epsilon : of the normalization, for `number_like`
-    """
-
-    components: Components
-    layout: Layout
-    buffers: Buffers
-    epsilon: Any
-    capacity: int
 
 
 @entry
@@ -48,51 +35,42 @@ def predict_rows(zero, form, weights, inputs, outputs, indptr, indices, n_rows):
     Parameters
     ----------
     zero : a number of the network's dtype
-    form : address of int64[5]: addresses of the tables of Components, Layout and Buffers and of epsilon; the capacity
+    form : address of the table of a PredictionForm
     weights : address of int64[WEIGHTS * layers]; strides count numbers
     inputs : address of the rows, C-contiguous; of sparse ones, of the stored numbers
     outputs : address of (n_rows, n_outputs) numbers
     indptr, indices : addresses of those of sparse rows, int64
     """
     i = np.int64(0)
-    t = pointer(form, i)
-    form = Form(
-        components_of(pointer(t[0], i)),
-        layout_of(pointer(t[1], i)),
-        buffers_of(pointer(t[2], i), zero),
-        pointer(t[3], 0.0),
-        t[4],
-    )
-    nothing = pointer(i, zero)
-    data = Data(
-        False, False, pointer(i, i), pointer(i, i), pointer(indptr, i), pointer(inputs, zero), nothing, nothing,
-        pointer(outputs, zero),
-    )  # fmt: skip
-    return predict_blocks(form, pointer(weights, i), data, pointer(indices, i), n_rows)
+    nothing, no_codes = pointer(i, zero), pointer(i, i)
+    values = pointer(inputs, zero)
+    data = Data(False, False, no_codes, no_codes, values, nothing, nothing, pointer(outputs, zero))
+    entries = SparseRows(pointer(indptr, i), pointer(indices, i), values, no_codes)
+    return predict_blocks(read(PredictionForm, pointer(form, i), zero), pointer(weights, i), data, entries, n_rows)
 
 
 @inlined
-def predict_blocks(form, weights, data, indices, n_rows):
+def predict_blocks(form, weights, data, entries, n_rows):
     """As many rows as the buffers hold, then the next ones."""
     status = 0
     for at in range(0, n_rows, form.capacity):
         rows = min(form.capacity, n_rows - at)
         span = Span(at, 0, rows, rows, n_rows, 0, form.capacity)
-        if not finite(form.layout, data, span):
+        if not finite(form.layout, data, entries, span):
             status = NOT_FINITE
         for layer in range(form.layout.layers):
-            forward_layer(form, layer, weights, data, indices, span)
+            forward_layer(form, layer, weights, data, entries, span)
         predict(form.layout, data, form.components.loss, span, form.buffers)
     return status
 
 
 @inlined
-def finite(layout, data, span):
+def finite(layout, data, entries, span):
     """Whether all inputs of the span are: 0 x is NaN for the others. They are in the cache afterwards."""
     X = data.inputs
     first, stop = span.at * layout.units[0], (span.at + span.rows) * layout.units[0]
     if layout.sparse[0]:
-        first, stop = data.indptr[span.at], data.indptr[span.at + span.rows]
+        first, stop = entries.indptr[span.at], entries.indptr[span.at + span.rows]
     lanes = lanes_of(X)
     whole = first + (stop - first) // lanes * lanes
     total = full_like(load_first(X, first, 0), 0)
@@ -103,12 +81,12 @@ def finite(layout, data, span):
 
 
 @inlined
-def forward_layer(form, layer, weights, data, indices, span):
+def forward_layer(form, layer, weights, data, entries, span):
     """A_above = f(normalize(A_below W + b)) for the rows of the span; the last layer keeps its z."""
     layout, buffers, components = form.layout, form.buffers, form.components
     level = layer + 1
     by_rows = level < layout.layers and components.normalization == LAYER
-    left = (buffers.outputs, layout.rows_at[layer], layout.stride[layer])
+    left = (buffers.outputs, row_at(layout, layer, 0), layout.stride[layer])
     if layer == 0:
         left = (data.inputs, span.at * layout.units[0], layout.units[0])
     w = weights[WEIGHTS * layer]
@@ -120,13 +98,13 @@ def forward_layer(form, layer, weights, data, indices, span):
     )
     streams = layout.sparse[layer] or (span.rows <= FEW and right[2] == 1)
     if layout.sparse[layer]:
-        sparse_rows(layout, layer, right, data, indices, span, buffers)
+        sparse_rows(layout, layer, right, entries, span, buffers)
     elif streams:
         few_rows(layout, layer, left, right, span, buffers)
     else:
         many_rows(layout, layer, IDENTITY if by_rows else components.activation[layer], left, right, span, buffers)
     if by_rows:
-        layer_normalize(layout, level, number_like(buffers.outputs, form.epsilon[0]), span, buffers)
+        layer_normalize(layout, level, form.epsilon, span, buffers)
     if by_rows or streams:
         activate(layout, level, components.activation[layer], span.rows, 0, layout.units[level], span.start, buffers)
 
@@ -135,7 +113,7 @@ def forward_layer(form, layer, weights, data, indices, span):
 def activate(layout, level, activation, rows, column, width, row, buffers):
     """z -> f(z) for some rows from `row` on, `width` numbers of each from `column` on; nobody wants the slopes."""
     stride = layout.stride[level]
-    at = layout.rows_at[level] + row * stride + column
+    at = row_at(layout, level, row) + column
     unit_parameters = (buffers.weights, unit_parameter_at(layout, HYPERPARAMETERS, level) + column, 0)
     streams = ((buffers.outputs, at, stride), (buffers.deltas, 0, 0), unit_parameters)
     activations.apply(activation, (rows, width), (buffers.weights, 0), streams)
@@ -146,7 +124,7 @@ def start(layout, level, b, rows, buffers):
     """z = b, zeros in the padding."""
     Z, units, lanes = buffers.outputs, layout.units[level], lanes_of(buffers.outputs)
     for r in range(rows):
-        at = layout.rows_at[level] + r * layout.stride[level]
+        at = row_at(layout, level, r)
         for c in range(0, units, lanes):
             store(Z, at + c, load_first(b, c, units - c))
 
@@ -195,7 +173,6 @@ def few_rows(layout, layer, left, right, span, buffers):
     A, first, stride = left
     W, w, _, b = right
     Z, units, depth = buffers.outputs, layout.units[layer + 1], layout.units[layer]
-    above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
     start(layout, layer + 1, b, span.rows, buffers)
     eights = depth // 8 * 8
     for k in range(0, eights, 8):
@@ -204,24 +181,24 @@ def few_rows(layout, layer, left, right, span, buffers):
         for r in range(span.rows):
             q = first + r * stride + k
             x = (A[q], A[q + 1], A[q + 2], A[q + 3], A[q + 4], A[q + 5], A[q + 6], A[q + 7])
-            add_eight(x, W, places, Z, above + r * above_stride, units)
+            add_eight(x, W, places, Z, row_at(layout, layer + 1, r), units)
     for r in range(span.rows):
         for k in range(eights, depth):
-            add_one(A[first + r * stride + k], W, k * w, Z, above + r * above_stride, units)
+            add_one(A[first + r * stride + k], W, k * w, Z, row_at(layout, layer + 1, r), units)
 
 
 @inlined
-def sparse_rows(layout, layer, right, data, indices, span, buffers):
+def sparse_rows(layout, layer, right, entries, span, buffers):
     """Z = b + X W over the stored entries of each row."""
-    V, (W, w, _, b) = data.inputs, right
+    V, (W, w, _, b) = entries.values, right
     Z, units = buffers.outputs, layout.units[layer + 1]
     start(layout, layer + 1, b, span.rows, buffers)
     for r in range(span.rows):
-        e, stop = data.indptr[span.at + r], data.indptr[span.at + r + 1]
-        at = layout.rows_at[layer + 1] + r * layout.stride[layer + 1]
+        e, stop = entries.indptr[span.at + r], entries.indptr[span.at + r + 1]
+        at = row_at(layout, layer + 1, r)
         while e + 8 <= stop:
             x = (V[e], V[e + 1], V[e + 2], V[e + 3], V[e + 4], V[e + 5], V[e + 6], V[e + 7])
-            i = indices
+            i = entries.indices
             places = (
                 i[e] * w, i[e + 1] * w, i[e + 2] * w, i[e + 3] * w, i[e + 4] * w, i[e + 5] * w, i[e + 6] * w,
                 i[e + 7] * w,
@@ -229,7 +206,7 @@ def sparse_rows(layout, layer, right, data, indices, span, buffers):
             add_eight(x, W, places, Z, at, units)
             e += 8
         while e < stop:
-            add_one(V[e], W, indices[e] * w, Z, at, units)
+            add_one(V[e], W, entries.indices[e] * w, Z, at, units)
             e += 1
 
 
@@ -239,8 +216,8 @@ def many_rows(layout, layer, activation, left, right, span, buffers):
     A, first, stride = left
     P, Z, lanes = buffers.scratch, buffers.outputs, lanes_of(buffers.outputs)
     depth = layout.units[layer]
-    above, above_stride = layout.rows_at[layer + 1], layout.stride[layer + 1]
-    vectors = (layout.units[layer + 1] + lanes - 1) // lanes
+    above_stride = layout.stride[layer + 1]
+    vectors = vectors_of(layout.units[layer + 1], lanes)
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
@@ -251,7 +228,7 @@ def many_rows(layout, layer, activation, left, right, span, buffers):
             pack_panel(right, (k, stretch), (j * lanes, width), layout.units[layer + 1], P)
             for i in range(0, span.rows, tall):
                 rows = min(tall, span.rows - i)
-                out = above + i * above_stride + j * lanes
+                out = row_at(layout, layer + 1, i) + j * lanes
                 begin = (Z, out, above_stride) if k else (P, 0, 0)
                 multiply(
                     (rows, count, stretch),

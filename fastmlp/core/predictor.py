@@ -11,11 +11,13 @@ from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import LossCodes
 from ..machine.jit import compiled
+from ..machine.record import table_of
 from ..machine.simd import lanes_of_dtype
 from ..machine.team import BUDGET, Team
 from ..machine.tile import NR
-from .layout import HYPERPARAMETERS, KC, UNIT_PARAMETERS, Buffers, aligned, plan, table_of
+from .layout import KC, aligned, plan
 from .prediction import FEW, WEIGHTS, predict_rows
+from .records import HYPERPARAMETERS, UNIT_PARAMETERS, Buffers, Components, PredictionForm, SparseRows
 
 BLOCK = 256  # rows that pass through the network together, so that packing a panel costs little beside its products
 BLOCK_NUMBERS = 2**22  # outputs of all layers for these rows, at most
@@ -70,7 +72,7 @@ class Workspace:
         self.shape, self.capacity = shape, capacity
         self._row, self._units_at = layout.unit_parameter_row, layout.units_at
         self._unit_parameters = aligned(UNIT_PARAMETERS * self._row + panel, dtype)
-        nothing = aligned(0, dtype)
+        nothing, no_codes = aligned(0, dtype), np.zeros(0, np.int64)
         fields = dict.fromkeys(Buffers._fields, nothing) | {
             "weights": self._unit_parameters,
             "outputs": aligned(sizes["outputs"], dtype),
@@ -78,21 +80,23 @@ class Workspace:
             "saved": aligned(2 * sizes["outputs"] if normalized else 0, dtype),
             "statistics": aligned(2 * self._row + len(units) * capacity + panel if normalized else 0, dtype),
             "scratch": aligned(panel * (KC + 1), dtype),
+            **dict.fromkeys(("penalties", "norms"), np.zeros(0)),
+            "rows": SparseRows(no_codes, no_codes, nothing, no_codes),
         }
-        components = (
-            *shape.codes,
-            0,
-            normalized,
-            0,
-            np.array([*(component.code for component in shape.activations), ACTIVATIONS["identity"].code], np.int64),
-            np.zeros(len(units) - 1, np.int64),
+        activations = [*(component.code for component in shape.activations), ACTIVATIONS["identity"].code]
+        components = Components(
+            loss=shape.codes,
+            optimizer=0,
+            normalization=normalized,
+            unit_parameters=False,
+            activation=np.array(activations, np.int64),
+            learned=np.zeros(len(units) - 1, np.int64),
         )
-        buffers = Buffers(**fields)
-        epsilon = np.array([getattr(shape.normalization, "epsilon", 0.0)])
-        tables = [*map(table_of, (components, layout, buffers))]
-        form = table_of((*tables, epsilon, capacity))
-        self._keepalive = components, layout, buffers, epsilon, tables, form
-        self.address = form.ctypes.data
+        epsilon = getattr(shape.normalization, "epsilon", 0.0)
+        form = PredictionForm(components, layout, Buffers(**fields), epsilon, capacity)
+        table = table_of(form)
+        self._keepalive = form, table
+        self.address = table.ctypes.data
         self.size = 2 * sizes["outputs"]
         few = capacity if capacity <= FEW else 0
         self.inputs, self.outputs = np.zeros((few, units[0]), dtype), np.zeros((few, units[-1]), dtype)

@@ -10,31 +10,26 @@ from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import codes_of
 from ..machine.jit import compiled
+from ..machine.record import table_of, write
 from ..machine.simd import lanes_of_dtype
 from ..machine.team import BUDGET, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
-from .engine import (
+from .engine import work
+from .layout import CHUNK, KC, LINE, aligned, partition, plan
+from .records import (
     BATCH,
+    LEARNED,
     LEAVE,
     OPTIMIZER_SCALARS,
     PREDICT,
     TRAIN,
+    Buffers,
+    Components,
+    Data,
     Settings,
+    SparseRows,
     Task,
     ThreadContext,
-    work,
-)
-from .layout import (
-    CHUNK,
-    KC,
-    LEARNED,
-    LINE,
-    Buffers,
-    Data,
-    aligned,
-    partition,
-    plan,
-    table_of,
 )
 
 PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
@@ -104,9 +99,9 @@ class Session:
         self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
         self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0
         self._data = self._bind(X, y, sample_weight)
-        self._indices = np.asarray(X.indices if network.sparse else (), np.int64)
+        self._sparse_rows = self._bind_sparse(X)
         self._task = np.zeros(len(Task._fields), np.int64)
-        self._settings = np.zeros(len(Settings._fields))
+        self._settings = np.zeros(len(Settings._fields), np.int64)
         self._total = np.zeros(2)
         self._prepared = self._known_settings = None
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
@@ -117,20 +112,27 @@ class Session:
 
     def _bind(self, X, y, sample_weight):
         network = self.network
-        nothing = np.zeros(0, network.dtype)
+        nothing, no_codes = np.zeros(0, network.dtype), np.zeros(0, np.int64)
         codes = network.loss.takes_codes(network.output)
         has_codes, has_targets = y is not None and codes, y is not None and not codes
         return Data(
             ordered=y is not None,
             weighted=sample_weight is not None,
-            inputs=np.ascontiguousarray(X.data) if network.sparse else X,
             order=np.zeros(0 if y is None else self._rows, np.int64),
-            codes=y if has_codes else nothing,
-            indptr=np.asarray(X.indptr, np.int64) if network.sparse else nothing,
+            codes=y if has_codes else no_codes,
+            inputs=nothing if network.sparse else X,
             targets=y if has_targets else nothing,
             sample_weight=nothing if sample_weight is None else sample_weight,
             predictions=np.zeros(self._rows * network.units[-1], network.dtype),
         )
+
+    def _bind_sparse(self, X):
+        """Stored entries of sparse rows; none of dense ones."""
+        if self.network.sparse:
+            numbers = np.ascontiguousarray(X.data)
+            return SparseRows(np.asarray(X.indptr, np.int64), np.asarray(X.indices, np.int64), numbers, None)
+        nothing = np.zeros(0, np.int64)
+        return SparseRows(nothing, nothing, np.zeros(0, self.network.dtype), nothing)
 
     def _allocate(self, n_threads):
         """Layout and buffers for a team of `n_threads`."""
@@ -166,9 +168,7 @@ class Session:
             norms=aligned(layout.blocks, np.float64),
             scratch=aligned(panel * self._chunk + n_threads * (panel * KC + tile), dtype),
             zeros=aligned(panel, dtype),
-            values=self._data.inputs,
-            indices=self._indices,
-            bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64),
+            rows=self._sparse_rows._replace(bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64)),
         )
 
     def __enter__(self):
@@ -231,13 +231,14 @@ class Session:
 
     def _component_codes(self):
         network = self.network
-        return (
-            *codes_of(network.loss, network.output),
-            network.optimizer.code,
-            normalizations.code_of(network.normalization),
-            network.has_unit_parameters,
-            np.array([*(component.code for component in network.activations), ACTIVATIONS["identity"].code], np.int64),
-            network.learned,
+        activations = [*(component.code for component in network.activations), ACTIVATIONS["identity"].code]
+        return Components(
+            loss=codes_of(network.loss, network.output),
+            optimizer=network.optimizer.code,
+            normalization=normalizations.code_of(network.normalization),
+            unit_parameters=network.has_unit_parameters,
+            activation=np.array(activations, np.int64),
+            learned=network.learned,
         )
 
     def __exit__(self, *exception):
@@ -246,7 +247,7 @@ class Session:
             BUDGET.give_back(self._granted)
 
     def _publish(self, kind, first, stop, rows, step=0, seed=0):
-        self._task[:] = Task(kind, first, stop, rows, self._batch, self._chunk, step, seed)
+        write(Task(kind, first, stop, rows, self._batch, self._chunk, step, seed), self._task)
 
     def _run(self, kind, first, stop, rows, row_operations, progress=None, **task):
         """Positions `first` to `stop` in slices of some milliseconds, between which Python sees interrupts."""
@@ -259,7 +260,7 @@ class Session:
 
     def _set(self, settings):
         if settings != self._known_settings:  # building them takes as long as a step of a small network
-            self._settings[:] = Settings(**settings, **self._normalization)
+            write(Settings(**settings, **self._normalization), self._settings)
             self._known_settings = settings
 
     def _prepare_scalars(self, rate, step, steps):
@@ -297,7 +298,7 @@ class Session:
             Of the epoch's random bits, for dropout.
         progress : callable(rows done) or None
             Called every some milliseconds.
-        settings : fields of `engine.Settings`
+        settings : fields of `records.Settings`
 
         Returns
         -------

@@ -1,8 +1,11 @@
 """What concerns whole units or whole rows, beside the products: normalization, learned slopes, dropout.
 
-A tile sees eight rows of a few units. What needs more of them comes after the product, in sweeps over the thread's rows
+A tile sees eight rows of a few units. What needs more of them comes after the product, in loops over the thread's rows
 of the chunk: some operations for each output, where the product takes as many as there are units below. Batch
 normalization needs all rows besides, hence two barriers on the way up and two on the way down.
+
+Z, A, D (slopes, then deltas) and what is saved have the shape (m, n) at a level of n units, for a chunk of m rows;
+gain, shift and the other unit parameters (n,). Threads share out the rows, or the units where all rows are needed.
 """
 
 from ..machine.jit import inlined
@@ -23,7 +26,8 @@ from ..machine.simd import (
     where,
 )
 from .affine import activate, optimizer_step, write_ones
-from .layout import GAINS, HYPERPARAMETERS, LEARNED, MEANS, SHIFTS, VARIANCES, panel_of, unit_at, unit_parameter_at
+from .layout import narrow_at, panel_at, panel_of, row_at, unit_at, unit_parameter_at, vectors_of
+from .records import GAINS, HYPERPARAMETERS, LEARNED, MEANS, SHIFTS, VARIANCES
 
 # Rows of `statistics`: one number for each unit; then, of layer normalization, one for each row of each level.
 MEAN, SCALE, OF_ROWS = range(3)
@@ -37,16 +41,16 @@ def saved_at(layout, unit_parameter):
 
 @inlined
 def thread_vectors(layout, level, rank, n_threads, lanes):
-    """(first, stop) of the numbers of a level's units that a thread owns, in whole vectors."""
-    vectors = (layout.units[level] + lanes - 1) // lanes
+    """(first, stop) of the numbers (n,) of a level's units that a thread owns, in whole vectors."""
+    vectors = vectors_of(layout.units[level], lanes)
     return vectors * rank // n_threads * lanes, vectors * (rank + 1) // n_threads * lanes
 
 
 @inlined
 def activate_rows(layout, level, activation, learned, span, buffers):
-    """z -> f(z) and its slope, for the thread's rows; a learned slope keeps min(z, 0) for its gradient."""
+    """Z -> f(Z) and its slope, (m, n), for the thread's rows; a learned slope keeps min(Z, 0) for its gradient."""
     Z, lanes, stride = buffers.outputs, lanes_of(buffers.outputs), layout.stride[level]
-    at = layout.rows_at[level] + span.start * stride
+    at = row_at(layout, level, span.start)
     if learned:
         saved = saved_at(layout, HYPERPARAMETERS)
         for r in range(span.stop - span.start):
@@ -58,7 +62,7 @@ def activate_rows(layout, level, activation, learned, span, buffers):
 
 @inlined
 def layer_normalize(layout, level, epsilon, span, buffers):
-    """x = (z - mean) / sqrt(variance + epsilon) over the units of each row; z = gain x + shift. x is kept."""
+    """X = (Z - mean) / sqrt(variance + epsilon), means (m,) over units; Z = gain X + shift. X, (m, n), is kept."""
     Z, X, W = buffers.outputs, buffers.saved, buffers.weights
     lanes, units = lanes_of(Z), layout.units[level]
     gains, shifts = unit_parameter_at(layout, GAINS, level), unit_parameter_at(layout, SHIFTS, level)
@@ -66,7 +70,7 @@ def layer_normalize(layout, level, epsilon, span, buffers):
     inverse = unit_at(layout, OF_ROWS, 0) + level * span.capacity
     share = number_like(Z, 1 / units)
     for r in range(span.start, span.stop):
-        at = layout.rows_at[level] + r * layout.stride[level]
+        at = row_at(layout, level, r)
         total = full_like(load(Z, at), 0)
         for c in range(0, units, lanes):
             total = total + where(mask_first(total, units - c), load(Z, at + c), 0)
@@ -87,7 +91,9 @@ def layer_normalize(layout, level, epsilon, span, buffers):
 def layer_backward(layout, level, span, buffers):
     """delta = (d - mean(d) - x mean(d x)) / sqrt(variance + epsilon), d = delta gain; keeps delta x and delta.
 
-    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, supplement; means over the units of a row.
+    delta, x : (m, n); means over the units of a row : (m,)
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, supplement.
     """
     D, X, W = buffers.deltas, buffers.saved, buffers.weights
     lanes, units = lanes_of(D), layout.units[level]
@@ -97,7 +103,7 @@ def layer_backward(layout, level, span, buffers):
     inverse = unit_at(layout, OF_ROWS, 0) + level * span.capacity
     share = number_like(D, 1 / units)
     for r in range(span.start, span.stop):
-        at = layout.rows_at[level] + r * layout.stride[level]
+        at = row_at(layout, level, r)
         plain = full_like(load(D, at), 0)
         along = plain
         for c in range(0, units, lanes):
@@ -118,6 +124,8 @@ def layer_backward(layout, level, span, buffers):
 def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
     """Mean and 1 / sqrt(variance + epsilon) of the thread's units over all rows; running ones follow.
 
+    Z : (m, n); means and deviations : (n,)
+
     The running variance is that of the population, rows / (rows - 1) times the batch's (Ioffe and Szegedy 2015,
     algorithm 2).
     """
@@ -127,7 +135,7 @@ def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
     means, variances = unit_parameter_at(layout, MEANS, level), unit_parameter_at(layout, VARIANCES, level)
     begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
     for c in range(begin, stop, lanes):
-        at = layout.rows_at[level] + c
+        at = row_at(layout, level, 0) + c
         total = full_like(load(Z, at), 0)
         for r in range(rows):
             total = total + load(Z, at + r * stride)
@@ -138,17 +146,17 @@ def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
             total = total + deviation * deviation
         variance = total * share
         store(S, unit_at(layout, MEAN, level) + c, mean)
-        store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(variance + scalars.epsilon))
+        store(S, unit_at(layout, SCALE, level) + c, 1 / sqrt(variance + scalars.settings.epsilon))
         if rows > 1:  # a single row, such as the last of an epoch, has no variance
             running = load(W, means + c)
-            store(W, means + c, running + (mean - running) * scalars.momentum)
+            store(W, means + c, running + (mean - running) * scalars.settings.momentum)
             running = load(W, variances + c)
-            store(W, variances + c, running + (variance * population - running) * scalars.momentum)
+            store(W, variances + c, running + (variance * population - running) * scalars.settings.momentum)
 
 
 @inlined
 def running_statistics(layout, level, epsilon, buffers):
-    """The statistics for predictions: those of training, as they ran. Every thread writes the same."""
+    """The statistics (n,) for predictions: those of training, as they ran. Every thread writes the same."""
     W, S = buffers.weights, buffers.statistics
     means, variances = unit_parameter_at(layout, MEANS, level), unit_parameter_at(layout, VARIANCES, level)
     for c in range(0, layout.units[level], lanes_of(W)):
@@ -158,13 +166,13 @@ def running_statistics(layout, level, epsilon, buffers):
 
 @inlined
 def batch_normalize(layout, level, span, buffers):
-    """x = (z - mean) / sqrt(variance + epsilon) for each unit; z = gain x + shift. x is kept."""
+    """X = (Z - mean) / sqrt(variance + epsilon), means (n,) over rows; Z = gain X + shift. X, (m, n), is kept."""
     Z, X, W, S = buffers.outputs, buffers.saved, buffers.weights, buffers.statistics
     gains, shifts = unit_parameter_at(layout, GAINS, level), unit_parameter_at(layout, SHIFTS, level)
     means, scales = unit_at(layout, MEAN, level), unit_at(layout, SCALE, level)
     saved = saved_at(layout, GAINS)
     for r in range(span.start, span.stop):
-        at = layout.rows_at[level] + r * layout.stride[level]
+        at = row_at(layout, level, r)
         for c in range(0, layout.units[level], lanes_of(Z)):
             x = (load(Z, at + c) - load(S, means + c)) * load(S, scales + c)
             store(X, saved + at + c, x)
@@ -173,13 +181,13 @@ def batch_normalize(layout, level, span, buffers):
 
 @inlined
 def batch_sums(layout, level, rows, rank, n_threads, buffers):
-    """The gradient of the thread's gains and shifts: sums of delta x and of delta over all rows."""
+    """The gradient (n,) of the thread's gains and shifts: sums of delta x and of delta over all rows."""
     D, X, G = buffers.deltas, buffers.saved, buffers.unit_parameter_gradient
     lanes, stride = lanes_of(D), layout.stride[level]
     saved = saved_at(layout, GAINS)
     begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
     for c in range(begin, stop, lanes):
-        at = layout.rows_at[level] + c
+        at = row_at(layout, level, 0) + c
         plain = full_like(load(D, at), 0)
         along = plain
         for r in range(rows):
@@ -192,7 +200,9 @@ def batch_sums(layout, level, rows, rank, n_threads, buffers):
 
 @inlined
 def batch_backward(layout, level, span, buffers):
-    """delta = gain (delta - mean(delta) - x mean(delta x)) / sqrt(variance + epsilon); means over the rows.
+    """delta = gain (delta - mean(delta) - x mean(delta x)) / sqrt(variance + epsilon); means (n,) over the rows.
+
+    delta, x : (m, n)
 
     Source: Ioffe and Szegedy, "Batch Normalization", ICML 2015, section 3.
     """
@@ -202,7 +212,7 @@ def batch_backward(layout, level, span, buffers):
     saved = saved_at(layout, GAINS)
     share = number_like(D, 1 / span.rows)
     for r in range(span.start, span.stop):
-        at = layout.rows_at[level] + r * layout.stride[level]
+        at = row_at(layout, level, r)
         for c in range(0, layout.units[level], lanes_of(D)):
             centred = load(D, at + c) - (load(G, plain + c) + load(X, saved + at + c) * load(G, along + c)) * share
             store(D, at + c, centred * load(W, gains + c) * load(S, scales + c))
@@ -210,12 +220,12 @@ def batch_backward(layout, level, span, buffers):
 
 @inlined
 def unit_parameter_gradient(layout, level, unit_parameter, rows, accumulate, rank, n_threads, buffers):
-    """G = G + sums over the rows of the chunk, for the thread's units and one learned unit parameter."""
+    """G = G + sums (n,) over the m rows of the chunk, for the thread's units and one learned unit parameter."""
     X, G, lanes = buffers.saved, buffers.unit_parameter_gradient, lanes_of(buffers.saved)
     begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
     target = unit_at(layout, unit_parameter, level)
     for c in range(begin, stop, lanes):
-        at = saved_at(layout, unit_parameter) + layout.rows_at[level] + c
+        at = saved_at(layout, unit_parameter) + row_at(layout, level, 0) + c
         total = load(G, target + c)
         if not accumulate:
             total = full_like(total, 0)
@@ -226,12 +236,13 @@ def unit_parameter_gradient(layout, level, unit_parameter, rows, accumulate, ran
 
 @inlined
 def scale_unit_gradient(layout, level, unit_parameter, scalars, rank, n_threads, buffers):
-    """G -> g = G / sum of sample weights, clipped."""
+    """G -> g = G / sum of sample weights, clipped, of shape (n,)."""
     G, lanes = buffers.unit_parameter_gradient, lanes_of(buffers.unit_parameter_gradient)
     begin, stop = thread_vectors(layout, level, rank, n_threads, lanes)
     target = unit_at(layout, unit_parameter, level)
     for c in range(target + begin, target + stop, lanes):
-        store(G, c, minimum(maximum(load(G, c) * scalars.share, -scalars.clip), scalars.clip))
+        clip = scalars.settings.clip_value
+        store(G, c, minimum(maximum(load(G, c) * scalars.share, -clip), clip))
 
 
 @inlined
@@ -247,7 +258,7 @@ def unit_parameter_squares(layout, buffers):
 
 @inlined
 def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, rank, n_threads, buffers):
-    """One optimizer step on the thread's units of one learned unit parameter."""
+    """One optimizer step on the thread's units of one learned unit parameter, of shape (n,)."""
     G = buffers.unit_parameter_gradient
     begin, stop = thread_vectors(layout, level, rank, n_threads, lanes_of(G))
     gradient, weights = (
@@ -259,7 +270,7 @@ def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, ran
 
 @inlined
 def drop(layout, level, keep, learned, seed, span, buffers):
-    """Dropout: each output is zero with probability 1 - keep, else divided by it; so are its slopes.
+    """Dropout: each output (m, n) is zero with probability 1 - keep, else divided by it; so are its slopes.
 
     Random bits are a function of (seed, level, position, unit), hence the same for any number of threads.
     Source: Srivastava et al., "Dropout", JMLR 15 (2014); the division in training, "inverted dropout", leaves
@@ -271,7 +282,7 @@ def drop(layout, level, keep, learned, seed, span, buffers):
     threshold, scale = full_like(load(A, 0), keep), full_like(load(A, 0), 1 / keep)
     saved = saved_at(layout, HYPERPARAMETERS)
     for r in range(span.start, span.stop):
-        at = layout.rows_at[level] + r * layout.stride[level]
+        at = row_at(layout, level, r)
         row = scrambled(stream + (span.at + r))
         for c in range(0, layout.units[level], lanes):
             factor = where(uniform(scrambled(row + (iota(zero) + c))) < threshold, scale, 0)
@@ -285,18 +296,17 @@ def drop(layout, level, keep, learned, seed, span, buffers):
 
 @inlined
 def limit_norms(layout, limit, rank, n_threads, buffers):
-    """Weights into a unit are scaled down to the norm `limit`, without the bias; each thread has units of its own.
+    """Weights into a unit, (n_below,), are scaled down to the norm `limit`, without the bias; threads share the units.
 
     Source: Srivastava et al. 2014, section 5.1 (max-norm regularization).
     """
     W = buffers.weights
     lanes = lanes_of(W)
     for layer in range(layout.layers):
-        units, above, at = layout.units[layer], layout.units[layer + 1], layout.weights_at[layer]
-        narrow = layout.narrow[layer]
-        if narrow:
+        units, above = layout.units[layer], layout.units[layer + 1]
+        if layout.narrow[layer]:
             for n in range(above * rank // n_threads, above * (rank + 1) // n_threads):
-                row = at + n * narrow
+                row = narrow_at(layout, layer, n, 0)
                 total = full_like(load(W, row), 0)
                 for c in range(0, units, lanes):
                     w = where(mask_first(total, units - c), load(W, row + c), 0)
@@ -306,11 +316,11 @@ def limit_norms(layout, limit, rank, n_threads, buffers):
                     w = load(W, row + c)
                     store(W, row + c, where(mask_first(total, units - c), w * scale, w))
         else:
-            vectors = (above + lanes - 1) // lanes
+            vectors = vectors_of(above, lanes)
             for v in range(vectors * rank // n_threads, vectors * (rank + 1) // n_threads):
                 start, count = panel_of(vectors, v)
                 width = count * lanes
-                column = at + start * lanes * (units + 1) + (v - start) * lanes
+                column = panel_at(layout, layer, start, lanes) + (v - start) * lanes
                 total = full_like(load(W, column), 0)
                 for c in range(column, column + units * width, width):
                     w = load(W, c)

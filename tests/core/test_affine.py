@@ -2,6 +2,8 @@
 
 import inspect
 import itertools
+import pathlib
+import re
 from types import SimpleNamespace
 
 import hypothesis
@@ -13,33 +15,28 @@ from problems import make_targets, over_activations, over_dtypes, over_losses, o
 
 from fastmlp import reference
 from fastmlp.activations import Tanh
-from fastmlp.core import affine, units
+from fastmlp.core import affine, engine, layout, sparse, units
 from fastmlp.core import outputs as top
-from fastmlp.core.engine import OPTIMIZER_SCALARS, StepScalars
-from fastmlp.core.layout import (
+from fastmlp.core.layout import KC, LINE, aligned, pack, plan, round_up, unpack
+from fastmlp.core.records import (
     ALL,
     GRADIENT,
     HYPERPARAMETERS,
-    KC,
-    LINE,
+    OPTIMIZER_SCALARS,
     STEP,
     Blocks,
     Buffers,
     Data,
+    Layout,
+    Settings,
     Span,
-    aligned,
-    buffers_of,
-    data_of,
-    layout_of,
-    pack,
-    plan,
-    round_up,
-    table_of,
-    unpack,
+    SparseRows,
+    StepScalars,
 )
 from fastmlp.losses import OUTPUTS, Focal, Gamma, Huber, KLDivergence, LogLoss, LossCodes, codes_of, output_formula
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import lanes_of_dtype, number_like
+from fastmlp.machine.record import read, table_of
+from fastmlp.machine.simd import lanes_of_dtype
 from fastmlp.machine.tile import MR, NR, TALLEST_POSSIBLE
 from fastmlp.optimizers import Adam, Nesterov
 
@@ -49,7 +46,7 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
 GUARD = 54321.0
 MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the affine expect
 LAYER = 1  # of two, so that there is a layer below to go back to
-TERMS = StepScalars(0.3, 0.2, np.inf, np.inf, 0.0, 0.0, 0.125, 1.0, optimizer_scalars=2 * OPTIMIZER_SCALARS)
+TERMS = StepScalars(Settings(alpha=0.3, l1=0.2), share=0.125, scale=1.0, optimizer_scalars=2 * OPTIMIZER_SCALARS)
 TANH, ADAM = Tanh(), Adam()
 GATHER, FORWARD, DELTA, BACKWARD, SUM, UPDATE, PREDICT = range(7)
 STATES = ("state0", "state1", "state2")
@@ -81,22 +78,9 @@ settings = hypothesis.settings(max_examples=150, deadline=None, derandomize=True
 @njit(**OPTIONS)
 def run(which, zero, layout, buffers, data, span, blocks, codes, scalars):
     """One pass over a range; `codes` are those of a loss, or begin with that of another component."""
-    layout, buffers, data = layout_of(layout), buffers_of(buffers, zero), data_of(data, zero)
-    span = Span(span[0], span[1], span[2], span[3], span[4], span[5], span[6])
-    blocks = Blocks(blocks[0], blocks[1], blocks[2], blocks[3] != 0, blocks[4], blocks[5])
-    loss = LossCodes(codes[0], codes[1], codes[2], codes[3], codes[4], codes[5])
-    w = buffers.weights
-    scalars = StepScalars(
-        number_like(w, scalars[0]),
-        number_like(w, scalars[1]),
-        number_like(w, scalars[2]),
-        number_like(w, scalars[3]),
-        number_like(w, scalars[4]),
-        number_like(w, scalars[5]),
-        number_like(w, scalars[6]),
-        number_like(w, scalars[7]),
-        int(scalars[8]),
-    )
+    layout, buffers, data = read(Layout, layout, zero), read(Buffers, buffers, zero), read(Data, data, zero)
+    span, blocks = read(Span, span, zero), read(Blocks, blocks, zero)
+    loss, scalars = read(LossCodes, codes, zero), read(StepScalars, scalars, zero)
     if which == GATHER:
         affine.gather(layout, data, span, buffers)
     elif which == FORWARD:
@@ -145,7 +129,9 @@ class Step:
             "norms": self.layout.blocks,
         }
         self.whole = {}
-        self.buffers = Buffers(**{name: self.guarded(name, size.get(name, 0)) for name in Buffers._fields})
+        names = [name for name in Buffers._fields if name != "rows"]
+        no_rows = SparseRows(*[np.zeros(0, np.int64)] * 2, np.zeros(0, self.dtype), np.zeros(0, np.int64))
+        self.buffers = Buffers(**{name: self.guarded(name, size.get(name, 0)) for name in names}, rows=no_rows)
         self.buffers.zeros[:] = 0
         names = ("weights", "gradient", "outputs", "deltas", "penalties")
         self.truth = SimpleNamespace(**{name: [None] * 3 for name in names})
@@ -156,7 +142,8 @@ class Step:
             self.set_parameters(name, np.abs(self.random.normal(size=(below + 1, above))) + 0.1)
         self.truth.gradient[LAYER] = np.zeros((below + 1, above))
         flags = dict.fromkeys(("ordered", "weighted"), 0)
-        self.data = Data(**{**dict.fromkeys(Data._fields, np.zeros(0, self.dtype)), **flags})
+        codes = dict.fromkeys(("order", "codes"), np.zeros(0, np.int64))
+        self.data = Data(**{**dict.fromkeys(Data._fields, np.zeros(0, self.dtype)), **flags, **codes})
 
     def guarded(self, name, size):
         """A buffer of NaN, aligned to a cache line, between guard values."""
@@ -246,11 +233,10 @@ class Step:
         return Span(at, first, stop, self.rows, len(self.data.order), self.scratch, self.rows)
 
     def run(self, which, span=None, *, blocks=None, codes=(0,), scalars=TERMS):
-        tables = [table_of(record) for record in (self.layout, self.buffers, self.data)]
-        span = np.array(span or self.span(), np.int64)
-        blocks = np.array(blocks or [0] * len(Blocks._fields), np.int64)
+        nothing = Blocks(0, 0, 0, False, 0, ALL)
+        records = (self.layout, self.buffers, self.data, span or self.span(), blocks or nothing)
         codes = np.resize(np.array(codes, np.int64), len(LossCodes._fields))
-        run(which, self.dtype.type(0), *tables, span, blocks, codes, np.array(scalars))
+        run(which, self.dtype.type(0), *map(table_of, records), codes, table_of(scalars))
         for name, whole in self.whole.items():
             for guards in (whole[:MARGIN], whole[-MARGIN:]):
                 np.testing.assert_array_equal(guards, GUARD, err_msg=f"beyond `{name}`")
@@ -324,7 +310,22 @@ def test_the_reference_has_no_pass_that_is_not_compiled():
     """But for what is a matter of whole arrays: a column of ones, and both kinds of normalization at once."""
     defined = {n for n, f in vars(reference).items() if inspect.isfunction(f) and f.__module__ == reference.__name__}
     missing = {name for name in defined if not any(hasattr(module, name) for module in (affine, top, units))}
-    assert missing == {"with_ones", "normalize", "normalize_backward"}
+    assert missing == {"with_ones", "normalize", "normalize_backward", "penalized_gradient"}
+
+
+@pytest.mark.parametrize("module", [affine, engine, layout, sparse, top, units], ids=lambda module: module.__name__)
+def test_compiled_functions_say_the_shapes(module):
+    """Each one of four arguments or more."""
+    for name, function in vars(module).items():
+        compiled = getattr(function, "py_func", None)
+        if compiled and compiled.__module__ == module.__name__ and len(inspect.signature(compiled).parameters) > 3:
+            shape, elsewhere = r"\(\w+([ +]*\w+)?,( \w[^()]*)?\)", r"[Ss]hapes (as in|that) `\w+`"
+            assert re.search(f"{shape}|{elsewhere}", compiled.__doc__), name
+
+
+def test_positions_in_tables_are_written_nowhere():
+    for path in pathlib.Path(affine.__file__).parent.glob("*.py"):
+        assert not re.search(r"\bt\[\d+\]", path.read_text(encoding="utf8")), path.name
 
 
 # --- phase 1: rows ----------------------------------------------------------------------------------------------------
@@ -611,7 +612,11 @@ def updated(step, optimizer, accumulate, whole, ranges, phase=ALL, scalars=TERMS
 def reference_update(step, optimizer, scalars, optimizer_scalars, clip_norm=np.inf):
     """The same by the reference; returns the norm of the gradient before it is clipped."""
     scalars = SimpleNamespace(
-        alpha=scalars.alpha, l1=scalars.l1, clip=scalars.clip, share=scalars.share, optimizer_scalars=optimizer_scalars
+        alpha=scalars.settings.alpha,
+        l1=scalars.settings.l1,
+        clip=scalars.settings.clip_value,
+        share=scalars.share,
+        optimizer_scalars=optimizer_scalars,
     )
     reference.affine_gradient(None, LAYER, None, step.truth)
     reference.penalized_gradient(None, LAYER, scalars, step.truth)
@@ -673,7 +678,9 @@ def test_affine_update_by_every_optimizer(optimizer, above, dtype):
 @over_dtypes
 @over_shapes
 def test_affine_update_clips_by_value(shape, dtype):
-    check_affine_update(shape, dtype, Nesterov(), scalars=TERMS._replace(clip=0.2))
+    check_affine_update(
+        shape, dtype, Nesterov(), scalars=TERMS._replace(settings=TERMS.settings._replace(clip_value=0.2))
+    )
 
 
 @over_dtypes

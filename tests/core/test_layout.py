@@ -8,8 +8,10 @@ import pytest
 from numba import njit
 
 from fastmlp.core import layout
-from fastmlp.core.layout import LINE, PAGE, UNIT_PARAMETERS, aligned, pack, panel, partition, plan, round_up, unpack
+from fastmlp.core.layout import LINE, PAGE, aligned, pack, panel, partition, plan, round_up, unpack
+from fastmlp.core.records import UNIT_PARAMETERS, Layout
 from fastmlp.machine.jit import OPTIONS
+from fastmlp.machine.record import read, table_of
 from fastmlp.machine.simd import lanes_of_dtype
 from fastmlp.machine.tile import MR, NR, tallest
 
@@ -43,12 +45,12 @@ def rows_of_blocks(units, rows):
 
 @njit(**OPTIONS)
 def compiled_unit_parameter_at(table, unit_parameter, level):
-    return layout.unit_parameter_at(layout.layout_of(table), unit_parameter, level)
+    return layout.unit_parameter_at(read(Layout, table, 0.0), unit_parameter, level)
 
 
 def unit_parameter_of(where, unit_parameter, level):
     """Where compiled code finds a unit parameter of a level's units."""
-    return compiled_unit_parameter_at(layout.table_of(where), unit_parameter, level)
+    return compiled_unit_parameter_at(table_of(where), unit_parameter, level)
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -70,11 +72,6 @@ def test_aligned(size, hugepages, dtype, monkeypatch):
 
 def test_round_up():
     assert [round_up(n, 4) for n in (0, 1, 3, 4, 5, 8, 9)] == [0, 4, 4, 4, 8, 8, 12]
-
-
-def test_table_holds_numbers_and_addresses():
-    array = np.zeros(3)
-    np.testing.assert_array_equal(layout.table_of((7, True, array)), [7, 1, array.ctypes.data])
 
 
 # --- panels -----------------------------------------------------------------------------------------------------------

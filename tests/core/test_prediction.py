@@ -10,9 +10,9 @@ import pytest
 from scipy import sparse
 
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
-from fastmlp.core.layout import GAINS, HYPERPARAMETERS, SHIFTS, UNIT_PARAMETERS
 from fastmlp.core.prediction import FEW
 from fastmlp.core.predictor import BLOCK, WORKSPACES, Predictor
+from fastmlp.core.records import GAINS, HYPERPARAMETERS, SHIFTS, UNIT_PARAMETERS
 from fastmlp.losses import LogLoss, SquaredError, codes_of
 from fastmlp.normalizations import LayerNormalization
 from fastmlp.reference import Reference

@@ -113,7 +113,7 @@ def test_no_buffer_has_the_size_of_dense_rows():
     network = Network((3000, 4, 2), dtype=np.float64, activation="tanh", loss="log_loss", optimizer="adam", sparse=True)
     with network.session(make(600, 3000, 0.01), np.zeros(600, np.int64), batch_size=500, n_threads=2) as session:
         buffers = session._keepalive[1]
-        assert max(field.size for field in buffers) < 50 * 3001
+        assert max(field.size for field in (*buffers[:-1], *buffers.rows)) < 50 * 3001
 
 
 def test_an_interrupted_batch_leaves_nothing_behind():

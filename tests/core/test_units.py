@@ -10,8 +10,9 @@ import pytest
 from problems import Problem, make_weights, over_dtypes, over_optimizers
 
 from fastmlp.activations import ACTIVATIONS, PReLU
-from fastmlp.core.layout import CHUNK, LEARNED
+from fastmlp.core.layout import CHUNK
 from fastmlp.core.network import Network
+from fastmlp.core.records import LEARNED
 from fastmlp.losses import LogLoss, SquaredError
 from fastmlp.normalizations import NORMALIZATIONS, BatchNormalization, LayerNormalization
 

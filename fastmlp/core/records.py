@@ -1,0 +1,192 @@
+"""The records of the engine: what Python hands to it in tables, and what its passes hand to each other.
+
+Sizes in the comments: L layers of n_0 ... n_L units, n_l below layer l and n_(l+1) above it; a chunk of m rows; P
+numbers that hold all parameters, padding included; T threads. The kinds of fields are those of `machine.record`. All
+offsets count numbers, not bytes.
+"""
+
+from typing import NamedTuple
+
+from ..losses import LossCodes
+from ..machine.record import Integers, Number, Numbers, Reals
+
+# Kinds of tasks.
+LEAVE, TRAIN, PREDICT = range(3)
+# Codes of the normalizations, in the order of their registry after none.
+NO_NORMALIZATION, BATCH, LAYER = range(3)
+# What a unit has beside its weights: its activation's hyperparameter; gain and shift of its normalization; running mean
+# and variance. The first three are learned.
+HYPERPARAMETERS, GAINS, SHIFTS, MEANS, VARIANCES = range(5)
+LEARNED, UNIT_PARAMETERS = 3, 5
+# Phases of an update: all at once; or first the whole gradient, then the step.
+ALL, GRADIENT, STEP = range(3)
+OPTIMIZER_SCALARS = 8  # room for the numbers of an optimizer step
+
+
+class Layout(NamedTuple):
+    """Where everything lies; see `layout`."""
+
+    layers: int  # L
+    blocks: int  # of the weights of all layers
+    unit_parameters_at: int  # where unit parameters begin in an array of P numbers
+    unit_parameter_row: int  # numbers of one unit parameter, for the units of all levels
+    units: Integers  # (L + 1,) n_0 ... n_L
+    rows_at: Integers  # (L + 2,) where the rows of a level begin; the last one is where they all end
+    stride: Integers  # (L + 1,) numbers from one row of a level to the next
+    weights_at: Integers  # (L + 1,) where the weights of a layer begin
+    blocks_at: Integers  # (L + 1,) its first block
+    narrow: Integers  # (L,) stride of the rows of a narrow layer's weights, 0 for the others
+    sparse: Integers  # (L,) whether the rows below a layer are sparse; only those of layer 0 can be
+    units_at: Integers  # (L + 2,) where a level's units begin in a row of unit parameters
+
+
+class SparseRows(NamedTuple):
+    """Sparse inputs (CSR): of each row the features and numbers that are stored, features ascending, none twice."""
+
+    indptr: Integers  # (n_rows + 1,) where the entries of a row begin
+    indices: Integers  # (n_entries,) features
+    values: Numbers  # (n_entries,)
+    bounds: Integers  # (m, 2) of each row of the chunk, its first entry and the one after its last
+
+
+class Buffers(NamedTuple):
+    """What a step reads and writes; arrays begin at cache lines."""
+
+    weights: Numbers  # (P,) parameters in panels, then unit parameters
+    state0: Numbers  # (P,) or (0,): the optimizer's states, as the weights lie
+    state1: Numbers  # likewise
+    state2: Numbers  # likewise
+    # (T, tile): a tile for each thread; or (P,), as the weights lie, where a batch has more than one chunk. Where the
+    # inputs are sparse, that of layer 0 comes first, whole, and is zero between steps.
+    gradient: Numbers
+    outputs: Numbers  # for each level (m, n_l + 1), rows padded: A, whose last column is 1
+    deltas: Numbers  # likewise: first the slopes f'(z), then delta
+    saved: Numbers  # (LEARNED, size of outputs): what each row gives to the gradient of a learned unit parameter
+    unit_parameter_gradient: Numbers  # (LEARNED, unit_parameter_row)
+    # (2, unit_parameter_row) mean and 1 / deviation of each unit; then (L + 1, m) 1 / deviation of each row
+    statistics: Numbers
+    optimizer_scalars: Numbers  # (steps ahead, OPTIMIZER_SCALARS)
+    loss_hyperparameters: Numbers  # (n_L,) that of the loss, for each output
+    losses: Numbers  # (m,)
+    # Each thread's own: (KC, panel) a transposed stretch of a panel of weights, then (m, panel) products.
+    scratch: Numbers
+    zeros: Numbers  # (panel,) where a tile starts that starts from nothing
+    penalties: Reals  # (blocks,) of each block of weights
+    norms: Reals  # (blocks,) squared gradient of each block
+    rows: SparseRows
+
+
+class Data(NamedTuple):
+    """What a session works on."""
+
+    ordered: bool  # whether there is an `order`
+    weighted: bool  # whether there is a `sample_weight`
+    order: Integers  # (n_rows,) indices of rows, in the order in which they are taken
+    codes: Integers  # (n_rows,) class of each row, or (0,)
+    inputs: Numbers  # (n_rows, n_0), or (0,) where they are sparse
+    targets: Numbers  # (n_rows, n_L), or (0,) where they are codes
+    sample_weight: Numbers  # (n_rows,) or (0,)
+    predictions: Numbers  # (rows to predict, n_L)
+
+
+class Components(NamedTuple):
+    """What a network is made of, as codes."""
+
+    loss: LossCodes
+    optimizer: int
+    normalization: int
+    unit_parameters: bool  # whether units learn anything beside their weights
+    activation: Integers  # (L,) of each layer; identity for the last one
+    learned: Integers  # (L,) whether its activation's hyperparameter is learned
+
+
+class PredictionForm(NamedTuple):
+    """What a prediction needs beside weights and rows."""
+
+    components: Components
+    layout: Layout
+    buffers: Buffers
+    epsilon: Number  # of the normalization
+    capacity: int  # rows that the buffers hold
+
+
+class Task(NamedTuple):
+    """What the leader asks for; published in a table before a barrier and read by all after it."""
+
+    kind: int  # LEAVE, TRAIN or PREDICT
+    start: int  # positions of the order to work through
+    stop: int
+    rows: int  # length of the order
+    batch: int  # rows of a batch
+    chunk: int  # rows of a part of a batch
+    step: int  # the row of `optimizer_scalars` for position 0; may be negative
+    seed: int  # of this epoch's random bits
+
+
+class Settings(NamedTuple):
+    """What a user chooses for an epoch."""
+
+    alpha: Number = 0.0  # L2 penalty
+    l1: Number = 0.0  # L1 penalty
+    clip_value: Number = float("inf")  # of a component of the gradient
+    clip_norm: float = float("inf")  # of the whole gradient
+    max_norm: Number = float("inf")  # of the weights into a unit
+    momentum: Number = 0.1  # of the normalization's running statistics
+    epsilon: Number = 1e-5  # of the normalization
+
+
+class StepScalars(NamedTuple):
+    """The numbers of one step."""
+
+    settings: Settings
+    share: Number  # 1 / sum of the batch's sample weights
+    scale: Number  # what clipping by the norm leaves of the gradient
+    optimizer_scalars: int  # where the optimizer's begin in `optimizer_scalars`
+
+
+class ThreadContext(NamedTuple):
+    """What the threads share beside the buffers."""
+
+    n_threads: int  # T
+    capacity: int  # rows that the buffers hold
+    tiles: int  # where in `gradient` the threads' tiles begin, -1 where it is whole
+    scratch: int  # numbers of each thread's part of `scratch`
+    tile: int  # numbers of each thread's part of the tiles
+    barrier_state: Integers  # see `barrier`
+    task: Integers  # the table of a Task
+    partition: Integers  # (T + 1, L) the first block of each layer that a thread owns
+    settings: Integers  # the table of Settings
+    keep: Reals  # (L,) share of the outputs that dropout leaves, of the inputs and each hidden layer
+    total: Reals  # (2,) the loss of the epoch so far; how many steps the session has taken
+
+
+class Span(NamedTuple):
+    """What a thread owns in phase 1: some rows of a chunk."""
+
+    at: int  # position in the order of the chunk's row 0
+    start: int  # the thread's rows of the chunk
+    stop: int
+    rows: int  # rows of the chunk
+    last: int  # length of the order, up to which rows are fetched ahead
+    scratch: int  # where the thread's part of `scratch` begins
+    capacity: int  # rows that the buffers hold
+
+
+class Blocks(NamedTuple):
+    """What a thread owns in phase 2: some blocks of a layer's weights."""
+
+    start: int  # the thread's blocks of the layer
+    stop: int
+    rows: int  # rows of the chunk
+    accumulate: bool  # whether `gradient` holds the sum over earlier chunks of the batch
+    tile: int  # where the thread's tile begins in `gradient`, or -1 where the gradient lies there whole
+    phase: int  # ALL, GRADIENT or STEP
+
+
+class Batch(NamedTuple):
+    """A batch."""
+
+    number: int  # of the epoch
+    start: int  # positions in the order
+    stop: int
+    weight: float  # sum of the sample weights of its rows

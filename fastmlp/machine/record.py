@@ -1,0 +1,172 @@
+"""Records: what Python hands to compiled code in a table of integers, declared once.
+
+A record is a NamedTuple whose annotations say what each field is:
+
+    int, bool   an integer, a flag
+    float       a number in float64
+    Number      a number of the network's dtype
+    Integers    the address of int64 numbers
+    Reals       the address of float64 numbers
+    Numbers     the address of numbers of the network's dtype
+    a record    its fields, in their order
+
+From them follow the table that Python writes, the reader in compiled code, and the copy with one field replaced. No
+position in a table is written down anywhere.
+"""
+
+import functools
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .simd import I64, Pointer, address
+
+
+class Number:
+    """Annotation: a number of the network's dtype."""
+
+
+class Integers:
+    """Annotation: the address of numbers of type int64."""
+
+
+class Reals:
+    """Annotation: the address of numbers of type float64."""
+
+
+class Numbers:
+    """Annotation: the address of numbers of the network's dtype."""
+
+
+DTYPES = {Integers: (np.dtype(np.int64),), Reals: (np.dtype(np.float64),)}
+DTYPES[Numbers] = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def is_record(kind):
+    """Whether an annotation is itself a record."""
+    return issubclass(kind, tuple)
+
+
+def kinds_of(record):
+    """What each field of a record class is, by name."""
+    return {name: record.__annotations__[name] for name in record._fields}
+
+
+@functools.cache
+def _flat(record):
+    """(names, kind) of every number in the table of a record class, in their order."""
+    places = []
+    for name, kind in kinds_of(record).items():
+        inner = _flat(kind) if is_record(kind) else [((), kind)]
+        places += [((name, *names), kind) for names, kind in inner]
+    return places
+
+
+@functools.cache
+def _dtype_of_all(record):
+    """The dtype in which a record class can be written as it is, if all its fields are integers or all are numbers."""
+    kinds = {kind for _, kind in _flat(record)}
+    if kinds <= {int, bool}:
+        return np.dtype(np.int64)
+    return np.dtype(np.float64) if kinds <= {float, Number} else None
+
+
+def table_of(record):
+    """A new table of a record's numbers and of the addresses of its arrays, which must outlive it.
+
+    Raises
+    ------
+    TypeError
+        If an array has not the dtype that its field's annotation asks for.
+    """
+    table = np.zeros(len(_flat(type(record))), np.int64)
+    write(record, table)
+    return table
+
+
+def write(record, table):
+    """Write a record into an int64 ndarray of one number for each field, as compiled code will read it."""
+    dtype = _dtype_of_all(type(record))
+    if dtype is not None and len(record) == len(table):
+        table.view(dtype)[:] = record
+        return
+    reals = table.view(np.float64)
+    for n, (names, kind) in enumerate(_flat(type(record))):
+        value = functools.reduce(getattr, names, record)
+        if kind in DTYPES:
+            if value.dtype not in DTYPES[kind]:
+                expected = " or ".join(map(str, DTYPES[kind]))
+                field = f"{type(record).__name__}.{'.'.join(names)}"
+                raise TypeError(f"{field} must be of dtype {expected}; got {value.dtype}.")
+            table[n] = value.ctypes.data
+        elif kind in (float, Number):
+            reals[n] = value
+        else:
+            table[n] = value
+
+
+# --- in compiled code -------------------------------------------------------------------------------------------------
+
+
+def _type_of(record, number):
+    """Numba's type of a record class whose network's dtype is `number`."""
+    fields = {
+        int: types.int64,
+        bool: types.boolean,
+        float: types.float64,
+        Number: number,
+        Integers: Pointer(types.int64),
+        Reals: Pointer(types.float64),
+        Numbers: Pointer(number),
+    }
+    kinds = [_type_of(kind, number) if is_record(kind) else fields[kind] for kind in kinds_of(record).values()]
+    return types.BaseTuple.from_types(kinds, record)
+
+
+def _read_tuple(context, builder, kind, next_number):
+    """A record of Numba's type `kind` from its numbers, one after the other."""
+    fields = []
+    for field in kind:
+        if isinstance(field, types.BaseTuple):
+            fields.append(_read_tuple(context, builder, field, next_number))
+            continue
+        number = next_number()
+        if isinstance(field, Pointer):
+            number = builder.inttoptr(number, context.get_value_type(field))
+        elif field == types.boolean:
+            number = builder.icmp_unsigned("!=", number, I64(0))
+        elif isinstance(field, types.Float):
+            number = context.cast(builder, builder.bitcast(number, ir.DoubleType()), types.float64, field)
+        fields.append(number)
+    return context.make_tuple(builder, kind, fields)
+
+
+@intrinsic
+def read(typing_context, record, table, like):
+    """The record of a class from its table; `like` is a number of the network's dtype, or the address of some."""
+    number = types.unliteral(like.dtype if isinstance(like, Pointer) else like)
+    kind = _type_of(record.instance_class, number)
+
+    def emit(context, builder, sig, values):
+        first = address(context, builder, table, values[1], I64(0))
+        place = iter(range(len(_flat(record.instance_class))))
+        return _read_tuple(context, builder, kind, lambda: builder.load(builder.gep(first, [I64(next(place))])))
+
+    return kind(record, table, like), emit
+
+
+def replacing(record, field):
+    """A function for compiled code: (record, value) -> the same record but for one field."""
+    position = record._fields.index(field)
+
+    @intrinsic
+    def replace(typing_context, old, value):
+        def emit(context, builder, sig, values):
+            number = context.cast(builder, values[1], value, old[position])
+            return builder.insert_value(values[0], number, position)
+
+        return old(old, value), emit
+
+    return replace
