@@ -11,7 +11,6 @@ was drawn on, to be refined by matplotlib's own means. Needs ``pip install "fast
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from itertools import cycle
 from math import ceil, isqrt, sqrt
 from numbers import Integral
@@ -20,7 +19,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from .inspection import Estimator, Model, forward, gradient_norms, names_of, optimizer_path, reference_of
-from .optimizers import OPTIMIZERS
+from .inspection.models import check_fitted
+from .optimizers import OPTIMIZERS, Optimizer
+
+__all__ = [
+    "ActivationHistogramDisplay",
+    "Display",
+    "GradientNormDisplay",
+    "LossCurveDisplay",
+    "PathDisplay",
+    "WeightImageDisplay",
+]
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +40,7 @@ D = TypeVar("D", bound="Display")
 # Colours that all kinds of colour vision tell apart. Source: M. Okabe and K. Ito, "Color universal design" (2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"
+DASHES = ("-", (0, (4, 2)), (0, (1, 1)), (0, (6, 2, 1, 2)))  # curves that coincide show through each other
 GREY = "#808080"
 INCHES = (6.4, 4.0)
 
@@ -91,7 +101,12 @@ def name_epochs(ax: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
+def legend_beside(ax: Axes, **options: Any) -> None:
+    """A legend to the right of the axes, where it hides no curve."""
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, **options)
 
 
 class LossCurveDisplay(Display):
@@ -123,7 +138,10 @@ class LossCurveDisplay(Display):
         ------
         ValueError
             If the estimator has no such history.
+        TypeError, NotFittedError
+            If it is something else, such as a pipeline, or not fitted.
         """
+        check_fitted(estimator)
         history = getattr(estimator, "history_", {})
         if measure not in history:
             raise ValueError(
@@ -135,13 +153,14 @@ class LossCurveDisplay(Display):
         return cls(curves, measure.replace("_", " ")).plot(ax)
 
     def _draw(self, ax: Axes) -> None:
-        for (name, curve), colour in zip(self.curves.items(), cycle(COLOURS)):
+        for (name, curve), colour, dashes in zip(self.curves.items(), cycle(COLOURS), cycle(DASHES)):
             epochs = np.arange(1, len(curve) + 1)
-            ax.plot(epochs, curve, color=colour, label=name, marker="." if len(curve) == 1 else None)
+            marker = "." if len(curve) == 1 else None
+            ax.plot(epochs, curve, color=colour, linestyle=dashes, label=name, marker=marker)
         ax.set_ylabel(self.label)
         name_epochs(ax)
         if len(self.curves) > 1:
-            ax.legend(frameon=False)
+            legend_beside(ax)
 
 
 class ActivationHistogramDisplay(Display):
@@ -229,11 +248,13 @@ class GradientNormDisplay(Display):
 
     def _draw(self, ax: Axes) -> None:
         n_epochs, n_layers = self.norms.shape
-        for layer, colour in enumerate(shades(n_layers)):
-            ax.plot(np.arange(1, n_epochs + 1), self.norms[:, layer], color=colour, label=layer + 1)
+        marker = "." if n_epochs == 1 else None
+        for layer, (colour, dashes) in enumerate(zip(shades(n_layers), cycle(DASHES))):
+            epochs = np.arange(1, n_epochs + 1)
+            ax.plot(epochs, self.norms[:, layer], color=colour, linestyle=dashes, label=layer + 1, marker=marker)
         ax.set(ylabel="norm of the gradient", yscale="log")
         name_epochs(ax)
-        ax.legend(title="layer", reverse=True, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        legend_beside(ax, title="layer", reverse=True)
 
 
 class WeightImageDisplay(Display):
@@ -297,10 +318,10 @@ class WeightImageDisplay(Display):
         self.figure_.colorbar(drawn, ax=ax, label="coefficient", shrink=0.8)
 
 
-def title(component: Any, rate: float) -> str:
+def title(component: Optimizer, rate: float) -> str:
     """An optimizer's name, those of its numbers that are not the default ones, and its learning rate."""
-    numbers = [(field.name, getattr(component, field.name), field.default) for field in fields(component)]
-    own = [f"{name} {value:g}" for name, value, default in numbers if value != default]
+    defaults = type(component)().get_params()
+    own = [f"{name} {value:g}" for name, value in component.get_params().items() if value != defaults[name]]
     return ", ".join([component.name.replace("_", " "), *own, f"rate {rate:g}"])
 
 
@@ -368,4 +389,4 @@ class PathDisplay(Display):
         start = next(iter(self.paths.values()))[0]
         ax.plot(*start, "o", color="black", markerfacecolor="white", label="start")
         ax.set(xlabel="x", ylabel="y", xlim=self.limits[0], ylim=self.limits[1])
-        ax.legend(edgecolor="none", framealpha=0.9)
+        legend_beside(ax)

@@ -7,6 +7,9 @@ import pytest
 from scipy import sparse
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.activations import ACTIVATIONS
@@ -418,3 +421,38 @@ def test_optimizers_find_the_minimum(component):
     path = optimizer_path(lambda p: (p**2).sum(), (2, -1), component, learning_rate=0.1, n_steps=300)
     assert path.shape == (301, 2)
     assert np.linalg.norm(path[-1]) < 0.15 * np.linalg.norm(path[0])
+
+
+# --- what is no model -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        summary,
+        lambda model: activations(model, np.zeros((2, 3)), 1),
+        lambda model: activation_statistics(model, np.zeros((2, 3))),
+        lambda model: gradient_statistics(model, np.zeros((2, 3)), [0, 1]),
+        lambda model: check_gradients(model, np.zeros((2, 3)), [0, 1]),
+    ],
+    ids=["summary", "activations", "activation_statistics", "gradient_statistics", "check_gradients"],
+)
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (make_pipeline(StandardScaler(), MLPClassifier()), TypeError, r"got Pipeline\. Pass its last step, pipeline"),
+        (GridSearchCV(MLPClassifier(), {}), TypeError, r"got GridSearchCV\. Pass its best_estimator_\.$"),
+        (MLPClassifier, TypeError, r"got the class MLPClassifier\. Pass an object of it, fitted\.$"),
+        (StandardScaler(), TypeError, r"got StandardScaler\. Pass a fitted MLPClassifier or MLPRegressor\.$"),
+        (MLPRegressor(), NotFittedError, "This MLPRegressor instance is not fitted yet"),
+    ],
+    ids=["pipeline", "search", "class", "other", "unfitted"],
+)
+def test_what_is_no_model_is_refused(look, model, error, message):
+    with pytest.raises(error, match=message):
+        look(model)
+
+
+def test_gradient_norms_of_a_pipeline_are_refused():
+    with pytest.raises(TypeError, match="Pass its last step"):
+        gradient_norms(make_pipeline(MLPClassifier()), np.zeros((2, 3)), [0, 1])

@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from fastmlp import MLPClassifier
 from fastmlp.inspection import activations, gradient_norms, optimizer_path
@@ -99,6 +101,36 @@ def test_other_measures_and_single_curves(model):
     assert [*display.curves] == ["training"]
     assert display.ax_.get_legend() is None
     assert display.ax_.get_ylabel() == "learning rate"
+
+
+def test_ticks_are_whole_epochs_and_the_legend_hides_no_curve(model):
+    for n_epochs in (1, 2, 3, 7, 200):
+        curve = np.linspace(1, 0.5, n_epochs)
+        display = LossCurveDisplay({"training": curve, "validation": curve}).plot()
+        display.figure_.draw_without_rendering()
+        low, high = display.ax_.get_xlim()
+        ticks = [tick for tick in display.ax_.get_xticks() if low <= tick <= high]
+        assert ticks
+        assert all(tick == int(tick) for tick in ticks)
+        assert display.ax_.get_legend().get_window_extent().x0 >= display.ax_.get_window_extent().x1
+        first, second = display.ax_.get_lines()
+        assert first.get_linestyle() != second.get_linestyle()  # they coincide
+
+
+@pytest.mark.parametrize(
+    ("estimator", "error", "message"),
+    [
+        (make_pipeline(MLPClassifier()), TypeError, "got Pipeline. Pass its last step"),
+        (MLPClassifier(), NotFittedError, "This MLPClassifier instance is not fitted yet"),
+    ],
+)
+def test_what_has_no_curves_is_refused(estimator, error, message):
+    with pytest.raises(error, match=message):
+        LossCurveDisplay.from_estimator(estimator)
+    with pytest.raises(error, match=message):
+        WeightImageDisplay.from_estimator(estimator)
+    with pytest.raises(error, match=message):
+        ActivationHistogramDisplay.from_estimator(estimator, np.zeros((2, 3)))
 
 
 def test_curves_need_a_history(model, data):
