@@ -23,7 +23,7 @@ from .outputs import predict
 from .records import HYPERPARAMETERS, LAYER, Data, PredictionForm, Span, SparseRows
 from .units import layer_normalize
 
-FEW = 6  # rows for which weights are streamed rather than packed
+FEW = 12  # rows for which weights are streamed rather than packed
 WEIGHTS = 4  # numbers of a layer in the table of weights: address of W, its strides by row and column, address of b
 NOT_FINITE = 1  # what `predict_rows` returns where an input is NaN or infinite
 

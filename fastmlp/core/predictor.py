@@ -10,7 +10,7 @@ import numpy as np
 from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import LossCodes
-from ..machine.jit import compiled
+from ..machine.jit import callable_from_compiled, compiled
 from ..machine.record import table_of
 from ..machine.simd import lanes_of_dtype
 from ..machine.team import BUDGET, Team
@@ -24,7 +24,7 @@ BLOCK_NUMBERS = 2**22  # outputs of all layers for these rows, at most
 # Operations for which a second thread is worth its start, and between two looks at interrupts: some ten milliseconds.
 SHARED_WORK = 5e7
 SLICE = 1e9
-KEPT_FORMS = 16  # whose buffers wait for the next call
+KEPT_POOLS = 32  # of buffers that wait for the next call
 KEPT_NUMBERS = 2**22  # numbers in buffers that may wait
 
 
@@ -115,30 +115,37 @@ class Workspace:
             self._set_numbers(row, [values[row] for values in unit_parameters])
 
 
-class Workspaces:
-    """Buffers that wait for the next call, taken and given back by any thread."""
+class Pool:
+    """Workspaces of one shape and capacity that wait for the next call, taken and given back by any thread."""
 
-    def __init__(self) -> None:
-        self._free: dict[tuple[Shape, int], list[Workspace]] = {}
+    def __init__(self, shape: Shape, capacity: int) -> None:
+        self.shape, self.capacity = shape, capacity
+        self.free: list[Workspace] = []
 
-    def take(self, shape: Shape, capacity: int) -> Workspace:
-        """One for this shape and as many rows."""
+    def take(self) -> Workspace:
+        """One that waits, or a new one."""
         try:
-            return self._free[shape, capacity].pop()
-        except (KeyError, IndexError):
-            return Workspace(shape, capacity)
+            return self.free.pop()
+        except IndexError:
+            return Workspace(self.shape, self.capacity)
 
     def give_back(self, workspace: Workspace) -> None:
         """Keep it for later, unless it is large."""
-        if workspace.size > KEPT_NUMBERS:
-            return
-        key = workspace.shape, workspace.capacity
-        if key not in self._free and len(self._free) >= KEPT_FORMS:
-            self._free.clear()
-        self._free.setdefault(key, []).append(workspace)
+        if workspace.size <= KEPT_NUMBERS:
+            self.free.append(workspace)
 
 
-WORKSPACES = Workspaces()
+POOLS: dict[tuple[Shape, int], Pool] = {}
+
+
+def pool_of(shape: Shape, capacity: int) -> Pool:
+    """The pool for this shape and as many rows; older ones are forgotten where there are many."""
+    pool = POOLS.get((shape, capacity))
+    if pool is None:
+        if len(POOLS) >= KEPT_POOLS:
+            POOLS.clear()
+        pool = POOLS[shape, capacity] = Pool(shape, capacity)
+    return pool
 
 
 class Predictor:
@@ -198,6 +205,7 @@ class Predictor:
         self.shape = Shape(tuple(units), dtype, tuple(activations), normalization, codes, sparse)
         self._unit_parameters = unit_parameters
         self._block = max(2 * FEW, min(BLOCK, BLOCK_NUMBERS // sum(units)))
+        self._few, self._many = pool_of(self.shape, FEW), pool_of(self.shape, self._block)
         self._call = machine_code(dtype)
         self._zero = dtype.type(0)
 
@@ -246,7 +254,7 @@ class Predictor:
                 BUDGET.give_back(granted)
 
     def _predict_few(self, X: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
-        workspace = WORKSPACES.take(self.shape, FEW)
+        workspace = self._few.take()
         if self._unit_parameters:
             workspace.set_unit_parameters(self._unit_parameters)
         workspace.inputs[:n_rows] = X
@@ -254,7 +262,7 @@ class Predictor:
             self._zero, workspace.address, self._weights_at, workspace.inputs_at, workspace.outputs_at, 0, 0, n_rows
         )
         outputs = workspace.outputs[:n_rows].copy()
-        WORKSPACES.give_back(workspace)
+        self._few.give_back(workspace)
         return outputs, not status
 
     def _tables(self, X: Any, outputs: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -282,7 +290,7 @@ class Predictor:
         """Slice after slice until none is left; whether all inputs were finite."""
         inputs, outputs, indptr, indices = (table.ctypes.data for table in tables)
         features, width, size = self.shape.units[0], self.shape.units[-1], self.shape.dtype.itemsize
-        workspace = WORKSPACES.take(self.shape, self._block)
+        workspace = self._many.take()
         workspace.set_unit_parameters(self._unit_parameters)
         finite = True
         while slices:
@@ -300,7 +308,7 @@ class Predictor:
                 indices,
                 stop - first,
             )
-        WORKSPACES.give_back(workspace)
+        self._many.give_back(workspace)
         return finite
 
     def _share(self, slices: list[tuple[int, int]], n_threads: int, tables: tuple[np.ndarray, ...]) -> bool:
@@ -343,3 +351,17 @@ def _real(array: Any, name: str, shape: tuple[int | None, ...], dtype: np.dtype)
 def _aligned(array: np.ndarray, dtype: np.dtype) -> bool:
     """Whether numbers stand at multiples of their size from each other, in the machine's byte order."""
     return array.flags.aligned and array.dtype.isnative and not any(s % array.itemsize for s in array.strides)
+
+
+def machine_function(predictor: Predictor) -> Any:
+    """A function predict(X, outputs) for Numba's compiled code, with buffers of its own, for one thread at a time."""
+    workspace = Workspace(predictor.shape, predictor._block)
+    workspace.set_unit_parameters(predictor._unit_parameters)
+    form, weights, zero = workspace.address, predictor._weights_at, predictor._zero
+
+    def predict(X: np.ndarray, outputs: np.ndarray) -> int:
+        return predict_rows(zero, form, weights, X.ctypes.data, outputs.ctypes.data, 0, 0, X.shape[0])
+
+    function = callable_from_compiled(predict)
+    function.py_func.keepalive = workspace, predictor
+    return function

@@ -187,3 +187,8 @@ def compiled(dispatcher, *arguments):
     if kinds not in dispatcher.overloads:
         dispatcher.compile(kinds)
     return dispatcher.overloads[kinds].entry_point
+
+
+def callable_from_compiled(function):
+    """Let Numba's compiled code of a user call `function`, whose numbers from outside become constants."""
+    return njit(nogil=True)(function)

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core.prediction import FEW
-from fastmlp.core.predictor import BLOCK, WORKSPACES, Predictor
+from fastmlp.core.predictor import BLOCK, KEPT_POOLS, POOLS, Predictor
 from fastmlp.core.records import GAINS, HYPERPARAMETERS, SHIFTS, UNIT_PARAMETERS
 from fastmlp.losses import LogLoss, SquaredError, codes_of
 from fastmlp.normalizations import LayerNormalization
@@ -242,8 +242,8 @@ def test_buffers_wait_for_the_next_call_and_memory_is_constant_in_the_rows():
     model = predictor_of(coefs, intercepts)
     for count in (1, 1, 1000, 100_000):
         model.predict(np.zeros((count, 3), np.float32), 1)
-    kept = [spaces for (shape, _), spaces in WORKSPACES._free.items() if shape == model.shape]
-    assert sorted(len(spaces) for spaces in kept) == [1, 1]
+    kept = [pool.free for pool in POOLS.values() if pool.shape == model.shape]
+    assert sorted(len(free) for free in kept) == [1, 1]
     for n in range(1, 40):
         predictor_of(*parameters_of((n, 2), np.float32)).predict(np.zeros((1, n), np.float32))
-    assert len(WORKSPACES._free) <= 16
+    assert len(POOLS) <= KEPT_POOLS
