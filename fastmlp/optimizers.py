@@ -502,8 +502,8 @@ class NAdam(Moments):
     Notes
     -----
     mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2),
-    w = w - rate [(1 - mu_t) g / (1 - mu_1 ... mu_t) + mu_(t+1) m / (1 - mu_1 ... mu_(t+1))]
-            / (√(v / (1 - beta_2^t)) + epsilon).
+    m_hat = (1 - mu_t) g / (1 - mu_1 ... mu_t) + mu_(t+1) m / (1 - mu_1 ... mu_(t+1)),
+    w = w - rate m_hat / (√(v / (1 - beta_2^t)) + epsilon).
 
     Source: T. Dozat 2016, "Incorporating Nesterov momentum into Adam"; PyTorch.
     """

@@ -18,7 +18,13 @@ except ImportError:  # Python 3.10, where pytest brings it
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "fastmlp"
-SOURCES = sorted(path for folder in ("fastmlp", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py"))
+MADE = {"_build", "gallery"}  # what a build of the documentation leaves
+SOURCES = sorted(
+    path
+    for folder in ("fastmlp", "benchmarks", "tests", "docs")
+    for path in (ROOT / folder).rglob("*.py")
+    if not MADE & set(path.relative_to(ROOT).parts)
+)
 TOP = {
     "pyproject.toml",
     "README.md",

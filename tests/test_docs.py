@@ -1,0 +1,42 @@
+"""Every example in the documentation runs as it stands there, and prints what the page says.
+
+A page's Python blocks run one after the other in one namespace; a block of text right after one is what it prints.
+"""
+
+import contextlib
+import io
+import pathlib
+import re
+import warnings
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+
+
+def examples(path):
+    """[code, what it prints or ""] of each Python block of a page."""
+    return BLOCK.findall(path.read_text(encoding="utf8"))
+
+
+def test_pages_have_examples():
+    assert sum(len(examples(path)) for path in PAGES) > 15
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if examples(path)], ids=lambda path: path.relative_to(ROOT / "docs").as_posix()
+)
+def test_examples_of_a_page_run(path):
+    names = {"__name__": "__main__"}
+    for code, expected in examples(path):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Stochastic Optimizer")
+            try:
+                exec(compile(code, path.name, "exec"), names)
+            except ModuleNotFoundError as error:  # an extra that is not installed
+                pytest.skip(f"{error.name} is not installed")
+        if expected:
+            assert printed.getvalue() == expected
