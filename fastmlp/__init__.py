@@ -1,6 +1,6 @@
 """fastmlp: multi-layer perceptrons with scikit-learn's interface, trained by fused Numba kernels.
 
->>> from fastmlp import MLPClassifier, MLPRegressor
+>>> from fastmlp import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
 
 The estimators load scikit-learn and Numba when they are first named; ``import fastmlp`` alone loads neither.
 """
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .estimators import MLPClassifier, MLPRegressor
+    from .tabular import TabularClassifier, TabularRegressor
 
 __version__ = "0.2.0"
-__all__ = ["MLPClassifier", "MLPRegressor", "__version__"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from . import estimators
 
         return getattr(estimators, name)
+    if name in ("TabularClassifier", "TabularRegressor"):
+        from . import tabular
+
+        return getattr(tabular, name)
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
 
 

@@ -1,6 +1,6 @@
 """`TableEncoder`: a raw table as float32 columns that a network learns well from."""
 
-from collections.abc import Iterator
+from itertools import pairwise
 from numbers import Integral
 from typing import Any
 
@@ -65,7 +65,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     --------
     >>> from fastmlp.tabular import TableEncoder
     >>> table = [["blue", 1.0], ["red", 2.0], ["red", None]]
-    >>> TableEncoder().fit(table).get_feature_names_out().tolist()
+    >>> TableEncoder(n_bins=0).fit(table).get_feature_names_out().tolist()
     ['x0_red', 'x1', 'x1_missing']
     """
 
@@ -125,6 +125,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                     f"got {len(input_features)}"
                 )
         return np.array([name for encoding in self._encodings if encoding for name in encoding.names], dtype=object)
+
+    def spans(self) -> list[tuple[int, int]]:
+        """For each column of the table, its first encoded column and the one after its last."""
+        check_is_fitted(self)
+        ends = np.cumsum([0, *(len(encoding.names) if encoding else 0 for encoding in self._encodings)]).tolist()
+        return list(pairwise(ends))
+
+    def bin_columns(self) -> np.ndarray:
+        """Which encoded columns are bins of a number: boolean ndarray of shape (n_encoded,)."""
+        check_is_fitted(self)
+        return np.concatenate([encoding.bins() for encoding in self._encodings if encoding])
 
     # Fitting.
 
@@ -310,10 +321,3 @@ def _nothing_left(dropped: dict[str, str], n_rows: int) -> str:
         f"X must have a column that tells its rows apart; with n_samples={n_rows} all are dropped ({named}{more}); "
         "add such a column, or set drop_ids=False."
     )
-
-
-def encoded_names(encoder: TableEncoder) -> Iterator[str]:
-    """The name of the table's column that each encoded column comes from."""
-    for encoding, name in zip(encoder._encodings, encoder.kinds_):
-        for _ in encoding.names if encoding else ():
-            yield name

@@ -35,6 +35,10 @@ class Encoding:
         """Encode some rows into ``out`` of shape (n, len(names))."""
         raise NotImplementedError
 
+    def bins(self) -> np.ndarray:
+        """Which of its columns are bins of a number."""
+        return np.zeros(len(self.names), bool)
+
 
 @dataclass
 class Scaled(Encoding):
@@ -82,6 +86,10 @@ class Scaled(Encoding):
             out[:, 1 : len(self.bounds)] = 2 * share - 1
         if self.missing:
             out[:, -1] = 2 * absent - 1
+
+    def bins(self) -> np.ndarray:
+        first = int(bool(self.scale))
+        return np.array([first <= n < first + max(0, len(self.bounds) - 1) for n in range(len(self.names))], bool)
 
 
 def scaled(name: str, values: np.ndarray, n_bins: int) -> Scaled:
@@ -158,6 +166,9 @@ class Dated(Encoding):
             angle = 2 * np.pi * (x / CYCLES[cycle] % 1)
             out[:, width + 2 * n] = np.sin(angle)
             out[:, width + 2 * n + 1] = np.cos(angle)
+
+    def bins(self) -> np.ndarray:
+        return np.concatenate([self.number.bins(), np.zeros(2 * len(self.cycles), bool)])
 
 
 def dated(column: Column, n_bins: int) -> Dated:

@@ -11,7 +11,6 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp.tabular import TableEncoder
-from fastmlp.tabular.encoder import encoded_names
 
 DATES = ["2020-01-01", "2020-05-01", None, "2021-03-01 18:00", "2020-01-02", "2022-12-31"]
 
@@ -96,7 +95,11 @@ def test_the_kinds_of_columns_by_name():
     assert list(encoder.kinds_.values()) == [
         *("number", "number", "category", "category", "category", "date", "boolean", "category")
     ]
-    assert list(dict.fromkeys(encoded_names(encoder))) == list(frame().columns)[:-1]
+    names = encoder.get_feature_names_out()
+    for column, (first, end) in zip(frame(), encoder.spans()):
+        assert all(name.startswith(column) for name in names[first:end])
+    assert encoder.spans()[-1] == (len(names), len(names)), "a dropped column"
+    np.testing.assert_array_equal(encoder.bin_columns(), ["_bin" in name for name in names])
 
 
 def test_frames_of_all_libraries_encode_alike():

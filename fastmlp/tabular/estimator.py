@@ -1,0 +1,248 @@
+"""What both estimators for tables do: check, encode, divide the rows, search, and remember."""
+
+from contextlib import nullcontext
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ..estimators.perceptron import unchanged_on_error
+from .encoder import TableEncoder
+from .importance import permutation_importance
+from .members import Member
+from .metric import checked_scorer, wants_probabilities
+from .presets import PRESETS, Recipe, resolve
+from .search import Clock, Outcome, Search
+from .selection import Split, checked_validation, splits_of
+from .training import Problem
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+
+
+class TabularEstimator(BaseEstimator):
+    """The common part; a subclass knows its targets.
+
+    It gives ``_targets`` (y -> what is learned), ``_finish`` (outputs of a network -> predictions that are scored),
+    ``_score_of`` (rows -> a score of such predictions) and ``_problem``.
+    """
+
+    _parameter_constraints: dict = {
+        "preset": [StrOptions(set(PRESETS))],
+        "hidden_layer_sizes": ["array-like", _COUNT, None],
+        "max_epochs": [_COUNT, None],
+        "batch_size": [_COUNT, None],
+        "learning_rate": [_POSITIVE, None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "n_members": [_COUNT, None],
+        "refit": ["boolean"],
+        "max_time": [_POSITIVE, None],
+        "importances": ["boolean"],
+        "n_threads": [_COUNT, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    _estimator_type_is_classifier: bool
+    encoder_: TableEncoder
+    members_: list[Member]
+
+    # Subclasses.
+
+    def _checked_targets(self, y: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _learned(self, targets: np.ndarray, X: np.ndarray, sample_weight: Any) -> Problem:
+        raise NotImplementedError
+
+    def _finish(self, outputs: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _score_of(self, scorer: Any, targets: np.ndarray, weights: Any) -> Any:
+        raise NotImplementedError
+
+    def _weighted(self, targets: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
+        return sample_weight
+
+    # Fitting.
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : frame of pandas, polars or pyarrow, or array-like of shape (n_rows, n_columns)
+        y : array-like of shape (n_rows,), or (n_rows, n_outputs) in regression
+        sample_weight : array-like of shape (n_rows,), or None
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, a column or the target cannot be used; in one sentence with what to do. The estimator then
+            stays as it was.
+        """
+        with unchanged_on_error(self):
+            self._fit(X, y, sample_weight)
+        return self
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
+        self._validate_params()
+        scorer = checked_scorer(self.metric)
+        validation = checked_validation(self.validation)
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        self.encoder_ = TableEncoder(self.categorical_features, verbose=bool(self.verbose))
+        encoded = self.encoder_.fit_transform(X)
+        self._copy_names()
+        targets = self._checked_targets(y)
+        n_rows = len(encoded)
+        if len(targets) != n_rows:
+            raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n_rows}, {len(targets)}]")
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, encoded, dtype=np.float64)
+        if weights is not None and not (weights.min() >= 0 and weights.max() > 0):
+            raise ValueError("sample_weight must hold no negative numbers and a positive one.")
+        random_state = check_random_state(self.random_state)
+        if isinstance(validation, tuple | list):
+            encoded, targets, splits = self._with_given(encoded, targets, validation)
+            weights = None if weights is None else np.concatenate([weights, np.ones(len(targets) - n_rows)])
+        else:
+            splits = splits_of(validation, n_rows, self._strata(targets), random_state)
+        self._search(encoded, targets, weights, splits, np.arange(n_rows), scorer, random_state)
+
+    def _with_given(self, encoded: np.ndarray, targets: np.ndarray, given: Any) -> tuple[np.ndarray, Any, list[Split]]:
+        """The table with the user's validation rows at its end."""
+        X, y = given
+        rows, values = self.encoder_.transform(X), self._checked_targets_again(y)
+        if len(rows) != len(values):
+            raise ValueError(f"validation must have as many rows in X as in y; got {len(rows)} and {len(values)}.")
+        n = len(encoded)
+        split = Split(np.arange(n), np.arange(n, n + len(rows)))
+        return np.concatenate([encoded, rows]), np.concatenate([targets, values]), [split]
+
+    def _search(
+        self,
+        encoded: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        splits: list[Split],
+        rows: np.ndarray,
+        scorer: Any,
+        random_state: Any,
+    ) -> None:
+        """Train and select; set the attributes that result."""
+        preset, recipes = self._recipes()
+        n_members = self.n_members or preset.n_members
+        judged = bool(len(splits[0].validation))
+        problem = self._learned(targets, encoded, self._weighted(targets, weights))
+
+        def score_of(some: np.ndarray) -> Any:
+            return self._score_of(scorer, targets[some], None if weights is None else weights[some])
+
+        def error_of(some: np.ndarray) -> Any:
+            good = self._score_of(None, targets[some], None if weights is None else weights[some])
+            return lambda outputs: 1 - good(outputs)
+
+        total = sum(recipe.max_epochs for recipe in recipes) * preset.seeds * len(splits)
+        total += n_members * max(recipe.max_epochs for recipe in recipes) * self.refit
+        with nullcontext() if self.progress is None else self.progress(total, len(rows)) as display:
+            search = Search(
+                problem,
+                self.encoder_.bin_columns(),
+                splits,
+                refit_rows=rows if self.refit and judged else None,
+                finish=self._finish,
+                score_of=score_of,
+                error_of=error_of,
+                clock=Clock(self.max_time, display),
+                n_threads=self.n_threads,
+            )
+            outcome = search.run(preset, recipes, n_members, random_state)
+        self._remember(outcome)
+        if self.importances and judged:
+            self._rank(outcome, encoded, splits, score_of, random_state)
+        if judged:
+            validated = np.concatenate([split.validation for split in splits])
+            self.validation_targets_ = targets[validated]
+            self.validation_predictions_ = outcome.outputs
+
+    def _recipes(self) -> tuple[Any, tuple[Recipe, ...]]:
+        sizes = self.hidden_layer_sizes
+        if sizes is not None:
+            sizes = tuple(int(size) for size in np.atleast_1d(sizes))
+            if not sizes or min(sizes) < 1:
+                raise ValueError(f"hidden_layer_sizes must be > 0, got {list(sizes)}.")
+        changes = {"hidden_layer_sizes": sizes}
+        changes |= {
+            name: getattr(self, name)
+            for name in ("max_epochs", "batch_size", "learning_rate", "dropout", "weight_decay")
+        }
+        return resolve(
+            self.preset,
+            classes=self._estimator_type_is_classifier,
+            smooth_labels=not wants_probabilities(self.metric),
+            changes=changes,
+        )
+
+    def _remember(self, outcome: Outcome) -> None:
+        self.members_ = outcome.members
+        self.history_ = outcome.history
+        self.best_epoch_ = outcome.best_epoch
+        self.validation_score_ = outcome.score
+        self.n_iter_ = max(len(item["loss"]) for item in outcome.history)
+        if self.verbose:
+            print(
+                f"{len(outcome.history)} networks trained, {len(self.members_)} of them averaged; best epoch "
+                f"{self.best_epoch_}, validation score {self.validation_score_:.4f}."
+            )
+
+    def _rank(
+        self, outcome: Outcome, encoded: np.ndarray, splits: list[Split], score_of: Any, random_state: Any
+    ) -> None:
+        """Set ``feature_importances_``: what the networks lose that have not seen the rows."""
+        rows = splits[0].validation
+        judged = outcome.judged[:1] if len(splits) > 1 else outcome.judged
+        score = score_of(rows)
+        self.feature_importances_ = permutation_importance(
+            encoded[rows],
+            self.encoder_,
+            lambda X: score(self._mean_of(judged, X)),
+            random_state,
+        )
+
+    # Prediction.
+
+    def _mean(self, X: Any) -> np.ndarray:
+        """Finished predictions for raw rows, the members' mean."""
+        check_is_fitted(self)
+        encoded = self.encoder_.transform(X)
+        return self._mean_of(self.members_, encoded)
+
+    def _mean_of(self, members: list[Member], encoded: np.ndarray) -> np.ndarray:
+        """Finished predictions for encoded rows, the weighted mean of some members'."""
+        finished = [self._finish(member.outputs(encoded, self.n_threads)) for member in members]
+        return np.average(finished, axis=0, weights=[member.weight for member in members])
+
+    # scikit-learn's protocols.
+
+    def _copy_names(self) -> None:
+        self.n_features_in_ = self.encoder_.n_features_in_
+        if hasattr(self.encoder_, "feature_names_in_"):
+            self.feature_names_in_ = self.encoder_.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags
