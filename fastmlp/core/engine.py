@@ -8,7 +8,7 @@ from ..activations import ACTIVATIONS
 from ..machine.jit import entry, inlined
 from ..machine.record import read, replacing
 from ..machine.simd import number_like
-from ..machine.team import barrier
+from ..machine.team import LEAVE, STALLED, WAITED, atomic_load, barrier, nanoseconds, next_task
 from .affine import affine_backward, affine_forward, affine_gradient, affine_update, gather, row_of
 from .outputs import output_delta, predict
 from .records import (
@@ -18,11 +18,11 @@ from .records import (
     GRADIENT,
     HYPERPARAMETERS,
     LAYER,
-    LEAVE,
     NO_NORMALIZATION,
     OPTIMIZER_SCALARS,
     SHIFTS,
     STEP,
+    STOP,
     TRAIN,
     Batch,
     Blocks,
@@ -35,6 +35,7 @@ from .records import (
     StepScalars,
     Task,
     ThreadContext,
+    WaitingTime,
 )
 from .units import (
     activate_rows,
@@ -81,11 +82,13 @@ def serve(rank, components, layout, buffers, data, context):
 
     The records' arrays have the shapes that `records` gives.
     """
+    number = np.int64(0)
     while True:
-        barrier(context.barrier_state, context.n_threads)
-        task = read(Task, context.task, buffers.weights)
-        if task.kind == LEAVE:
+        number = next_task(rank, number, context.barrier_state, context.n_threads)
+        if number == LEAVE:
             return
+        task = read(Task, context.task, buffers.weights)
+        begin = WaitingTime(nanoseconds(), atomic_load(context.barrier_state, WAITED))
         training = task.kind == TRAIN
         position, stop = task.start, task.stop
         if not training:
@@ -102,13 +105,25 @@ def serve(rank, components, layout, buffers, data, context):
             scalars = step_scalars_of(context, task.step + batch.number, batch, buffers)
             forward(rank, components, layout, data, scalars, task.seed, training, span, buffers, context)
             if training:
+                if rank == 0 and context.n_threads > 1 and stalled(task, context, begin):
+                    context.task[STOP] = position + span.rows  # all see it, since barriers follow
                 train_chunk(rank, components, layout, data, scalars, batch, span, buffers, context)
+                stop = min(stop, context.task[STOP])
             else:
                 predict(layout, data, components.loss, span, buffers)
             position += span.rows
         barrier(context.barrier_state, context.n_threads)
         if rank == 0:
             return
+
+
+@inlined
+def stalled(task, context, begin):
+    """Whether the threads have waited for each other for too much of the time since then."""
+    waited = atomic_load(context.barrier_state, WAITED) - begin.waited
+    if waited < task.patience:
+        return False
+    return waited - STALLED * context.n_threads * (nanoseconds() - begin.moment) > task.patience
 
 
 @inlined

@@ -92,7 +92,10 @@ def aligned(size, dtype):
     """A zeroed array of `size` numbers on a cache line's boundary; on huge pages where the system has them."""
     count = size * np.dtype(dtype).itemsize
     if count >= 1 << 20 and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory = mmap.mmap(-1, round_up(count, 1 << 21))
+        try:
+            memory = mmap.mmap(-1, round_up(count, 1 << 21))
+        except OSError as error:  # errno 12
+            raise MemoryError(f"no room for a buffer of {count} bytes") from error
         memory.madvise(mmap.MADV_HUGEPAGE)
         return np.frombuffer(memory, dtype, size)
     memory = np.zeros(count + LINE, np.uint8)

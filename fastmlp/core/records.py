@@ -11,7 +11,7 @@ from ..losses import LossCodes
 from ..machine.record import Integers, Number, Numbers, Reals
 
 # Kinds of tasks.
-LEAVE, TRAIN, PREDICT = range(3)
+TRAIN, PREDICT = range(2)
 # Codes of the normalizations, in the order of their registry after none.
 NO_NORMALIZATION, BATCH, LAYER = range(3)
 # What a unit has beside its weights: its activation's hyperparameter; gain and shift of its normalization; running mean
@@ -111,16 +111,20 @@ class PredictionForm(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What the leader asks for; published in a table before a barrier and read by all after it."""
+    """What the leader asks for, in a table that all read when the task begins."""
 
-    kind: int  # LEAVE, TRAIN or PREDICT
+    kind: int  # TRAIN or PREDICT
     start: int  # positions of the order to work through
-    stop: int
+    stop: int  # a training changes it to where it has stopped
     rows: int  # length of the order
     batch: int  # rows of a batch
     chunk: int  # rows of a part of a batch
     step: int  # the row of `optimizer_scalars` for position 0; may be negative
     seed: int  # of this epoch's random bits
+    patience: int  # nanoseconds at barriers, beyond a share of the time, after which a training stops early
+
+
+STOP = Task._fields.index("stop")
 
 
 class Settings(NamedTuple):
@@ -190,3 +194,10 @@ class Batch(NamedTuple):
     start: int  # positions in the order
     stop: int
     weight: float  # sum of the sample weights of its rows
+
+
+class WaitingTime(NamedTuple):
+    """How long the threads had waited at barriers, all together, until some moment."""
+
+    moment: int  # in nanoseconds
+    waited: int  # nanoseconds

@@ -3,25 +3,28 @@
 import functools
 import itertools
 from dataclasses import asdict
+from time import perf_counter
 
 import numpy as np
 
 from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import codes_of
+from ..machine.cores import BUDGET, check_cancelled
 from ..machine.jit import compiled
+from ..machine.pacing import Pacing
 from ..machine.record import table_of, write
 from ..machine.simd import lanes_of_dtype
-from ..machine.team import BUDGET, Team
+from ..machine.team import WAITED, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
 from .engine import work
 from .layout import CHUNK, KC, LINE, aligned, partition, plan
 from .records import (
     BATCH,
     LEARNED,
-    LEAVE,
     OPTIMIZER_SCALARS,
     PREDICT,
+    STOP,
     TRAIN,
     Buffers,
     Components,
@@ -33,8 +36,6 @@ from .records import (
 )
 
 PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
-# Operations between two returns to Python: some ten milliseconds, so that an interrupt is seen in time.
-SLICE = 2e9
 # Operations of a step below which a second thread costs more than it brings.
 SHARED_WORK = 100_000
 # Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
@@ -51,27 +52,23 @@ def machine_code(dtype):
     return compiled(work, 0, dtype.type(0), table, table, table, table, table)
 
 
-def slices(first, stop, rows, batch, chunk):
-    """Cut positions `first` to `stop` of the order into slices of some `rows`, each of one chunk at least.
+def slice_end(at, stop, rows, batch, chunk):
+    """Where a slice of some `rows` ends that begins at a position of the order: after one chunk at least.
 
-    A slice ends where a batch ends or one of its chunks, which begin anew with every batch; so do `first` and `stop`.
-
-    Yields
-    ------
-    (at, end) : positions
+    That is where a batch ends or one of its chunks, which begin anew with every batch; so do `at` and `stop`.
     """
-    while first < stop:
-        number, within = divmod(first + rows, batch)
-        end = number * batch + within // chunk * chunk
-        if end <= first:  # not even one chunk: to the end of the one that begins here
-            end = min(first + chunk, (first // batch + 1) * batch)
-        end = min(end, stop)
-        yield first, end
-        first = end
+    number, within = divmod(at + rows, batch)
+    end = number * batch + within // chunk * chunk
+    if end <= at:  # not even one chunk: to the end of the one that begins here
+        end = min(at + chunk, (at // batch + 1) * batch)
+    return min(end, stop)
 
 
 class Session:
     """A network, data, and a team of threads that lives until the end of the `with` block.
+
+    The team works in slices of some milliseconds. Between two of them Python sees interrupts, and the team may become
+    smaller or larger, as other fits in the process and what the slices have taken suggest: see `Pacing`.
 
     Parameters
     ----------
@@ -85,9 +82,16 @@ class Session:
         Rows of a batch; one of more than CHUNK rows passes in parts, except for batch normalization.
     n_threads : int or None
         Size of the team; None for as many of the process's free cores as the work is worth.
+
+    Raises
+    ------
+    ValueError
+        If `n_threads` is below 1.
     """
 
     def __init__(self, network, X, y, sample_weight, batch_size, n_threads):
+        if n_threads is not None and n_threads < 1:
+            raise ValueError(f"n_threads must be at least 1, or None; got {n_threads!r}.")
         self.network = network
         self._rows = X.shape[0]
         self._batch = min(batch_size, self._rows)
@@ -97,7 +101,6 @@ class Session:
         units = (inputs, *network.units[1:])
         self._row_operations = sum(6 * a * b for a, b in itertools.pairwise(units))
         self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
-        self._granted = BUDGET.take(self._useful_threads()) if n_threads is None else 0
         self._data = self._bind(X, y, sample_weight)
         self._sparse_rows = self._bind_sparse(X)
         self._task = np.zeros(len(Task._fields), np.int64)
@@ -105,7 +108,8 @@ class Session:
         self._total = np.zeros(2)
         self._prepared = self._known_settings = None
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
-        self._wanted = n_threads or self._granted
+        self._n_threads = n_threads
+        self._team = self._lease = self._lead = None
 
     def _useful_threads(self):
         return int(max(1, (self._batch * self._row_operations + self._step_operations) // SHARED_WORK))
@@ -171,47 +175,68 @@ class Session:
             rows=self._sparse_rows._replace(bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64)),
         )
 
+    # What is taken is given back here and nowhere else: twice, so that an exception on the way does no harm.
+
     def __enter__(self):
-        layout, buffers = self._allocate(self._wanted)
+        try:
+            try:
+                self._open()
+            except BaseException:
+                self._close()
+                raise
+            return self
+        except BaseException:
+            self._close()
+            raise
+
+    def __exit__(self, *exception):
+        try:
+            self._close()
+        finally:
+            self._close()
+
+    def _open(self):
+        """Take what the session holds: a lease of cores, buffers, threads."""
+        self._team, self._pacing = Team(), Pacing(self._n_threads)
+        self._most = self._n_threads or self._useful_threads()
+        if self._n_threads is None and self._most > 1:
+            self._lease = BUDGET.lease(self._most)
+            self._most = min(self._most, BUDGET.cores)
+        layout, buffers = self._allocate(self._most)
         components = self._component_codes()
         self._records = [*map(table_of, (components, layout, buffers, self._data))]
         self._keepalive = layout, buffers, components  # the tables hold addresses only
-        self._start_team(self._wanted)
-        return self
+        self._machine_code = machine_code(self.network.dtype)
 
-    def _start_team(self, n_threads):
-        """Start a team for the buffers, which may have room for a larger one."""
-        records, buffers = self._records, self._keepalive[1]
-        zero = self.network.dtype.type(0)
-        call = machine_code(self.network.dtype)
+    def _close(self):
+        """Let go of what `_open` has taken, also after an exception in either."""
+        self._lead = None
+        if self._lease is not None:
+            self._lease.close()
+        if self._team is not None:
+            self._team.end()
 
-        def thread(rank, team):
-            context = self._thread_context(team, buffers)
-            table = table_of(context)
+    def _gather(self):
+        """Have a team for the next slice."""
+        wanted = self._pacing.wanted(self._most)
+        if self._lease is not None:
+            wanted = BUDGET.begin(self._lease, wanted)
+        team = self._team
+        if not team.here or wanted > team.n_threads:  # who has not started yet joins at a later slice
+            wanted = max(team.recruit(wanted, wait=self._pacing.fixed), team.n_threads)
+        if self._lead is None or wanted != team.n_threads:
+            self._lead = None  # an interrupt may leave the team half begun
+            self._lead = team.begin(wanted, self._prepare)
+        if self._lease is not None:
+            self._lease.at_work = team.n_threads
 
-            def serve(context=context):  # whose arrays live as long as this function
-                call(rank, zero, *records, table)
-
-            return serve
-
-        self._team = Team(n_threads, thread)
-        self._lead = thread(0, self._team)
-
-    def _stop_team(self):
-        """Let the team go."""
-        self._publish(LEAVE, 0, 0, 0)
-        lead, self._lead = self._lead, lambda: None  # an interrupt from here on finds no team to dismiss
-        lead()
-        self._team.join()
-
-    def _yield_cores(self):
-        """Go on with a smaller team where other fits want cores; the bits of the results stay as they are."""
-        excess = BUDGET.excess(self._granted)
-        if excess:
-            self._stop_team()
-            BUDGET.spare(excess)
-            self._granted -= excess
-            self._start_team(self._granted)
+    def _prepare(self, rank):
+        """What thread `rank` of the team calls."""
+        context = self._thread_context(self._team, self._keepalive[1])
+        table = table_of(context)
+        call = functools.partial(self._machine_code, rank, self.network.dtype.type(0), *self._records, table)
+        call.keepalive = context  # the table holds addresses only
+        return call
 
     def _thread_context(self, team, buffers):
         line = LINE // self.network.dtype.itemsize
@@ -241,22 +266,38 @@ class Session:
             learned=network.learned,
         )
 
-    def __exit__(self, *exception):
-        self._stop_team()
-        if self._granted:
-            BUDGET.give_back(self._granted)
-
     def _publish(self, kind, first, stop, rows, step=0, seed=0):
-        write(Task(kind, first, stop, rows, self._batch, self._chunk, step, seed), self._task)
+        patience = self._pacing.patience
+        task = Task(kind, first, stop, rows, self._batch, self._chunk, step, seed, patience)
+        write(task, self._task)
 
     def _run(self, kind, first, stop, rows, row_operations, progress=None, **task):
-        """Positions `first` to `stop` in slices of some milliseconds, between which Python sees interrupts."""
-        for at, end in slices(first, stop, int(SLICE / row_operations), self._batch, self._chunk):
-            self._yield_cores()
-            self._publish(kind, at, end, rows, **task)
-            self._lead()
-            if progress is not None:
-                progress(end)
+        """Positions `first` to `stop` in slices, between which Python sees interrupts."""
+        at = first
+        try:
+            while at < stop:
+                check_cancelled()
+                self._gather()
+                slice_rows = int(self._pacing.operations(kind, self._team.n_threads) / row_operations)
+                end = slice_end(at, stop, slice_rows, self._batch, self._chunk)
+                self._publish(kind, at, end, rows, **task)
+                at = self._work(kind, at, row_operations)
+                if progress is not None:
+                    progress(at)
+        finally:
+            if self._lease is not None:
+                self._lease.at_work = 0
+
+    def _work(self, kind, at, row_operations):
+        """Do the published task and learn from the time it takes; returns where it ended."""
+        waited = self._team.barrier_state[WAITED]
+        begin = perf_counter()
+        self._lead()
+        seconds = perf_counter() - begin
+        waited = 1e-9 * float(self._team.barrier_state[WAITED] - waited)
+        end = int(self._task[STOP])
+        self._pacing.note(kind, self._team.n_threads, (end - at) * row_operations, seconds, waited)
+        return end
 
     def _set(self, settings):
         if settings != self._known_settings:  # building them takes as long as a step of a small network

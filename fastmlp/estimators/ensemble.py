@@ -1,16 +1,105 @@
 """Ensembles: networks of different random streams, trained side by side, whose outputs are averaged."""
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.special import logit
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
-from ..machine.team import BUDGET
+from ..machine.cores import BUDGET, Cancellation, Cancelled, Lease
+from ..machine.worker import Worker, threads_are_native
 from .history import forget_training
+
+PROMPT = (
+    1.0  # seconds that an interrupt waits for members to stop: they do at their next step, or when a scorer returns
+)
+
+
+class SideBySide:
+    """Calls of a function with one item each, in several threads.
+
+    Parameters
+    ----------
+    function : callable(item)
+    items : its arguments
+    lease : by which the threads may become fewer between two calls; None keeps all
+    """
+
+    def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], lease: Lease | None) -> None:
+        self.function, self.items, self.lease = function, items, lease
+        self.results: list[Any] = [None] * len(items)
+        self.pending = iter(range(len(items)))  # whose `next` is one indivisible act
+        self.outcomes: SimpleQueue = SimpleQueue()
+        self.cancellation = Cancellation()
+        self.config = get_config()
+
+    def work(self, rank: int) -> None:
+        """What thread `rank` does: call after call; an exception goes to whoever waits."""
+        try:
+            with self.cancellation, config_context(**self.config):
+                for n in self.pending:
+                    if self.cancellation.requested:
+                        break
+                    self.results[n] = self.function(self.items[n])
+                    self.outcomes.put(None)
+                    if self.lease is not None and rank >= BUDGET.share(self.lease):
+                        break
+        except Cancelled:
+            pass
+        except BaseException as error:
+            self.outcomes.put(error)
+
+    def run(self, n_threads: int) -> list[Any]:
+        """All results, in order; the first exception ends all calls, and so does an interrupt."""
+        workers: list[Worker] = []
+        try:
+            try:
+                with suppress(RuntimeError, MemoryError):  # the system gives no more threads
+                    while len(workers) < n_threads and threads_are_native():
+                        workers.append(Worker())
+                        workers[-1].give(self.work, len(workers) - 1)
+                if not workers:
+                    return [self.function(item) for item in self.items]
+                return self._wait_for(workers)
+            finally:
+                self._stop(workers)
+        finally:
+            self._stop(workers)
+
+    def _wait_for(self, workers: list[Worker]) -> list[Any]:
+        done = 0
+        while done < len(self.items):
+            try:
+                error = self.outcomes.get(timeout=PROMPT)
+            except Empty:
+                if not any(worker.alive for worker in workers):
+                    raise MemoryError("the threads of the ensemble have died") from None
+                continue
+            if error is not None:
+                raise error
+            done += 1
+        return self.results
+
+    def _stop(self, workers: list[Worker]) -> None:
+        self.cancellation.requested = True
+        for worker in workers:
+            worker.end()
+        for worker in workers:
+            worker.join(PROMPT)
+
+
+def side_by_side(function: Callable[[Any], Any], items: Sequence[Any], n_threads: int | None) -> list[Any]:
+    """``[function(item) for item in items]`` in so many threads; None for as many as there are cores for it."""
+    if n_threads is not None:
+        return SideBySide(function, items, None).run(min(n_threads, len(items)))
+    with BUDGET.lease(len(items)) as lease:
+        return SideBySide(function, items, lease).run(BUDGET.share(lease))
 
 
 class Ensemble(BaseEstimator):
@@ -66,13 +155,7 @@ class Ensemble(BaseEstimator):
             known = {"classes": self.classes_} if hasattr(self, "classes_") else {}
             return member.partial_fit(X, y, sample_weight, n_epochs=n_epochs, **known)
 
-        granted = BUDGET.take(len(members)) if self.n_threads is None else 0
-        try:
-            jobs = min(self.n_threads or granted, len(members))
-            trained = Parallel(n_jobs=jobs, require="sharedmem")(delayed(train)(member) for member in members)
-        finally:
-            if granted:
-                BUDGET.give_back(granted)
+        trained = side_by_side(train, members, self.n_threads)
         forget_training(self)
         for name in ("coefs_", "intercepts_", "_parameters", "feature_names_in_"):
             self.__dict__.pop(name, None)

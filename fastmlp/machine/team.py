@@ -1,13 +1,13 @@
-"""A team of threads that run `nogil` code side by side, the barrier where they meet, and the process's cores.
+"""A team of threads that run `nogil` code side by side, and the barrier where they meet.
 
 Ordinary Python threads need no runtime of OpenMP, TBB or Numba's own: nothing aborts on concurrent use, dies after a
 fork or goes missing in a virtual environment. The caller is thread 0, so a team of one is a plain function call.
 """
 
+import contextlib
 import ctypes
 import os
 import sys
-import threading
 
 import numpy as np
 from llvmlite import ir
@@ -17,14 +17,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import inlined
-from .simd import I32, address
+from .simd import I32, I64, address
+from .worker import Worker, threads_are_native
 
 SPINS = 200  # then yield: pure spinning costs a factor of 80 where threads outnumber cores
-YIELDS = 20_000  # some ten milliseconds; then sleep: the leader is busy elsewhere
-NAP = 50  # microseconds
-ARRIVED, GENERATION = 0, 8  # places in `barrier_state`, a cache line apart
-BARRIER_SIZE = 16
-PATIENCE = 0.2  # seconds that a fit waits for a core which a larger team can spare
+YIELDING = 5_000_000  # nanoseconds; then sleep: the leader is busy elsewhere
+NAP, LONGEST_NAP = 50, 10_000  # microseconds; a nap is an eighth of what has been slept before, so that none is long
+# Places in `barrier_state`, a cache line apart: threads at the barrier, and how often it has opened; the number of the
+# leader's task, or LEAVE; nanoseconds that threads have waited at the barrier for more than SPINS.
+ARRIVED, GENERATION, TASK, WAITED = 0, 8, 16, 24
+BARRIER_SIZE = 32
+LEAVE = -1
+# Threads hinder each other where more than this share of their time goes into waiting, and so many nanoseconds more.
+STALLED, STALL = 0.3, 200_000
 
 # The instruction for a spinning loop by architecture: LLVM's intrinsic and its arguments.
 PAUSE = {
@@ -33,11 +38,12 @@ PAUSE = {
     "aarch64": ("llvm.aarch64.hint", [I32(1)]),
     "arm64": ("llvm.aarch64.hint", [I32(1)]),
 }
-# Symbols of the C library by platform: (yield the processor, sleep, argument for the nap).
+# Symbols of the C library by platform: yield the processor; sleep, and the microseconds of its unit; read the clock.
 if sys.platform == "win32":
-    YIELD, SLEEP, NAP_ARGUMENT = "SwitchToThread", "Sleep", max(NAP // 1000, 1)
+    YIELD, SLEEP, SLEEP_UNIT, CLOCK = "SwitchToThread", "Sleep", 1000, "GetSystemTimePreciseAsFileTime"
 else:
-    YIELD, SLEEP, NAP_ARGUMENT = "sched_yield", "usleep", NAP
+    YIELD, SLEEP, SLEEP_UNIT, CLOCK = "sched_yield", "usleep", 1, "clock_gettime"
+MONOTONIC = 6 if sys.platform == "darwin" else 1  # CLOCK_MONOTONIC
 
 
 def _at(context, builder, sig, values):
@@ -90,25 +96,66 @@ def pause(typing_context):
     return types.void(), emit
 
 
-def _c_function(symbol, *arguments):
-    """An intrinsic that calls a function of the C library; declared by name, so that the code can be cached."""
+@intrinsic
+def yield_processor(typing_context):
+    """Let other threads run. The function is declared by name, here and below, so that the code can be cached."""
 
-    @intrinsic
-    def function(typing_context):
-        def emit(context, builder, sig, values):
-            kind = ir.FunctionType(I32, [I32] * len(arguments))
-            builder.call(
-                cgutils.get_or_insert_function(builder.module, kind, symbol), [I32(argument) for argument in arguments]
-            )
-            return context.get_dummy_value()
+    def emit(context, builder, sig, values):
+        builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, []), YIELD), [])
+        return context.get_dummy_value()
 
-        return types.void(), emit
-
-    return function
+    return types.void(), emit
 
 
-yield_processor = _c_function(YIELD)
-nap = _c_function(SLEEP, NAP_ARGUMENT)
+@intrinsic
+def nap(typing_context, microseconds):
+    """Sleep for so long, or a little longer."""
+
+    def emit(context, builder, sig, values):
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I32, [I32]), SLEEP)
+        units = builder.udiv(builder.add(values[0], I64(SLEEP_UNIT - 1)), I64(SLEEP_UNIT))
+        builder.call(function, [builder.trunc(units, I32)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), emit
+
+
+@intrinsic
+def nanoseconds(typing_context):
+    """The time of a clock that goes on, as int64."""
+
+    def emit(context, builder, sig, values):
+        place = cgutils.alloca_once(builder, ir.ArrayType(I64, 2))
+        parts = [builder.gep(place, [I32(0), I32(n)]) for n in range(2)]
+        if sys.platform == "win32":
+            kind = ir.FunctionType(ir.VoidType(), [I64.as_pointer()])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, CLOCK), parts[:1])
+            return builder.mul(builder.load(parts[0]), I64(100))
+        kind = ir.FunctionType(I32, [I32, I64.as_pointer()])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, CLOCK), [I32(MONOTONIC), parts[0]])
+        return builder.add(builder.mul(builder.load(parts[0]), I64(10**9)), builder.load(parts[1]))
+
+    return types.int64(), emit
+
+
+@inlined
+def await_change(barrier_state, at, value):
+    """Wait until `barrier_state[at]` is no longer `value`: spin, then yield, then sleep; returns nanoseconds or 0."""
+    spins, slept, waited = 0, 0, np.int64(0)
+    while spins < SPINS and atomic_load(barrier_state, at) == value:
+        pause()
+        spins += 1
+    if spins == SPINS:
+        begin = nanoseconds()
+        while atomic_load(barrier_state, at) == value:
+            if waited < YIELDING:
+                yield_processor()
+            else:
+                length = min(NAP + slept // 8, LONGEST_NAP)
+                nap(length)
+                slept += length
+            waited = nanoseconds() - begin
+    return waited
 
 
 @inlined
@@ -120,15 +167,23 @@ def barrier(barrier_state, n_threads):
             atomic_store(barrier_state, ARRIVED, 0)
             atomic_store(barrier_state, GENERATION, generation + 1)
         else:
-            waited = 0
-            while atomic_load(barrier_state, GENERATION) == generation:
-                if waited < SPINS:
-                    pause()
-                elif waited < SPINS + YIELDS:
-                    yield_processor()
-                else:
-                    nap()
-                waited += 1
+            waited = await_change(barrier_state, GENERATION, generation)
+            if waited:
+                atomic_add(barrier_state, WAITED, waited)
+
+
+@inlined
+def next_task(rank, seen, barrier_state, n_threads):
+    """The number of the leader's next task, once he has begun it; LEAVE where the team is dismissed.
+
+    seen : the number of the task before
+    """
+    if rank == 0:
+        if n_threads > 1:
+            atomic_add(barrier_state, TASK, 1)
+        return seen + 1
+    await_change(barrier_state, TASK, seen)
+    return atomic_load(barrier_state, TASK)
 
 
 try:
@@ -157,113 +212,96 @@ def move_beside(core, steps):
         pass
 
 
+def _serve(core, rank, call):
+    """What a worker of a team does; before that it leaves the leader's core."""
+    if core is not None:
+        with contextlib.suppress(Exception):
+            move_beside(core, rank)  # here, since whoever wakes a thread takes it to his side
+    call()
+
+
 class Team:
-    """Threads that live until what they do returns in each.
+    """Threads that run compiled code together with their leader, who is thread 0 and calls it himself.
 
-    Parameters
+    They are started beforehand, which nobody has to wait for, and rest between two times at work.
+
+    Attributes
     ----------
-    wanted : int
-        Size of the team, the caller included.
-    prepare : callable(rank, team) -> callable()
-        Gives what ranks 1, 2, ... do, compiled beforehand; `team.n_threads` and `team.barrier_state` tell how many
-        meet, and where.
-    """
-
-    def __init__(self, wanted, prepare):
-        self.barrier_state = np.zeros(BARRIER_SIZE, np.int64)
-        self.n_threads = 1
-        self._core = current_core() if wanted > 1 else None
-        self._complete = threading.Event()
-        self._threads = []
-        for rank in range(1, wanted):
-            thread = threading.Thread(target=self._run, args=(prepare, rank), name=f"fastmlp-{rank}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the system gives no more threads: the team is smaller
-                break
-            self._threads.append(thread)
-            self.n_threads += 1
-        self._complete.set()
-
-    def _run(self, prepare, rank):
-        self._complete.wait()
-        serve = prepare(rank, self)
-        if self._core is not None:
-            move_beside(self._core, rank)  # last: whoever wakes a thread, for Python's lock say, takes it to its side
-        serve()
-
-    def join(self):
-        """Wait for all threads to end."""
-        for thread in self._threads:
-            thread.join()
-
-
-def available_cores():
-    """Cores this process may use: affinity and container quota, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
-    from joblib import cpu_count  # here, since importing it takes longer than all of this floor
-
-    limits = [cpu_count()]
-    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "").split(",")[0]
-        if value.isdecimal() and int(value) > 0:
-            limits.append(int(value))
-    return min(limits)
-
-
-class CoreBudget:
-    """The process's cores, shared by concurrent fits instead of multiplied by them.
-
-    A newcomer for whom no core is free waits until a larger team spares one. Teams look at `excess` every some
-    milliseconds, so that there are never more threads at work than cores, or than fits where these are more.
+    n_threads : how many are at work or wait for the leader's next task, the leader included
+    barrier_state : where they meet and see the next task; a new one each time they begin
     """
 
     def __init__(self):
-        self._renew()
+        self._process, self._workers, self._at_work = os.getpid(), [], []
+        self.n_threads, self.barrier_state = 1, np.zeros(BARRIER_SIZE, np.int64)
 
-    def _renew(self):
-        self._process, self._changed = os.getpid(), threading.Condition()
-        self._cores = self._taken = self._waiting = 0
-        self._holders = []  # thread of each team
+    @property
+    def here(self):
+        """Whether this is the process whose threads they are: a forked child has none of them."""
+        return os.getpid() == self._process
 
-    def _settled(self):
-        """Whether a newcomer has nothing to wait for: a core is free, or no team has more than one."""
-        return self._taken < self._cores or self._taken == len(self._holders)
+    def recruit(self, n_threads, wait=False):
+        """Start threads until there is one for each but the leader; where the system gives none, there are fewer.
 
-    def take(self, wanted):
-        """Up to `wanted` free cores, at least one; give them back in the same thread."""
-        if os.getpid() != self._process:  # a forked child: the lock may be held by a thread that is not here
-            self._renew()
-        thread = threading.get_ident()
-        with self._changed:
-            if wanted > 1:  # asking takes longer than predicting a row
-                self._cores = available_cores()
-            if thread not in self._holders:  # a fit that predicts between two epochs: its own team is at rest
-                self._waiting += 1
-                try:
-                    self._changed.wait_for(self._settled, PATIENCE)
-                finally:
-                    self._waiting -= 1
-            granted = max(1, min(wanted, self._cores - self._taken))
-            self._taken += granted
-            self._holders.append(thread)
-        return granted
+        wait : whether to wait until they have started
 
-    def excess(self, granted):
-        """How many of its `granted` cores a team should `spare`, since others wait; one is its own."""
-        return max(0, min(granted - 1, self._taken + self._waiting - self._cores))
+        Returns
+        -------
+        ready : int
+            Size of the team that can begin now.
+        """
+        if not self.here:
+            self._process, self._workers, self._at_work, self.n_threads = os.getpid(), [], [], 1
+        self._workers = [worker for worker in self._workers if worker.alive]
+        with contextlib.suppress(RuntimeError, MemoryError):
+            while len(self._workers) < n_threads - 1 and threads_are_native():
+                self._workers.append(Worker())
+        for worker in self._workers if wait else ():
+            if worker not in self._at_work:
+                worker.settle()
+        return min(n_threads, 1 + len(self._ready()))
 
-    def spare(self, cores):
-        """Return some of what `take` granted."""
-        with self._changed:
-            self._taken -= cores
-            self._changed.notify_all()
+    def _ready(self):
+        """Workers of the present team, who will leave it when it is dismissed, and those that wait."""
+        return [worker for worker in self._workers if worker in self._at_work or worker.waits]
 
-    def give_back(self, granted):
-        """Return all that is left of what `take` granted (in the same process)."""
-        if os.getpid() == self._process:
-            with self._changed:
-                self._holders.remove(threading.get_ident())
-                self.spare(granted)
+    def begin(self, n_threads, prepare):
+        """Put threads to work, as many as are ready.
 
+        prepare : callable(rank) -> callable()
+            What rank 0, 1, ... calls: compiled code, which returns when the leader dismisses the team; in the leader,
+            after each task. `n_threads` and `barrier_state` tell how many meet, and where.
 
-BUDGET = CoreBudget()
+        Returns
+        -------
+        call : callable()
+            The leader's.
+        """
+        workers = self._ready()[: n_threads - 1]
+        self.dismiss()
+        self._at_work, self.n_threads = workers, 1 + len(workers)
+        core = current_core() if workers else None
+        calls = [prepare(rank) for rank in range(self.n_threads)]
+        for rank, worker in enumerate(workers, 1):
+            worker.give(_serve, core, rank, calls[rank])
+        return calls[0]
+
+    def dismiss(self):
+        """Let the threads rest: they leave the compiled code as soon as they look."""
+        if self.n_threads > 1:
+            self.barrier_state[TASK] = LEAVE
+            self._at_work = []
+            self.n_threads, self.barrier_state = 1, np.zeros(BARRIER_SIZE, np.int64)
+
+    def end(self):
+        """Dismiss the threads, and wait for them to end. After an exception in it, it can be called again."""
+        self.dismiss()
+        for worker in self._workers if self.here else ():
+            worker.end()
+        while self._workers:
+            if self.here:
+                self._workers[-1].join()
+            self._workers.pop()
+
+    def __del__(self):
+        self.dismiss()

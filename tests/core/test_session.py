@@ -7,7 +7,9 @@ import pytest
 from problems import Problem, assert_close, results_of
 
 from fastmlp.core import session as sessions
-from fastmlp.core.session import slices
+from fastmlp.core.session import slice_end
+from fastmlp.machine import cores
+from fastmlp.machine.pacing import Pacing
 from fastmlp.normalizations import BatchNormalization
 
 pytestmark = pytest.mark.threads
@@ -33,22 +35,51 @@ def chunk_ends(batch, chunk, stop):
 def test_slices_end_where_chunks_do(batch, chunk, rows):
     chunk = min(batch, chunk)
     for first in range(0, ROWS, batch):
-        cut = [*slices(first, ROWS, rows, batch, chunk)]
-        assert [at for at, _ in cut] == [first, *(end for _, end in cut[:-1])]
-        assert cut[-1][1] == ROWS
-        assert {end for _, end in cut} <= chunk_ends(batch, chunk, ROWS)
+        ends = [first]
+        while ends[-1] < ROWS:
+            ends.append(slice_end(ends[-1], ROWS, rows, batch, chunk))
+        cut = [*itertools.pairwise(ends)]
+        assert ends[-1] == ROWS
+        assert {*ends[1:]} <= chunk_ends(batch, chunk, ROWS)
         assert all(end - at <= max(rows, chunk) for at, end in cut)
+
+
+class Script(Pacing):
+    """Slices of the same rows; in turn by teams of given sizes. They may end early, as if the threads had stalled."""
+
+    def __init__(self, n_threads, operations, sizes, early):
+        super().__init__(n_threads)
+        self.slice, self.seen = operations, []
+        self.sizes = itertools.cycle(sizes or [n_threads])
+        self.fixed = True  # who is to join is waited for
+        if early:
+            self.patience = -(2**62)
+
+    def wanted(self, most):
+        return min(next(self.sizes), most)
+
+    def operations(self, kind, n_threads):
+        return self.slice
+
+    def note(self, kind, n_threads, operations, seconds, waited=0.0):
+        self.seen.append((n_threads, operations))
 
 
 @pytest.fixture
 def cut(monkeypatch):
     """Makes sessions cut batches into chunks of some rows and epochs into slices of some rows."""
 
-    def set_sizes(problem, chunk, rows):
+    def set_sizes(problem, chunk, rows, sizes=(), early=False):
         monkeypatch.setattr(sessions, "CHUNK", chunk)
-        with problem.session(problem.network()) as session:
-            operations = session._row_operations
-        monkeypatch.setattr(sessions, "SLICE", rows * operations)
+        operations = rows * problem.session(problem.network())._row_operations
+        scripts = []
+
+        def script(n_threads=None):
+            scripts.append(Script(n_threads, operations, sizes, early))
+            return scripts[-1]
+
+        monkeypatch.setattr(sessions, "Pacing", script)
+        return scripts
 
     return set_sizes
 
@@ -105,34 +136,25 @@ def test_an_interrupt_leaves_whole_steps(batch, chunk, rows, cut):
         assert_close(results, results_of(reference, [loss], reference.predict(problem.X)), np.float64)
 
 
-class Shrinking:
-    """A budget of cores that grants three and takes one back at each of some looks."""
-
-    def __init__(self, looks):
-        self.looks, self.looked, self.granted = looks, 0, 3
-
-    def take(self, wanted):
-        return self.granted
-
-    def excess(self, granted):
-        self.looked += 1
-        return int(self.looked in self.looks and granted > 1)
-
-    def spare(self, cores):
-        self.granted -= cores
-
-    def give_back(self, granted):
-        assert granted == self.granted
-
-
-@pytest.mark.parametrize(("batch", "chunk", "rows"), [r for r in RELATIONS if r[2] <= 6])
-def test_a_team_that_shrinks_between_slices_changes_no_bit(batch, chunk, rows, cut, monkeypatch):
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(("batch", "chunk", "rows"), [r for r in RELATIONS if r[2] <= 6 or r[0] <= 5])
+def test_teams_that_change_between_slices_change_no_bit(batch, chunk, rows, early, cut, monkeypatch):
+    """Also where a slice ends early, after any of its chunks."""
+    monkeypatch.setattr(cores, "available_cores", lambda: 3)
+    monkeypatch.setattr(sessions, "SHARED_WORK", 1)
     problem = problem_of(batch)
-    cut(problem, chunk, rows)
+    cut(problem, chunk, ROWS)
     expected = problem.by_network(1)
-    for looks in ({2, 3}, {1, 2}):
-        budget = Shrinking(looks)
-        monkeypatch.setattr(sessions, "BUDGET", budget)
+    for sizes in ((3, 2, 1), (1, 3), (2, 3, 3)):
+        scripts = cut(problem, chunk, rows, sizes, early)
         for one, other in zip(problem.by_network(None), expected, strict=True):
             np.testing.assert_array_equal(one, other)
-        assert budget.granted == 1
+        (script,) = scripts
+        trained = script.seen[:-1]
+        assert {n_threads for n_threads, _ in trained} <= {*sizes}
+        if early:
+            assert all(
+                operations <= chunk * problem.session(problem.network())._row_operations
+                for n_threads, operations in script.seen
+                if n_threads > 1
+            )

@@ -1,11 +1,13 @@
-"""Threads that meet at the barrier, the cores they share, and what is missing elsewhere."""
+"""Threads that meet at the barrier, how they come and go, and what is missing elsewhere."""
 
+import _thread
 import faulthandler
 import os
 import signal
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from numba import njit
 
 from fastmlp.machine import team
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.team import CoreBudget, Team, available_cores, barrier
+from fastmlp.machine.team import LEAVE, Team, barrier
 
 pytestmark = pytest.mark.threads
 
@@ -58,10 +60,31 @@ def store_and_load(array, number):
 
 
 @njit(**OPTIONS)
+def follow(rank, n_threads, barrier_state, done):
+    """Count the leader's tasks until the team is dismissed; the leader returns after each."""
+    number = 0
+    while True:
+        number = team.next_task(rank, number, barrier_state, n_threads)
+        if number == LEAVE:
+            return
+        done[rank * LINE] += 1
+        barrier(barrier_state, n_threads)
+        if rank == 0:
+            return
+
+
+@njit(**OPTIONS)
 def wait_in_every_way():
     team.pause()
     team.yield_processor()
-    team.nap()
+    team.nap(50)
+
+
+@njit(**OPTIONS)
+def nap_and_look(microseconds):
+    begin = team.nanoseconds()
+    team.nap(microseconds)
+    return team.nanoseconds() - begin
 
 
 def rounds_of(wanted, rounds, late=0.0):
@@ -69,17 +92,44 @@ def rounds_of(wanted, rounds, late=0.0):
     scalars, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
     add_in_rounds(0, 1, 1, np.zeros(team.BARRIER_SIZE, np.int64), scalars.copy(), errors)  # compiled beforehand
 
-    def prepare(rank, context):
-        return lambda: add_in_rounds(rank, context.n_threads, rounds, context.barrier_state, scalars, errors)
+    def prepare(rank):
+        return partial(add_in_rounds, rank, context.n_threads, rounds, context.barrier_state, scalars, errors)
 
-    context = Team(wanted, prepare)
+    context = Team()
+    context.recruit(wanted, wait=True)
+    lead = context.begin(wanted, prepare)
     time.sleep(late)
-    prepare(0, context)()
-    context.join()
+    lead()
     n_threads = context.n_threads
+    context.end()
     np.testing.assert_array_equal(scalars[: n_threads * LINE : LINE], rounds * np.arange(1, n_threads + 1))
     np.testing.assert_array_equal(scalars[n_threads * LINE :], 0)
     return n_threads, errors
+
+
+@pytest.fixture
+def fewer_threads(monkeypatch):
+    """A function that lets the system give only so many threads more, and then raise an error."""
+    start = _thread.start_new_thread
+
+    def allow(possible, error):
+        started = []
+
+        def limited(*arguments):
+            if len(started) == possible:
+                raise error
+            started.append(arguments)
+            return start(*arguments)
+
+        monkeypatch.setattr(_thread, "start_new_thread", limited)
+        monkeypatch.setattr(team, "threads_are_native", lambda: True)
+
+    return allow
+
+
+def live_threads():
+    """The threads of this process, also those that Python's `threading` does not know."""
+    return len(sys._current_frames())
 
 
 # --- team and barrier -------------------------------------------------------------------------------------------------
@@ -99,33 +149,85 @@ def test_leader_who_comes_late():
 
 
 def test_threads_end_with_the_team():
-    before = threading.active_count()
+    before = live_threads()
     rounds_of(4, 10)
-    assert threading.active_count() == before
+    assert live_threads() == before
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
 @pytest.mark.parametrize("possible", [0, 1, 2])
-def test_team_shrinks_where_no_thread_can_be_started(possible, monkeypatch):
-    start, started = threading.Thread.start, []
-
-    def limited(thread):
-        if thread.name.startswith("fastmlp"):
-            if len(started) == possible:
-                raise RuntimeError("can't start new thread")
-            started.append(thread)
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", limited)
+def test_team_is_smaller_where_no_thread_can_be_started(possible, error, fewer_threads):
+    fewer_threads(possible, error)
     n_threads, errors = rounds_of(5, 100)
     assert n_threads == possible + 1
     np.testing.assert_array_equal(errors, 0)
 
 
-def test_members_are_numbered_and_know_their_number():
-    seen = []
-    context = Team(4, lambda rank, context: lambda: seen.append((rank, context.n_threads)))
-    context.join()
+def test_nobody_waits_for_a_thread_that_dies_as_it_starts(monkeypatch):
+    """As it does where there is no memory for its first call."""
+    start, born = _thread.start_new_thread, []
+
+    def die(*arguments):
+        raise MemoryError
+
+    def start_some(function, arguments):
+        born.append(function)
+        return start(die if len(born) in (1, 3) else function, arguments)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
+    monkeypatch.setattr(_thread, "start_new_thread", start_some)
+    monkeypatch.setattr(team, "threads_are_native", lambda: True)
+    n_threads, errors = rounds_of(5, 100)
+    assert n_threads == 3
+    np.testing.assert_array_equal(errors, 0)
+
+
+def test_ranks_are_numbered_and_each_thread_has_one():
+    seen, context = [], Team()
+    assert context.recruit(4, wait=True) == 4
+    context.begin(4, lambda rank: partial(seen.append, (rank, context.n_threads)))
+    context.end()
     assert sorted(seen) == [(1, 4), (2, 4), (3, 4)]
+
+
+def test_team_grows_shrinks_and_rests():
+    """The same threads, in teams of other sizes; each does the tasks of its team and no other."""
+    before, context, done = live_threads(), Team(), np.zeros(8 * LINE, np.int64)
+    follow(0, 1, np.zeros(team.BARRIER_SIZE, np.int64), np.zeros(LINE, np.int64))  # compiled beforehand
+    expected = np.zeros(8, int)
+    for n_threads in (3, 1, 4, 2, 3, 3):
+        assert context.recruit(n_threads, wait=True) == n_threads
+        lead = context.begin(
+            n_threads, lambda rank: partial(follow, rank, context.n_threads, context.barrier_state, done)
+        )
+        for _ in range(5):
+            lead()
+        expected[:n_threads] += 5
+        if n_threads > 2:  # a team need not be dismissed before the next one
+            context.dismiss()
+        np.testing.assert_array_equal(done[::LINE], expected)
+    for n_threads in (2, 4, 3):
+        context.recruit(n_threads, wait=True)
+        context.begin(n_threads, lambda rank: partial(follow, rank, context.n_threads, context.barrier_state, done))()
+        assert context.n_threads == n_threads
+    assert live_threads() == before + 3
+    context.end()
+    assert live_threads() == before
+
+
+def test_threads_that_nobody_needs_end():
+    """Also those of a team that has been forgotten while they wait for a task."""
+    before, context = live_threads(), Team()
+    context.recruit(3, wait=True)
+    done, state = np.zeros(8 * LINE, np.int64), context.barrier_state
+    context.begin(3, lambda rank: partial(follow, rank, 3, state, done))
+    workers = [*context._workers]
+    del context
+    while workers:
+        workers[-1].settle()
+        workers.pop()
+    while live_threads() > before:
+        time.sleep(0.001)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system tells no thread's core")
@@ -133,13 +235,11 @@ def test_members_begin_on_other_cores_and_may_be_moved():
     allowed = os.sched_getaffinity(0)
     found = []
 
-    def prepare(rank, context):
-        return lambda: found.append((team.current_core(), os.sched_getaffinity(0)))
-
-    here = team.current_core()
+    here, context = team.current_core(), Team()
     assert here in allowed
-    context = Team(2, prepare)
-    context.join()
+    context.recruit(2, wait=True)
+    context.begin(2, lambda rank: lambda: found.append((team.current_core(), os.sched_getaffinity(0))))
+    context.end()
     assert found[0][1] == allowed == os.sched_getaffinity(0)
     cores = sorted(allowed)
     team.move_beside(here, 1)
@@ -169,6 +269,48 @@ def test_waiting():
     wait_in_every_way()
 
 
+def test_clock_goes_on_with_the_systems():
+    assert nap_and_look(2000) >= 2_000_000
+    assert nap_and_look(0) < nap_and_look(200_000)
+
+
+def test_time_at_the_barrier_is_counted_where_it_is_long():
+    scalars, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
+    add_in_rounds(0, 1, 1, np.zeros(team.BARRIER_SIZE, np.int64), scalars.copy(), errors)
+    context = Team()
+    context.recruit(2, wait=True)
+    lead = context.begin(2, lambda rank: partial(add_in_rounds, rank, 2, 1, context.barrier_state, scalars, errors))
+    time.sleep(0.02)
+    begin = time.perf_counter()
+    lead()
+    seconds = time.perf_counter() - begin + 0.02
+    waited = context.barrier_state[team.WAITED]
+    context.end()
+    assert 0 <= waited <= 2e9 * (seconds + 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_child_has_a_team_of_its_own():
+    context = Team()
+    context.recruit(2, wait=True)
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        try:
+            assert not context.here
+            context.end()  # nobody to wait for
+            assert rounds_of(3, 10)[0] == 3
+            assert context.recruit(2, wait=True) == 2
+            context.end()
+            os._exit(0)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert context.here
+    context.end()
+
+
 @pytest.mark.parametrize("triple", ["riscv64-unknown-linux-gnu", "s390x-ibm-linux"])
 def test_waiting_where_there_is_no_pause(triple, monkeypatch):
     monkeypatch.setattr(team, "get_process_triple", lambda: triple)
@@ -180,131 +322,3 @@ def test_waiting_where_there_is_no_pause(triple, monkeypatch):
     wait()
     (code,) = wait.inspect_llvm().values()
     assert not [name for name, _ in team.PAUSE.values() if name in code]
-
-
-# --- cores ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def budget(monkeypatch):
-    """A budget of four cores."""
-    monkeypatch.setattr(team, "available_cores", lambda: 4)
-    monkeypatch.setattr(team, "PATIENCE", 0.01)
-    return CoreBudget()
-
-
-def test_budget_gives_what_is_free_and_at_least_one(budget):
-    assert [budget.take(3), budget.take(3), budget.take(3)] == [3, 1, 1]
-    budget.give_back(3)
-    assert budget.take(8) == 2  # five were taken
-    for granted in (1, 1, 2):
-        budget.give_back(granted)
-    assert budget.take(8) == 4
-
-
-@pytest.mark.parametrize(
-    ("wanted", "grants"), [(1, [1] * 6), (2, [1] * 4 + [2] * 2), (3, [1] * 5 + [3]), (9, [1] * 5 + [4])]
-)
-def test_concurrent_fits_share_the_cores(budget, wanted, grants):
-    granted, all_have_taken = [], threading.Barrier(6)
-
-    def fit():
-        for _ in range(30):
-            got = budget.take(wanted)
-            granted.append(got)
-            all_have_taken.wait()
-            budget.give_back(got)
-            all_have_taken.wait()
-
-    threads = [threading.Thread(target=fit) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for at in range(0, len(granted), 6):
-        assert sorted(granted[at : at + 6]) == grants
-    assert budget.take(9) == 4
-
-
-def test_larger_team_spares_a_core_for_a_newcomer(budget, monkeypatch):
-    monkeypatch.setattr(team, "PATIENCE", 60)
-    assert budget.take(3) == 3
-    assert budget.take(9) == 1  # the same thread: its other team is at rest
-    assert budget.excess(3) == budget.excess(1) == 0
-    granted = []
-    newcomer = threading.Thread(target=lambda: granted.append(budget.take(2)))
-    newcomer.start()
-    while not budget.excess(3):
-        time.sleep(0.001)
-    assert not granted
-    assert budget.excess(3) == 1
-    budget.spare(1)
-    newcomer.join()
-    assert granted == [1]
-    assert budget.excess(2) == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_forked_child_starts_with_a_fresh_budget_and_lock(budget):
-    taken = budget.take(3)
-    with budget._changed:
-        child = os.fork()
-        if not child:
-            signal.alarm(20)  # a child that hangs at the lock ends
-            try:
-                budget.give_back(taken)  # the parent's, not the child's
-                right = [budget.take(4), budget.take(4)] == [4, 1]
-                budget.give_back(4)
-                os._exit(0 if right and budget.take(4) == 3 else 1)
-            finally:
-                os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert budget.take(4) == 1  # the child's dealings are its own
-
-
-@pytest.fixture
-def unlimited(monkeypatch):
-    """No limit from the environment."""
-    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    return monkeypatch
-
-
-def test_available_cores(unlimited):
-    assert 1 <= available_cores() <= os.cpu_count()
-
-
-@pytest.mark.parametrize("name", ["NUMBA_NUM_THREADS", "OMP_NUM_THREADS"])
-@pytest.mark.parametrize("value", ["1", "1,4"])
-def test_cores_are_limited_by_the_environment(name, value, unlimited):
-    unlimited.setenv(name, value)
-    assert available_cores() == 1
-
-
-@pytest.mark.parametrize("value", ["", "0", "-1", "many", "1.5", "100000", " "])
-def test_meaningless_limits_are_none(value, unlimited):
-    everything = available_cores()
-    unlimited.setenv("NUMBA_NUM_THREADS", value)
-    unlimited.setenv("OMP_NUM_THREADS", value)
-    assert available_cores() == everything
-
-
-@pytest.mark.filterwarnings("ignore:Failed to inspect CPU affinity")
-def test_cores_on_systems_without_affinity_and_fork_hooks(unlimited):
-    unlimited.delattr(os, "sched_getaffinity", raising=False)
-    unlimited.delattr(os, "register_at_fork", raising=False)
-    unlimited.delattr(os, "fork", raising=False)
-    assert 1 <= available_cores() <= os.cpu_count()
-    assert CoreBudget().take(1) == 1
-    assert rounds_of(2, 10)[0] == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_affinity_limits_the_cores(unlimited):
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert available_cores() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)

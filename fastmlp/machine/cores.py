@@ -1,0 +1,174 @@
+"""The cores of the process, and who works on how many of them.
+
+Concurrent fits share the cores instead of multiplying them. Nothing is taken and given back: what a fit may use follows
+from the leases that exist, so that nothing can be lost, and a lease ends with the object that holds it at the latest.
+"""
+
+import os
+import threading
+import time
+import weakref
+
+PATIENCE = 0.2  # seconds that a newcomer waits for a core which a larger team is about to leave
+GLANCE = 0.0005  # seconds between two looks
+
+
+def available_cores():
+    """Cores this process may use: affinity and container quota, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
+    from joblib import cpu_count  # here, since importing it takes longer than all of this layer
+
+    limits = [cpu_count()]
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0]
+        if value.isdecimal() and int(value) > 0:
+            limits.append(int(value))
+    return min(limits)
+
+
+def fair_shares(cores, wanted):
+    """Cores for each of those who want so many: one at least, and none stays idle that somebody wants.
+
+    The smallest wishes are met first, so that the others get equal shares; what is left over goes to the first.
+    """
+    shares = [1] * len(wanted)
+    free = cores - len(wanted)
+    for left, who in zip(range(len(wanted), 0, -1), sorted(range(len(wanted)), key=lambda who: (wanted[who], -who))):
+        extra = max(0, min(wanted[who] - 1, free // left))
+        shares[who] += extra
+        free -= extra
+    for who, want in enumerate(wanted):
+        extra = max(0, min(want - shares[who], free))
+        shares[who] += extra
+        free -= extra
+    return shares
+
+
+class Lease:
+    """What one fit wants of the process's cores, until `close`.
+
+    Attributes
+    ----------
+    wanted : most threads that its work is worth; 0 when it has ended
+    at_work : threads that compute for it at the moment
+    thread : the thread that leads it. Of several leases in one thread only the latest can be at work
+    """
+
+    def __init__(self, wanted):
+        self.wanted, self.at_work = wanted, 0
+        self.thread = threading.get_ident()
+
+    def close(self):
+        """It wants nothing any more."""
+        self.wanted = self.at_work = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class CoreBudget:
+    """The leases of a process and what each may use.
+
+    Attributes
+    ----------
+    cores : what there were for the latest lease
+    """
+
+    def __init__(self):
+        self.cores = 1
+        self._process = None
+        self._renew_after_fork()
+
+    def _renew_after_fork(self):
+        """Begin anew in a forked child: the lock may be held, and the leases by threads that are not here."""
+        if os.getpid() != self._process:
+            self._process, self._lock = os.getpid(), threading.RLock()
+            self._leases = []  # weak references, the oldest first
+
+    def _claims(self, lease):
+        """What each thread wants and has at work: {thread: (wanted, at work)}, the oldest first."""
+        if not any(reference() is lease for reference in self._leases):  # it was the parent's
+            self._leases.append(weakref.ref(lease))
+        known = [other for other in (reference() for reference in self._leases) if other is not None and other.wanted]
+        self._leases = [weakref.ref(other) for other in known]
+        claims = {}
+        for other in known:
+            wanted, at_work = claims.get(other.thread, (0, 0))
+            claims[other.thread] = max(wanted, other.wanted), max(at_work, other.at_work)
+        if lease.thread in claims:  # its other leases are at rest
+            claims[lease.thread] = lease.wanted, lease.at_work
+        return claims
+
+    def lease(self, wanted):
+        """A new lease of up to `wanted` cores; it waits for the first where a larger team is about to leave one."""
+        lease = Lease(wanted)
+        self._renew_after_fork()
+        with self._lock:
+            self.cores = available_cores()
+        deadline = time.monotonic() + PATIENCE
+        while self._is_about_to_get_one(lease) and time.monotonic() < deadline:
+            time.sleep(GLANCE)
+        return lease
+
+    def _is_about_to_get_one(self, lease):
+        """Whether all cores are at work and a team has more than its share, which it will leave in milliseconds."""
+        with self._lock:
+            claims = self._claims(lease)
+            shares = fair_shares(self.cores, [wanted for wanted, _ in claims.values()])
+            full = sum(at_work for _, at_work in claims.values()) >= self.cores
+            return full and any(at_work > share for (_, at_work), share in zip(claims.values(), shares))
+
+    def begin(self, lease, wanted):
+        """Note that a lease puts up to `wanted` threads to work, as many as it may now; returns their number."""
+        if wanted == 1:
+            lease.at_work = 1
+            return 1
+        self._renew_after_fork()
+        with self._lock:
+            claims = self._claims(lease)
+            others = sum(at_work for thread, (_, at_work) in claims.items() if thread != lease.thread)
+            lease.at_work = max(1, min(wanted, self._share(lease, claims), self.cores - others))
+            return lease.at_work
+
+    def share(self, lease):
+        """How many threads a lease may have by rights."""
+        self._renew_after_fork()
+        with self._lock:
+            claims = self._claims(lease)
+            return self._share(lease, claims)
+
+    def _share(self, lease, claims):
+        shares = fair_shares(self.cores, [wanted for wanted, _ in claims.values()])
+        return shares[[*claims].index(lease.thread)] if lease.thread in claims else 1
+
+
+BUDGET = CoreBudget()
+
+
+class Cancelled(BaseException):
+    """Ends a training whose result nobody waits for any more; not an Exception, so that no scorer catches it."""
+
+
+_LOCAL = threading.local()
+
+
+class Cancellation:
+    """Lets trainings in other threads end at their next slice: those that run in its `with` blocks."""
+
+    def __init__(self):
+        self.requested = False
+
+    def __enter__(self):
+        _LOCAL.cancellation = self
+
+    def __exit__(self, *exception):
+        _LOCAL.cancellation = None
+
+
+def check_cancelled():
+    """Raise `Cancelled` where the thread's work is no longer wanted."""
+    cancellation = getattr(_LOCAL, "cancellation", None)
+    if cancellation is not None and cancellation.requested:
+        raise Cancelled

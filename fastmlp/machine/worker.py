@@ -1,0 +1,100 @@
+"""A thread of the system that makes calls for others."""
+
+import _thread
+import contextlib
+import math
+import threading
+import time
+import types
+import weakref
+from queue import Empty, SimpleQueue
+
+JOINING = 0.05  # seconds between two looks at whether a thread still lives
+WAITS, ENDED = range(2)  # what a worker tells
+
+
+def threads_are_native():
+    """Whether a new thread is one of the system's: gevent and eventlet put greenlets of one thread in their place.
+
+    Compiled code that waits for a greenlet waits for ever, since nobody runs it.
+    """
+    starts = _thread.start_new_thread, getattr(threading, "_start_new_thread", _thread.start_new_thread)
+    return all(isinstance(start, types.BuiltinFunctionType) for start in starts)
+
+
+class Worker:
+    """One thread of the system: makes the calls that it is given, one after the other, and waits in between.
+
+    Not a `threading.Thread`, whose `start` waits for ever where the new thread dies of a MemoryError.
+
+    Raises
+    ------
+    RuntimeError, MemoryError
+        If the system gives no more threads.
+    """
+
+    def __init__(self):
+        self._calls, self._events = SimpleQueue(), SimpleQueue()
+        self._given = self._told = 0
+        self._ended = False
+        ticket = _Ticket()
+        self._alive = weakref.ref(ticket)  # dead when the thread is, whatever has ended it
+        _thread.start_new_thread(_make_calls, (self._calls, self._events, ticket))
+
+    @property
+    def alive(self):
+        """Whether the thread has not ended."""
+        return not self._ended and self._alive() is not None
+
+    @property
+    def waits(self):
+        """Whether the thread has started and made all its calls."""
+        while not self._events.empty():
+            self._note_event(0)
+        return self._told == self._given + 1
+
+    def _note_event(self, timeout):
+        """Count what the thread tells, within `timeout` seconds."""
+        with contextlib.suppress(Empty):
+            self._ended |= self._events.get(timeout=timeout) is ENDED
+            self._told += 1
+
+    def give(self, call, *arguments):
+        """Let the thread call a function, which should not raise."""
+        self._given += 1
+        self._calls.put((call, arguments))
+
+    def settle(self):
+        """Wait until the thread waits, or has ended."""
+        while self.alive and not self.waits:
+            self._note_event(JOINING)
+
+    def end(self):
+        """Let the thread end after its calls."""
+        self._calls.put(None)
+
+    def join(self, timeout=math.inf):
+        """Wait for the thread to end, after `end`, at most `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.alive and time.monotonic() < deadline:
+            self._note_event(JOINING)
+
+    def __del__(self):
+        self._calls.put(None)
+
+
+class _Ticket:
+    """What a thread holds as long as it lives."""
+
+
+def _make_calls(calls, events, ticket):
+    """The life of a worker's thread. It tells when it has started, when it has made a call, and when it ends."""
+    try:
+        events.put(WAITS)
+        while (call := calls.get()) is not None:
+            function, arguments = call
+            function(*arguments)
+            del call, function, arguments
+            events.put(WAITS)
+    finally:
+        events.put(ENDED)
