@@ -7,6 +7,7 @@ import pytest
 from problems import Problem, assert_close, results_of
 
 from fastmlp.core import session as sessions
+from fastmlp.core.engine import TRAIN
 from fastmlp.core.session import slice_end
 from fastmlp.machine import cores
 from fastmlp.machine.pacing import Pacing
@@ -47,9 +48,9 @@ def test_slices_end_where_chunks_do(batch, chunk, rows):
 class Script(Pacing):
     """Slices of the same rows; in turn by teams of given sizes. They may end early, as if the threads had stalled."""
 
-    def __init__(self, n_threads, operations, sizes, early):
+    def __init__(self, n_threads, row_operations, rows, sizes, early):
         super().__init__(n_threads)
-        self.slice, self.seen = operations, []
+        self.row_operations, self.slice, self.seen = row_operations, rows * row_operations, []
         self.sizes = itertools.cycle(sizes or [n_threads])
         self.fixed = True  # who is to join is waited for
         if early:
@@ -62,7 +63,7 @@ class Script(Pacing):
         return self.slice
 
     def note(self, kind, n_threads, operations, seconds, waited=0.0):
-        self.seen.append((n_threads, operations))
+        self.seen.append((kind, n_threads, operations // self.row_operations))
 
 
 @pytest.fixture
@@ -71,11 +72,11 @@ def cut(monkeypatch):
 
     def set_sizes(problem, chunk, rows, sizes=(), early=False):
         monkeypatch.setattr(sessions, "CHUNK", chunk)
-        operations = rows * problem.session(problem.network())._row_operations
+        row_operations = problem.session(problem.network())._row_operations
         scripts = []
 
         def script(n_threads=None):
-            scripts.append(Script(n_threads, operations, sizes, early))
+            scripts.append(Script(n_threads, row_operations, rows, sizes, early))
             return scripts[-1]
 
         monkeypatch.setattr(sessions, "Pacing", script)
@@ -150,11 +151,7 @@ def test_teams_that_change_between_slices_change_no_bit(batch, chunk, rows, earl
         for one, other in zip(problem.by_network(None), expected, strict=True):
             np.testing.assert_array_equal(one, other)
         (script,) = scripts
-        trained = script.seen[:-1]
+        trained = [(n_threads, rows) for kind, n_threads, rows in script.seen if kind == TRAIN]
         assert {n_threads for n_threads, _ in trained} <= {*sizes}
         if early:
-            assert all(
-                operations <= chunk * problem.session(problem.network())._row_operations
-                for n_threads, operations in script.seen
-                if n_threads > 1
-            )
+            assert max(rows for n_threads, rows in trained if n_threads > 1) <= chunk
