@@ -47,8 +47,8 @@ def facts() -> list[tuple[str, str]]:
     import numpy as np
 
     from . import __version__
+    from .machine.cores import available_cores
     from .machine.simd import REGISTERS, lanes_of_dtype
-    from .machine.team import available_cores
 
     lanes = " or ".join(f"{lanes_of_dtype(np.dtype(name))} {name}" for name in ("float32", "float64"))
     return [

@@ -24,7 +24,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.core import session
-from fastmlp.machine import team
+from fastmlp.machine import cores, pacing
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -157,35 +157,37 @@ def test_search_in_parallel_finds_the_same(backend, digits):
 def test_searches_in_threads_share_the_cores(digits, monkeypatch):
     """Two fits at a time on two cores: never more than two threads in the kernels."""
     at_work, most, lock = 0, 0, threading.Lock()
-    machine_code = session.machine_code
+    work = session.Session._work
 
-    def counted(dtype):
-        call = machine_code(dtype)
-
-        def count(*arguments):
-            nonlocal at_work, most
+    def counted(self, *arguments):
+        nonlocal at_work, most
+        n_threads = self._team.n_threads
+        with lock:
+            at_work += n_threads
+            most = max(most, at_work)
+        try:
+            return work(self, *arguments)
+        finally:
             with lock:
-                at_work += 1
-                most = max(most, at_work)
-            call(*arguments)
-            with lock:
-                at_work -= 1
+                at_work -= n_threads
 
-        return count
-
-    monkeypatch.setattr(team, "available_cores", lambda: 2)
-    monkeypatch.setattr(session, "machine_code", counted)
-    shared = classifier(hidden_layer_sizes=64, batch_size=100).fit(*digits)
-    assert most == 2
+    monkeypatch.setattr(cores, "available_cores", lambda: 2)
+    monkeypatch.setattr(cores, "PATIENCE", 60)
+    for name in ("ALONE", "FIRST_PAUSE", "LONGEST_PAUSE"):  # more threads are always tried
+        monkeypatch.setattr(pacing, name, 0.0)
+    monkeypatch.setattr(session.Session, "_work", counted)
+    model = classifier(hidden_layer_sizes=64, batch_size=100)
+    while most < 2:  # until the second thread comes in time
+        model.fit(*digits)
     with joblib.parallel_config("threading"):
-        model_selection.GridSearchCV(shared, GRID, cv=5, n_jobs=2).fit(*digits)
+        model_selection.GridSearchCV(model, GRID, cv=5, n_jobs=2).fit(*digits)
     assert most == 2
 
 
 def test_worker_processes_share_the_cores():
     """joblib tells its workers how many threads each may have."""
-    cores = joblib.Parallel(n_jobs=2)(joblib.delayed(team.available_cores)() for _ in range(2))
-    assert max(cores) <= max(1, team.available_cores() // 2)
+    found = joblib.Parallel(n_jobs=2)(joblib.delayed(cores.available_cores)() for _ in range(2))
+    assert max(found) <= max(1, cores.available_cores() // 2)
 
 
 def test_metadata_routing(digits):

@@ -10,11 +10,12 @@ import numpy as np
 from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import LossCodes
+from ..machine.cores import BUDGET
 from ..machine.jit import callable_from_compiled, compiled
 from ..machine.record import table_of
 from ..machine.simd import lanes_of_dtype
-from ..machine.team import BUDGET, Team
 from ..machine.tile import NR
+from ..machine.worker import hire
 from .layout import KC, aligned, plan
 from .prediction import FEW, WEIGHTS, predict_rows
 from .records import HYPERPARAMETERS, UNIT_PARAMETERS, Buffers, Components, PredictionForm, SparseRows
@@ -246,12 +247,10 @@ class Predictor:
         slices = self._slices(n_rows, operations, wanted)
         if wanted == 1:
             return outputs, self._work(slices, *tables)
-        granted = BUDGET.take(wanted) if n_threads is None else 0
-        try:
-            return outputs, self._share(slices, granted or wanted, tables)
-        finally:
-            if granted:
-                BUDGET.give_back(granted)
+        if n_threads is not None:
+            return outputs, self._share(slices, wanted, tables)
+        with BUDGET.lease(wanted, patient=False) as lease:
+            return outputs, self._share(slices, BUDGET.begin(lease, wanted), tables)
 
     def _predict_few(self, X: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
         workspace = self._few.take()
@@ -321,12 +320,16 @@ class Predictor:
             except Exception as error:  # out of memory
                 found[rank] = error
 
-        team = Team(n_threads, lambda rank, team: functools.partial(work, rank))
+        workers = hire(n_threads - 1)
         try:
+            for rank, worker in enumerate(workers, 1):
+                worker.give(work, rank)
             work(0)
         finally:  # after an interrupt nothing is left to do
             slices.clear()
-            team.join()
+            for worker in workers:
+                worker.end()
+                worker.join()
         errors = [each for each in found if isinstance(each, Exception)]
         if errors:
             raise errors[0]

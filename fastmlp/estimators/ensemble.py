@@ -1,7 +1,6 @@
 """Ensembles: networks of different random streams, trained side by side, whose outputs are averaged."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from copy import copy
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -13,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
 from ..machine.cores import BUDGET, Cancellation, Cancelled, Lease
-from ..machine.worker import Worker, threads_are_native
+from ..machine.worker import Worker, hire
 from .history import forget_training
 
 PROMPT = (
@@ -60,10 +59,9 @@ class SideBySide:
         workers: list[Worker] = []
         try:
             try:
-                with suppress(RuntimeError, MemoryError):  # the system gives no more threads
-                    while len(workers) < n_threads and threads_are_native():
-                        workers.append(Worker())
-                        workers[-1].give(self.work, len(workers) - 1)
+                workers += hire(n_threads)
+                for rank, worker in enumerate(workers):
+                    worker.give(self.work, rank)
                 if not workers:
                     return [self.function(item) for item in self.items]
                 return self._wait_for(workers)

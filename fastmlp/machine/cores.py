@@ -101,14 +101,14 @@ class CoreBudget:
             claims[lease.thread] = lease.wanted, lease.at_work
         return claims
 
-    def lease(self, wanted):
-        """A new lease of up to `wanted` cores; it waits for the first where a larger team is about to leave one."""
+    def lease(self, wanted, patient=True):
+        """A new lease of up to `wanted` cores; who is patient waits for one that a larger team is about to leave."""
         lease = Lease(wanted)
         self._renew_after_fork()
         with self._lock:
             self.cores = available_cores()
         deadline = time.monotonic() + PATIENCE
-        while self._is_about_to_get_one(lease) and time.monotonic() < deadline:
+        while patient and self._is_about_to_get_one(lease) and time.monotonic() < deadline:
             time.sleep(GLANCE)
         return lease
 

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from .jit import inlined
 from .simd import I32, I64, address
-from .worker import Worker, threads_are_native
+from .worker import hire
 
 SPINS = 200  # then yield: pure spinning costs a factor of 80 where threads outnumber cores
 YIELDING = 5_000_000  # nanoseconds; then sleep: the leader is busy elsewhere
@@ -253,9 +253,7 @@ class Team:
         if not self.here:
             self._process, self._workers, self._at_work, self.n_threads = os.getpid(), [], [], 1
         self._workers = [worker for worker in self._workers if worker.alive]
-        with contextlib.suppress(RuntimeError, MemoryError):
-            while len(self._workers) < n_threads - 1 and threads_are_native():
-                self._workers.append(Worker())
+        self._workers += hire(n_threads - 1 - len(self._workers))
         for worker in self._workers if wait else ():
             if worker not in self._at_work:
                 worker.settle()

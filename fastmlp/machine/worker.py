@@ -98,3 +98,12 @@ def _make_calls(calls, events, ticket):
             events.put(WAITS)
     finally:
         events.put(ENDED)
+
+
+def hire(count):
+    """So many workers, or fewer where the system gives no more threads."""
+    workers = []
+    with contextlib.suppress(RuntimeError, MemoryError):
+        while len(workers) < count and threads_are_native():
+            workers.append(Worker())
+    return workers

@@ -7,7 +7,7 @@ import pytest
 from problems import Problem, assert_close, results_of
 
 from fastmlp.core import session as sessions
-from fastmlp.core.engine import TRAIN
+from fastmlp.core.records import TRAIN
 from fastmlp.core.session import slice_end
 from fastmlp.machine import cores
 from fastmlp.machine.pacing import Pacing

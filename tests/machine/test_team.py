@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastmlp.machine import team
+from fastmlp.machine import team, worker
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.team import LEAVE, Team, barrier
 
@@ -122,7 +122,7 @@ def fewer_threads(monkeypatch):
             return start(*arguments)
 
         monkeypatch.setattr(_thread, "start_new_thread", limited)
-        monkeypatch.setattr(team, "threads_are_native", lambda: True)
+        monkeypatch.setattr(worker, "threads_are_native", lambda: True)
 
     return allow
 
@@ -176,7 +176,7 @@ def test_nobody_waits_for_a_thread_that_dies_as_it_starts(monkeypatch):
 
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     monkeypatch.setattr(_thread, "start_new_thread", start_some)
-    monkeypatch.setattr(team, "threads_are_native", lambda: True)
+    monkeypatch.setattr(worker, "threads_are_native", lambda: True)
     n_threads, errors = rounds_of(5, 100)
     assert n_threads == 3
     np.testing.assert_array_equal(errors, 0)
