@@ -87,7 +87,8 @@ class Loss(Component):
     """
 
     outputs: ClassVar[tuple]
-    classifies = regresses = positive = False  # whose loss it is; whether targets must be above 0
+    classifies = regresses = False  # whose loss it is
+    positive = nonnegative = False  # whether targets must be above 0; at least 0
     averaged = False  # whether a row's loss is a mean over outputs, not their sum
 
     @staticmethod
@@ -463,7 +464,7 @@ class Poisson(Loss):
     """
 
     outputs = ("exp",)
-    regresses = True
+    regresses = nonnegative = True
 
     def formula(self, output, z, t):
         y = np.exp(z)

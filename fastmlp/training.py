@@ -1,4 +1,4 @@
-"""Training: epochs of minibatch steps or L-BFGS iterations, when to stop, what to remember, and Ctrl-C.
+"""Training: epochs of minibatch steps, when to stop, what to remember, what to print, and Ctrl-C.
 
 This module drives a `fastmlp.core.session.Session` and knows nothing of estimators: scores and warnings come in as
 callables, rows as indices. Rules and printed lines are those of scikit-learn
@@ -6,6 +6,7 @@ callables, rows as indices. Rules and printed lines are those of scikit-learn
 """
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,9 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import scipy
-from scipy.optimize import OptimizeResult, minimize
 
 from .core.network import Network, Parameters
 from .core.session import Session
-from .initializers import Weights
 from .machine.random import Shuffler
 from .optimizers import Optimizer
 from .schedules import Progress, Schedule
@@ -145,7 +143,10 @@ class TrainingSettings:
     tol, patience : stop after more than ``patience`` consecutive epochs that improve by less than ``tol``
     may_stop : whether too little improvement ends the training; it lowers an adaptive learning rate in any case
     warn_at_limit : warn when ``max_epochs`` is reached
+    max_time : seconds from ``started`` (of `time.perf_counter`) after which training ends with the step; None for ever
     verbose : print a line per epoch
+    name : what the lines say in addition, where several networks train side by side
+    score_name : of the score that decides, for lines and warnings; ``best_score`` : what it cannot exceed
     """
 
     max_epochs: int
@@ -159,7 +160,12 @@ class TrainingSettings:
     patience: float = 10
     may_stop: bool = True
     warn_at_limit: bool = True
+    max_time: float | None = None
+    started: float = field(default_factory=perf_counter)
     verbose: bool = False
+    name: str = ""
+    score_name: str = "score"
+    best_score: float = math.inf
 
 
 class Callback:
@@ -203,6 +209,26 @@ class WeightAverage(Callback):
                 *([a + (b - a) / a.dtype.type(count) for a, b in zip(old, new)] for old, new in zip(before, latest))
             )
         return False
+
+
+class OutOfTime(Exception):
+    """Ends a training whose time is over, from within an epoch."""
+
+
+def out_of_time_message(max_time: float, done: str, kept: str) -> str:
+    """The warning of a training that ended for lack of time."""
+    return f"Training ended after {done}, when max_time={max_time:g} seconds were over; {kept} weights are kept."
+
+
+def say(line: str) -> None:
+    """Print a line. A closed pipe ends no training, and a terminal without "²" gets a "?" for it."""
+    try:
+        print(line)
+    except UnicodeEncodeError:
+        encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+        print(line.encode(encoding, "replace").decode(encoding))
+    except (BrokenPipeError, ValueError):  # a closed pipe, a closed file
+        pass
 
 
 def all_finite(arrays: Iterable[np.ndarray]) -> bool:
@@ -256,6 +282,7 @@ class Trainer:
         self.warn = warn
         self.callbacks = callbacks
         self.best: Parameters | None = None
+        self.rows_done = 0
 
     def run(self, random_state: np.random.RandomState) -> Parameters:
         """Train; KeyboardInterrupt ends it with a warning and the weights reached so far.
@@ -274,10 +301,14 @@ class Trainer:
             self._run_epochs(random_state)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
+        except OutOfTime:
+            self._report_lack_of_time()
         self.optimizer.save_from(self.network)
         self.history.pad()
         if self.best is not None:
-            return self.best
+            if self._has_best_score() or self.history.diverged or not self.history.n_epochs:
+                return self.best
+            self._report_useless_scores()
         parameters = self.network.parameters()
         if not self.history.diverged and not all_finite(parameters.coefs + parameters.intercepts):
             self._report_divergence()
@@ -286,29 +317,24 @@ class Trainer:
     def _run_epochs(self, random_state: np.random.RandomState) -> None:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
         settings, history, optimizer, order = self.settings, self.history, self.optimizer, self.order
-        callbacks = self.callbacks
         n_rows = len(order)
         steps_per_epoch = -(-n_rows // settings.batch_size)
         per_step = optimizer.schedule.per == "step"
         ahead = np.arange(steps_per_epoch) if per_step else 0
         shuffle = Shuffler(random_state) if settings.shuffle else None
         steps_before = optimizer.step - self.session.steps
-
-        def note_progress(rows: int) -> None:
-            for callback in callbacks:
-                callback.rows_done(rows)
-
         run_epoch = partial(
-            self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=note_progress, **settings.limits
+            self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=self._note_rows, **settings.limits
         )
         clock = perf_counter()
         for n_epochs in range(1, settings.max_epochs + 1):
-            for callback in callbacks:
+            for callback in self.callbacks:
                 callback.before_epoch()
             seed = random_state.randint(2**31) if settings.seeded else 0
             if shuffle is not None:
                 shuffle(order)
             rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
+            self.rows_done = 0
             try:
                 loss = float(run_epoch(learning_rate=rate, step=optimizer.step, seed=seed))
             finally:  # an interrupt ends an epoch before its last step
@@ -319,24 +345,52 @@ class Trainer:
             history.loss_curve.append(loss)
             history.learning_rates.append(float(rate[0] if per_step else rate))
             if settings.verbose:
-                print(f"Iteration {n_epochs}, loss = {loss:.8f}")
+                seconds = perf_counter() - settings.started
+                say(f"Iteration {n_epochs}, loss = {loss:.8f}, {seconds:.2f} s{settings.name}")
             if not math.isfinite(loss) and self._diverged_for_good():
                 return
             self._count_improvement(loss)
             stopped = False
-            for callback in callbacks:
+            for callback in self.callbacks:
                 stopped |= callback.after_epoch()
             before, clock = clock, perf_counter()
             history.seconds.append(clock - before)
-            if history.no_improvement_count > settings.patience and self._stops_at_plateau():
+            if stopped or self._has_reason_to_stop():
                 return
-            if stopped:
-                return
+            if settings.max_time is not None and n_epochs < settings.max_epochs:
+                self._check_time()
         if settings.warn_at_limit:
             self.warn(
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_epochs}) "
                 "reached and the optimization hasn't converged yet."
             )
+
+    def _note_rows(self, rows: int) -> None:
+        """Called every some milliseconds in an epoch, with the rows that are done."""
+        self.rows_done = rows
+        for callback in self.callbacks:
+            callback.rows_done(rows)
+        if self.settings.max_time is not None and rows < len(self.order):
+            self._check_time()
+
+    def _has_best_score(self) -> bool:
+        """Whether any score so far, of earlier trainings too, was above all others."""
+        return self.history.best_validation_score not in (None, -math.inf)
+
+    def _check_time(self) -> None:
+        if perf_counter() - self.settings.started >= (self.settings.max_time or math.inf):
+            raise OutOfTime
+
+    def _has_reason_to_stop(self) -> bool:
+        """After an epoch: no improvement for too long, or a score that cannot improve."""
+        settings, history = self.settings, self.history
+        if history.no_improvement_count > settings.patience and self._stops_at_plateau():
+            return True
+        best = history.best_validation_score
+        perfect = self.score is not None and best is not None and best >= settings.best_score and settings.may_stop
+        if perfect and settings.verbose:
+            say(f"Validation score ({settings.score_name}) cannot exceed {settings.best_score:g}. Stopping.")
+        return perfect
 
     def _rate(self, epochs: int, ahead: Any, share: Any) -> Any:
         """The schedule's rate after so many epochs of this training, `ahead` more steps and their `share` of an epoch.
@@ -363,7 +417,7 @@ class Trainer:
             score = self.score()
             failed, is_best = history.note_score(score, self.settings.tol)
             if self.settings.verbose:
-                print(f"Validation score: {score:f}")
+                say(f"Validation score: {score:f} ({self.settings.score_name})")
             if is_best:
                 self.best = self.network.parameters()
         history.no_improvement_count = history.no_improvement_count + 1 if failed else 0
@@ -384,7 +438,7 @@ class Trainer:
         else:
             message += " " + schedule.stopping_message
         if settings.verbose:
-            print(message)
+            say(message)
         return rate is None and settings.may_stop
 
     def _diverged_for_good(self) -> bool:
@@ -400,6 +454,18 @@ class Trainer:
             self._report_divergence()
         return self.best is None
 
+    def _report_lack_of_time(self) -> None:
+        done = f"{self.history.n_epochs} epochs and {self.rows_done % len(self.order)} of {len(self.order)} rows"
+        kept = "the best" if self.best is not None and self._has_best_score() else "the latest"
+        self.warn(out_of_time_message(self.settings.max_time or 0.0, done, kept))
+
+    def _report_useless_scores(self) -> None:
+        self.warn(
+            f"The validation score ({self.settings.score_name}) was NaN or -inf after every epoch, so that none was "
+            "the best: the weights of the last epoch are kept. Choose another scoring, or validation rows on which it "
+            "is defined."
+        )
+
     def _report_divergence(self) -> None:
         self.history.diverged = True
         curve = self.history.loss_curve
@@ -409,89 +475,3 @@ class Trainer:
         if self.best is not None:
             message += " The weights of the best validation score are kept."
         self.warn(message)
-
-
-def _convergence_message(result: OptimizeResult, n_iter: int, max_iter: int) -> str:
-    """scikit-learn's text for an L-BFGS run that did not converge (``sklearn.utils.optimize``)."""
-    message = f"lbfgs failed to converge after {n_iter} iteration(s) (status={result.status}):\n{result.message}\n"
-    if n_iter == max_iter:
-        message += f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
-    return message + (
-        "\nYou might also want to scale the data as shown in:\n"
-        "    https://scikit-learn.org/stable/modules/preprocessing.html"
-    )
-
-
-def _unpack(vector: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
-    """Views of a flat vector, shaped like the given arrays, in their order."""
-    views, start = [], 0
-    for array in like:
-        views.append(vector[start : start + array.size].reshape(array.shape))
-        start += array.size
-    return views
-
-
-def minimize_lbfgs(
-    network: Network,
-    session: Session,
-    *,
-    alpha: float,
-    tol: float,
-    max_iter: int,
-    max_fun: int,
-    verbose: bool,
-    warn: Callable[[str], None],
-) -> tuple[Weights, float, int]:
-    """Minimize the loss over all rows of a session with SciPy's L-BFGS-B.
-
-    The vector of unknowns is float64, coefs then intercepts, each row-major; a float32 network sees it rounded.
-    KeyboardInterrupt ends the minimization with a warning and the weights of the latest iteration.
-
-    Parameters
-    ----------
-    network : Network of optimizer 'gradient' that holds the starting weights
-    alpha : strength of the L2 penalty
-    tol : greatest component of the gradient at which to stop; ``max_iter``, ``max_fun`` : most iterations, evaluations
-    warn : callable (message), called if the minimization does not converge
-
-    Returns
-    -------
-    weights : (coefs, intercepts), rounded to the network's dtype
-    loss : loss at those weights, penalty included
-    n_iter : iterations done
-
-    Source: R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A limited memory algorithm for bound constrained optimization",
-    SIAM J. Sci. Comput. 16 (1995); ``scipy.optimize.minimize(method="L-BFGS-B")``.
-    """
-    coefs, intercepts = network.weights()
-    n_layers, shapes = len(coefs), coefs + intercepts
-    reached = OptimizeResult(x=np.concatenate([a.ravel() for a in shapes], dtype=np.float64), fun=math.nan, nit=0)
-    latest_loss = math.nan
-
-    def loss_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal latest_loss
-        arrays = _unpack(vector, shapes)
-        network.set_weights(arrays[:n_layers], arrays[n_layers:])
-        latest_loss, coef_gradients, intercept_gradients = session.gradient(alpha=alpha)
-        gradient = np.concatenate([g.ravel() for g in (*coef_gradients, *intercept_gradients)], dtype=np.float64)
-        return latest_loss, gradient
-
-    def note_iteration(vector: np.ndarray) -> None:
-        reached.x, reached.fun, reached.nit = vector.copy(), latest_loss, reached.nit + 1
-
-    options: dict[str, Any] = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
-    if tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15):
-        options["iprint"] = 1 if verbose else -1
-    try:
-        reached = minimize(
-            loss_and_gradient, reached.x, method="L-BFGS-B", jac=True, callback=note_iteration, options=options
-        )
-    except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
-    n_iter = min(reached.nit, max_iter)
-    if reached.get("status", 0) != 0:
-        warn(_convergence_message(reached, n_iter, max_iter))
-    arrays = [array.astype(network.dtype) for array in _unpack(reached.x, shapes)]
-    if not all_finite(arrays):
-        warn(divergence_message(f"iteration {n_iter}", float(reached.fun), None))
-    return (arrays[:n_layers], arrays[n_layers:]), float(reached.fun), n_iter

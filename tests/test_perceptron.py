@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.core.session import Session
-from fastmlp.estimators.regressor import r_squared
+from fastmlp.estimators.targets import r_squared
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
 

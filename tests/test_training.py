@@ -1,7 +1,8 @@
 """Training, on a session that plays back losses and scores: when it stops, what it remembers, what it says."""
 
+import io
 import math
-import warnings
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fastmlp.core.network import Parameters
 from fastmlp.machine.random import Shuffler
 from fastmlp.optimizers import Adam, Momentum
 from fastmlp.schedules import Adaptive, Constant, Cosine, InverseScaling, Polynomial, ReduceOnPlateau, StepDecay, WarmUp
-from fastmlp.training import History, OptimizerState, Trainer, TrainingSettings, minimize_lbfgs
+from fastmlp.training import History, OptimizerState, Trainer, TrainingSettings
 
 
 class PlayedNetwork:
@@ -237,15 +238,72 @@ def test_early_stopping_keeps_the_best_weights(capsys):
     assert history.best_validation_score == 0.9
     assert history.best_loss is None
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["Iteration 1, loss = 3.00000000", "Validation score: 0.500000"]
+    assert re.fullmatch(r"Iteration 1, loss = 3\.00000000, \d+\.\d\d s", lines[0])
+    assert lines[1] == "Validation score: 0.500000 (score)"
     assert lines[-1] == "Validation score did not improve more than tol=0.000100 for 2 consecutive epochs. Stopping."
 
 
-def test_nan_scores_never_count_and_never_win():
-    weights, _, _, history, _ = train([3, 2, 1, 1], scores=[math.nan] * 4, patience=1)
-    assert weights[0][0].item() == 0.0
+@pytest.mark.parametrize("score", [math.nan, -math.inf])
+def test_scores_that_are_none_never_win(score):
+    """The weights of the last epoch are then the model, and a warning tells which score it was."""
+    weights, _, _, history, messages = train([3, 2, 1, 1], scores=[score] * 4, patience=1, score_name="roc_auc")
+    assert weights[0][0].item() == 4.0
+    assert "(roc_auc) was NaN or -inf after every epoch" in messages[-1]
     assert history.n_epochs == 4
     assert history.best_validation_score == -math.inf
+
+
+def test_stops_when_the_score_cannot_get_better(capsys):
+    scores = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
+    weights, _, _, history, messages = train([3, 2, 1, 1, 1, 1], scores=scores, best_score=1.0, verbose=True)
+    assert weights[0][0].item() == 2.0
+    assert history.n_epochs == 2
+    assert messages == []
+    assert capsys.readouterr().out.splitlines()[-1] == "Validation score (score) cannot exceed 1. Stopping."
+    history = train([3, 2, 1, 1, 1, 1], scores=scores, best_score=1.0, may_stop=False, patience=math.inf)[3]
+    assert history.n_epochs == 6
+
+
+# --- max_time ---------------------------------------------------------------------------------------------------------
+
+
+def test_ends_within_an_epoch_when_the_time_is_over(monkeypatch):
+    """The clock of this test runs one second for each look at it."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr(training, "perf_counter", lambda: next(seconds))
+    weights, session, _, history, messages = train([3, 2, 1, 1, 1, 1], max_time=2.5, started=0)
+    assert 0 < history.n_epochs < 6
+    assert weights[0][0].item() == len(session.calls)
+    assert "when max_time=2.5 seconds were over; the latest weights are kept." in messages[0]
+    assert len(messages) == 1
+
+
+def test_keeps_the_best_weights_when_the_time_is_over():
+    weights, _, _, history, messages = train([3, 2, 1], scores=[0.9, 0.1, 0.2], max_time=1e-9)
+    assert weights[0][0].item() == 1.0
+    assert history.n_epochs == 1
+    assert messages[0].endswith("the best weights are kept.")
+    assert train([3], max_time=1e-9)[4][0].startswith("Stochastic Optimizer")  # it was the last epoch anyway
+
+
+# --- what is printed --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("I/O operation on closed file")])
+def test_a_closed_pipe_ends_no_training(monkeypatch, error):
+    def write(*arguments, **keywords):
+        raise error
+
+    monkeypatch.setattr("builtins.print", write)
+    assert train([3, 2, 1], verbose=True)[3].n_epochs == 3
+
+
+def test_a_terminal_without_superscripts(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    train([3], scores=[0.5], verbose=True, score_name="R²")
+    stream.flush()
+    assert b"Validation score: 0.500000 (R?)" in stream.buffer.getvalue()
 
 
 def test_a_warm_start_may_change_the_rule():
@@ -318,81 +376,3 @@ def test_interrupt_restores_the_best_weights():
 def test_other_exceptions_pass():
     with pytest.raises(MemoryError):
         train([3, MemoryError()])
-
-
-# --- L-BFGS -----------------------------------------------------------------------------------------------------------
-
-
-class Bowl:
-    """Network and session of loss = Σ (p - target)² / 2 over a matrix and a vector."""
-
-    def __init__(self, dtype=np.float64, interrupt_at=None, curvature=1.0):
-        self.dtype = np.dtype(dtype)
-        self.coefs, self.intercepts = [np.zeros((2, 3), dtype)], [np.zeros(3, dtype)]
-        self.targets = np.arange(6.0).reshape(2, 3), np.array([5.0, -1.0, 2.0])
-        self.interrupt_at = interrupt_at
-        self.curvature = curvature
-        self.evaluations = 0
-
-    def set_weights(self, coefs, intercepts):
-        self.coefs = [np.asarray(coefs[0], dtype=self.dtype)]
-        self.intercepts = [np.asarray(intercepts[0], dtype=self.dtype)]
-
-    def weights(self):
-        return [self.coefs[0].copy()], [self.intercepts[0].copy()]
-
-    def gradient(self, *, alpha):
-        self.evaluations += 1
-        if self.evaluations == self.interrupt_at:
-            raise KeyboardInterrupt
-        scale = np.array([1.0, self.curvature, 3.0])
-        differences = [self.coefs[0] - self.targets[0], self.intercepts[0] - self.targets[1]]
-        loss = 0.5 * sum(float((scale * d**2).sum()) for d in differences)
-        return loss, [(scale * differences[0]).astype(self.dtype)], [(scale * differences[1]).astype(self.dtype)]
-
-
-def minimize(bowl, **options):
-    messages = []
-    options = {"alpha": 0.0, "tol": 1e-6, "max_iter": 100, "max_fun": 1000, "verbose": False, **options}
-    return *minimize_lbfgs(bowl, bowl, warn=messages.append, **options), messages
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_lbfgs_finds_the_minimum_in_the_dtype_of_the_network(dtype):
-    bowl = Bowl(dtype)
-    (coefs, intercepts), loss, n_iter, messages = minimize(bowl)
-    np.testing.assert_allclose(coefs[0], bowl.targets[0], atol=1e-5)
-    np.testing.assert_allclose(intercepts[0], bowl.targets[1], atol=1e-5)
-    assert coefs[0].dtype == intercepts[0].dtype == dtype
-    assert loss == pytest.approx(0, abs=1e-9)
-    assert 0 < n_iter < 50
-    assert messages == []
-
-
-def test_lbfgs_warns_in_the_words_of_scikit_learn():
-    _, _, n_iter, messages = minimize(Bowl(curvature=100.0), max_iter=1)
-    assert n_iter == 1
-    assert messages[0].startswith("lbfgs failed to converge after 1 iteration(s) (status=1):\n")
-    assert "Increase the number of iterations to improve the convergence (max_iter=1)." in messages[0]
-
-
-def test_lbfgs_interrupted_keeps_the_latest_iterate():
-    uninterrupted = minimize(Bowl(curvature=100.0), max_iter=2)
-    bowl = Bowl(curvature=100.0)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        bowl.interrupt_at = 6
-        (coefs, _), loss, n_iter, _ = minimize(bowl)
-    assert [str(w.message) for w in caught] == ["Training interrupted by user."]
-    assert n_iter >= 2
-    assert loss <= uninterrupted[1]
-    assert np.isfinite(coefs[0]).all()
-
-
-def test_lbfgs_reports_weights_that_are_not_finite():
-    bowl = Bowl()
-    bowl.coefs[0][0, 0] = np.nan
-    (coefs, _), _, _, messages = minimize(bowl)
-    assert np.isnan(coefs[0][0, 0])
-    assert messages[-1].startswith("Training diverged in iteration ")
-    assert "learning_rate" not in messages[-1]

@@ -95,6 +95,13 @@ def test_decision_function():
 # --- class_weight -----------------------------------------------------------------------------------------------------
 
 
+def balanced(y, sample_weight):
+    """Σ w / (n_classes * Σ w of the row's class)."""
+    w = np.ones(len(y)) if sample_weight is None else sample_weight
+    sums = {label: w[y == label].sum() for label in np.unique(y)}
+    return np.array([w.sum() / (len(sums) * sums[label]) for label in y])
+
+
 @pytest.mark.parametrize(
     ("task", "class_weight"),
     [
@@ -111,7 +118,10 @@ def test_decision_function():
 def test_class_weight_is_sample_weight(task, class_weight, solver, weighted):
     _, _, X, y = task()
     sample_weight = np.random.RandomState(0).uniform(0.5, 2, len(y)) if weighted else None
-    by_class = compute_sample_weight(class_weight, y)
+    if class_weight == "balanced":  # of the weighted rows, as in scikit-learn's LogisticRegression
+        by_class = np.prod([balanced(column, sample_weight) for column in (y.T if y.ndim == 2 else [y])], axis=0)
+    else:
+        by_class = compute_sample_weight(class_weight, y)
     expected = small(MLPClassifier, solver=solver).fit(X, y, by_class * sample_weight if weighted else by_class)
     assert_same_weights(
         small(MLPClassifier, solver=solver, class_weight=class_weight).fit(X, y, sample_weight), expected
@@ -143,6 +153,8 @@ def test_class_weight_in_partial_fit():
         (multiclass, [{0: 1}], "a list of dicts for multilabel targets only; give a dict"),
         (multilabel, {0: 1}, "For multi-output, class_weight should be a list of dicts, or the string 'balanced'."),
         (multilabel, [{0: 1}], r"number of elements in class_weight should match .* Got 1 element\(s\)"),
+        (binary, {"few": -1.0}, r"class_weight must hold numbers in \[0, inf\); got -1.0 for label 'few'"),
+        (multilabel, [{0: np.nan}] * 5, r"class_weight must hold numbers in \[0, inf\); got nan for label 0"),
         (binary, {"few": 0, "many": 0}, "Sample weights must contain at least one non-zero number."),
     ],
 )
@@ -388,7 +400,7 @@ def test_errors_of_validation_data():
         ({"metrics": {"loss": "accuracy"}}, "metrics may not be named .*; got 'loss'"),
         ({"scoring": 3}, "The 'scoring' parameter of MLPClassifier must be"),
         ({"scoring": "exactness", "early_stopping": True}, "exactness"),
-        ({"progress": True}, "The 'progress' parameter of MLPClassifier must be a callable or None"),
+        ({"progress": True}, "The 'progress' parameter of MLPClassifier must be"),
     ],
 )
 def test_errors_of_parameters(parameters, message):

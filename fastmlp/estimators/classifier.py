@@ -1,46 +1,27 @@
-"""Classification: labels to codes and back, probabilities, accuracy for early stopping."""
+"""The classifier: its parameters, and what is predicted from a network's outputs."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES, KLDivergence, Loss
-from .configuration import loss_of
-from .evaluation import OUTPUTS_AT_ONCE, EvaluationSet
-from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
+from ..losses import LOSSES
+from .configuration import Configuration, configure
+from .constraints import CLASSIFICATION, loss_constraint
+from .evaluation import OUTPUTS_AT_ONCE
+from .labels import Labels, classes_of_columns, columns_are_classes, without_sparse
+from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
+from .sklearn_internals import StrOptions, fit_context, is_first_partial_fit
+from .targets import Targets
 
 HALF = {"logistic": 0.0, "identity": 0.5, "tanh": np.arctanh(0.5), "exp": np.log(0.5)}  # the z of an output of 1/2
-CLASSIFICATION = tuple(
-    component for component in LOSSES.classes if issubclass(component, Loss) and component.classifies
-)
-
-
-def checked_probabilities(y: np.ndarray, n_classes: int, dtype: np.dtype, *, one_hot: bool) -> np.ndarray:
-    """y as a matrix of probabilities of the classes, whose rows sum to 1; of 0 and 1 alone if it is one-hot."""
-    try:
-        matrix = np.ascontiguousarray(y, dtype=dtype)
-    except (TypeError, ValueError):
-        matrix = np.zeros(0, dtype)
-    if matrix.ndim != 2 or matrix.shape[1] != n_classes:
-        raise ValueError(f"y must be a matrix of {n_classes} columns, one for each class; got shape {np.shape(y)}.")
-    good = (matrix >= 0) & np.isclose(matrix.sum(axis=1, keepdims=True), 1, atol=1e-3)
-    if one_hot:
-        good &= (matrix == 0) | (matrix == 1)
-    if not good.all():
-        row = int(np.flatnonzero(~good.all(axis=1))[0])
-        kind = "one 1 and zeros beside it" if one_hot else "probabilities that sum to 1"
-        raise ValueError(f"y must hold {kind} in each row; got {matrix[row].tolist()} in row {row}.")
-    return matrix
 
 
 class MLPClassifier(ClassifierMixin, Perceptron):
@@ -92,7 +73,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Least improvement of the training loss (or the validation score) that counts; for 'lbfgs', the greatest
         component of the gradient at which to stop.
     verbose : bool, default=False
-        Print a line per epoch.
+        Print a line for each epoch, or iteration of 'lbfgs': the loss, the seconds since the beginning, and the
+        validation score with its name.
     warm_start : bool, default=False
         Start ``fit`` from the present weights, with a new optimizer, instead of drawing weights anew.
     momentum : float, default=0.9
@@ -117,14 +99,15 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Most evaluations of the loss, for 'lbfgs'.
     n_threads : int or None, default=None
         Threads to compute with. None uses the cores that the process may use, fewer where the work is too small to
-        share. The result is the same to the bit for any number.
-    dtype : {'auto', 'float32', 'float64'}, default='auto'
+        share; -1 uses all of them. The result is the same to the bit for any number.
+    dtype : {'auto', 'float32', 'float64'} or a NumPy dtype, default='auto'
         Precision of weights and arithmetic. 'auto' follows X: float32 if X is float32, float64 otherwise.
     class_weight : dict {label: weight}, 'balanced', list of dicts or None, default=None
         Weight of each class in the training loss, times ``sample_weight``; labels that a dict omits weigh 1.
-        'balanced' is n_samples / (n_classes * rows of the class), and not for ``partial_fit``. For multilabel a list
-        with a dict {0: weight, 1: weight} for each column, whose weights are multiplied. With loss 'kl_divergence' a
-        row has the weight of its most probable class. Validation data are weighted by ``sample_weight`` alone.
+        'balanced' is Σ w / (n_classes * Σ w over the rows of the class), w being ``sample_weight`` or 1; it is not for
+        ``partial_fit``. For multilabel a list with a dict {0: weight, 1: weight} for each column, whose weights are
+        multiplied. With loss 'kl_divergence' a row has the weight of its most probable class. Validation data are
+        weighted by ``sample_weight`` alone.
     scoring : str, callable or None, default=None
         What early stopping watches. None: the accuracy. 'loss': the validation loss without penalty, its sign changed.
         Otherwise one of scikit-learn's scorers, by name or as a callable (estimator, X, y) -> float, which is given a
@@ -134,9 +117,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Scorers to record in ``history_`` after each epoch, on the training data and (as ``val_name``) on validation
         data, for every solver but 'lbfgs'. The training data are predicted once per epoch for it, as they were given,
         without augmentation: about a third of the epoch's work.
-    progress : callable or None, default=None
-        Displays the progress of every solver but 'lbfgs', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a
-        context manager, whose value has ``update(epochs, rows, loss)``.
+    progress : bool, callable or None, default=None
+        Displays the progress of every solver but 'lbfgs'; True is `fastmlp.progress.bar`. A callable is given
+        (max_epochs, n_rows) and returns a context manager, whose value has ``update(epochs, rows, loss)``.
     output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
         Of the last layer, one that the loss allows; 'auto' takes the loss's own.
     initializer : str, component or (coefs, intercepts), default='auto'
@@ -174,7 +157,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         columns are the classes 0, 1, 2, ... or ``KLDivergence(classes=...)``. Components of `fastmlp.losses`.
     one_hot : bool, default=False
         Take y as a one-hot matrix (n_samples, n_classes) of one label for each row, of classes 0, 1, 2, ...; without
-        it such a matrix is multilabel, as in scikit-learn.
+        it such a matrix is multilabel, as in scikit-learn. ``score`` understands such a matrix; scikit-learn's scorers
+        by name, such as ``cross_val_score(..., scoring="accuracy")``, do not: give them labels instead,
+        ``y.argmax(axis=1)`` with ``one_hot=False``, which trains the same model.
+    max_time : float or None, default=None
+        Seconds after which training ends, with the step or the iteration of 'lbfgs' that is under way. The latest
+        weights are kept, or with ``early_stopping`` the best ones, and a ConvergenceWarning tells where it was.
 
     Attributes
     ----------
@@ -251,10 +239,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
-        "loss": [
-            StrOptions({name for name, component in LOSSES.items() if component in CLASSIFICATION}),
-            *CLASSIFICATION,
-        ],
+        "loss": loss_constraint(CLASSIFICATION),
         "one_hot": ["boolean"],
     }
 
@@ -305,6 +290,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         n_estimators=1,
         loss="log_loss",
         one_hot=False,
+        max_time=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -348,9 +334,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.n_estimators = n_estimators
         self.loss = loss
         self.one_hot = one_hot
+        self.max_time = max_time
 
     @available_if(lambda estimator: estimator._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, n_epochs: int = 1
     ) -> "MLPClassifier":
@@ -382,10 +369,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
         with unchanged_on_error(self):
-            if classes is None and self._columns_are_classes():
-                classes = self._classes_of_columns(y)
-            if _check_partial_fit_first_call(self, classes):
-                multilabel = not self._columns_are_classes() and type_of_target(y).startswith("multilabel")
+            self._validate_params()
+            loss = LOSSES.resolve(self.loss)
+            of_columns = columns_are_classes(self.one_hot, loss)
+            if classes is None and of_columns:
+                classes = np.sort(classes_of_columns(y, loss))
+            if is_first_partial_fit(self, classes):
+                multilabel = not of_columns and type_of_target(y).startswith("multilabel")
                 self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
             self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
         return self
@@ -427,7 +417,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             outputs = outputs.clip(0, 1)
         if self.n_outputs_ == 1:
             return np.hstack([1 - outputs, outputs])
-        if self._multilabel():
+        if self._known_labels().multilabel:
             return outputs
         total = outputs.sum(axis=1, keepdims=True)
         return np.where(total > 0, outputs / np.where(total > 0, total, 1), outputs.dtype.type(1 / self.n_outputs_))
@@ -445,7 +435,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             Columns in the order of ``classes_``. Two classes: log(p / (1 - p)) of ``classes_[1]``.
         """
         logits = self._outputs(X, logits=True)
-        if self._multilabel() or len(self.classes_) > 2:
+        if self._known_labels().multilabel or len(self.classes_) > 2:
             return logits
         if self.n_outputs_ > 1:
             return logits[:, 1] - logits[:, 0]
@@ -479,87 +469,53 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         -------
         accuracy : float
         """
-        if self._columns_are_classes() and np.ndim(y) == 2:
-            y = self._classes_of_columns(y)[np.asarray(y).argmax(axis=1)]
+        loss = self._loss()[0]
+        if columns_are_classes(self.one_hot, loss) and len(np.shape(y)) == 2:
+            y = without_sparse(y)
+            y = classes_of_columns(y, loss)[np.asarray(y).argmax(axis=1)]
         return super().score(X, y, sample_weight)
 
-    def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
+    def _check_data(
+        self, X: Any, y: Any, configuration: Configuration, *, dtype: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, Targets]:
         """Check X and y as scikit-learn does; classes become codes, so that no one-hot matrix is made."""
-        X, y = validate_data(self, X, y, multi_output=True, dtype=dtype, reset=reset, **ACCEPTED)
-        X = as_rows(X)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if self._columns_are_classes():
-            self._check_labels(self._classes_of_columns(y), incremental)
-        else:
-            self._check_labels(y, incremental)
-        return X, self._targets(y, X.dtype)
+        of_columns = columns_are_classes(configuration.one_hot, configuration.loss)
+        X, y = self._checked_rows(X, y, of_columns, dtype, reset)
+        self._check_labels(classes_of_columns(y, configuration.loss) if of_columns else y, incremental)
+        return X, self._targets(y, X.dtype, configuration)
 
-    def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
+    def _check_validation_data(
+        self, X: Any, y: Any, dtype: Any, configuration: Configuration | None = None
+    ) -> tuple[Any, Targets]:
         """The same for validation data, in which labels may be missing but none may be new."""
-        X, y = validate_data(self, X, y, multi_output=True, dtype=dtype, reset=False, **ACCEPTED)
-        X = as_rows(X)
+        configuration = configuration or configure(self)
+        of_columns = columns_are_classes(configuration.one_hot, configuration.loss)
+        X, y = self._checked_rows(X, y, of_columns, dtype, False)
+        if not of_columns:
+            if (y.ndim == 2) != self._known_labels().multilabel:
+                kind = "a 0/1 matrix" if self._known_labels().multilabel else "a vector of labels"
+                raise ValueError(f"y_val must be {kind}, as y is.")
+            new = np.setdiff1d(unique_labels(y), self.classes_)
+            if len(new):
+                raise ValueError(f"y_val has labels that y has not: {new}. `y` has {self.classes_}.")
+        return X, self._targets(y, X.dtype, configuration)
+
+    def _checked_rows(self, X: Any, y: Any, of_columns: bool, dtype: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        """X and y, checked apart from what the labels are."""
+        y = without_sparse(y) if of_columns else y
+        X, y = validate_data(self, X, y, multi_output=True, dtype=dtype, reset=reset, **ACCEPTED)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if self._columns_are_classes():
-            return X, self._targets(y, X.dtype)
-        if (y.ndim == 2) != self._multilabel():
-            kind = "a 0/1 matrix" if self._multilabel() else "a vector of labels"
-            raise ValueError(f"y_val must be {kind}, as y is.")
-        new = np.setdiff1d(unique_labels(y), self.classes_)
-        if len(new):
-            raise ValueError(f"y_val has labels that y has not: {new}. `y` has {self.classes_}.")
-        return X, self._targets(y, X.dtype)
+        return as_rows(X), y
 
-    def _targets(self, y: np.ndarray, dtype: np.dtype) -> Targets:
-        """Labels as the loss wants them: class codes for a softmax, else a matrix."""
-        loss = LOSSES.resolve(self.loss)
-        if self._columns_are_classes():
-            matrix = checked_probabilities(y, len(self.classes_), dtype, one_hot=self.one_hot)
-            matrix = np.ascontiguousarray(matrix[:, np.argsort(self._classes_of_columns(y))])
-            if isinstance(loss, KLDivergence):
-                return Targets(matrix, len(self.classes_), loss_of(self)[1])
-            y = self.classes_[matrix.argmax(axis=1)]
-        multiclass = self._label_binarizer.y_type_ == "multiclass"
-        canonical = "softmax" if multiclass else "logistic"
-        output = loss_of(self, canonical if canonical in loss.outputs and loss.outputs[0] == "softmax" else None)[1]
-        if output == "softmax":
-            if self._multilabel():
-                raise ValueError("output_activation 'softmax' requires one label for each row; y is multilabel.")
-            codes = np.searchsorted(self.classes_, y).astype(np.int64, copy=False)
-            return Targets(codes, len(self.classes_), output)
-        matrix = self._label_binarizer.transform(y)
-        stratify = np.where(matrix[:, 0], "True", "False") if matrix.shape[1] == 1 else None
-        return Targets(matrix.astype(dtype), matrix.shape[1], output, stratify)
+    def _targets(self, y: np.ndarray, dtype: np.dtype, configuration: Configuration) -> Targets:
+        return self._known_labels().targets(
+            y, dtype, configuration.loss, configuration.output, one_hot=configuration.one_hot
+        )
 
-    def _columns_are_classes(self) -> bool:
-        """Whether y is a matrix whose columns are the classes of one label for each row."""
-        return self.one_hot or isinstance(LOSSES.resolve(self.loss), KLDivergence)
-
-    def _classes_of_columns(self, y: Any) -> np.ndarray:
-        """The labels of the columns of y."""
-        n_classes = np.shape(y)[1] if np.ndim(y) == 2 else 0
-        given = getattr(LOSSES.resolve(self.loss), "classes", None)
-        classes = np.arange(n_classes) if given is None else np.array(given)
-        if len(set(classes.tolist())) < len(classes):
-            raise ValueError(f"classes of KLDivergence must be different from each other; got {given!r}.")
-        if n_classes < 2 or len(classes) != n_classes:
-            expected = "at least 2 columns" if given is None else f"{len(classes)} columns, as classes are given"
-            raise ValueError(f"y must be a matrix of {expected}, one for each class; got shape {np.shape(y)}.")
-        return classes
-
-    def _multilabel(self) -> bool:
-        return self._label_binarizer.y_type_.startswith("multilabel")
-
-    def _codes(self, values: np.ndarray) -> np.ndarray:
-        """Class codes from targets of one label for each row."""
-        if values.ndim == 1:
-            return values
-        return values[:, 0].astype(np.intp) if values.shape[1] == 1 else values.argmax(axis=1)
-
-    def _labels(self, values: np.ndarray) -> np.ndarray:
-        """Labels from targets."""
-        return values.astype(np.intp) if self._multilabel() else self.classes_[self._codes(values)]
+    def _known_labels(self) -> Labels:
+        """What the labels of the latest fit are."""
+        return Labels(self.classes_, self._label_binarizer)
 
     def _check_labels(self, y: np.ndarray, incremental: bool) -> None:
         """Learn the classes, or compare with the known ones."""
@@ -567,6 +523,11 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return
+        if (y.ndim == 2) != self._known_labels().multilabel:
+            kind, got = ("a 0/1 matrix of labels", "a vector") if y.ndim == 1 else ("a vector of labels", "a matrix")
+            raise ValueError(
+                f"y must be {kind}, as in the previous call to fit; got {got}. A one-hot matrix needs one_hot=True."
+            )
         classes = unique_labels(y)
         if self.warm_start:
             if set(classes) != set(self.classes_):
@@ -579,50 +540,17 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
-    def _class_weights(self, targets: Targets, incremental: bool) -> np.ndarray | None:
-        """Weight of each row by its class; None weighs all alike."""
-        if self.class_weight is None:
-            return None
-        if incremental and self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
-                "compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a large enough "
-                "sample of the full training set target to properly estimate the class frequency distributions. Pass "
-                "the resulting weights as the class_weight parameter."
-            )
-        if self._multilabel():
-            return compute_sample_weight(self.class_weight, targets.values.astype(np.intp))
-        codes = self._codes(targets.values)
-        if isinstance(self.class_weight, list):
-            raise ValueError("class_weight may be a list of dicts for multilabel targets only; give a dict.")
-        return compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])[codes]
-
     def _decide_in_blocks(self, rows: np.ndarray, outputs: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """`_decide` for ``outputs(rows)``, some rows at a time: a thousand classes need no n_rows × 1000 matrix."""
+        """`Labels.decide` for ``outputs(rows)``, some rows at a time, since a matrix of all may be large."""
+        labels = self._known_labels()
         n_at_once = max(1, OUTPUTS_AT_ONCE // self.n_outputs_)
         n_rows = rows.shape[0]
         if n_rows <= n_at_once:
-            return self._decide(outputs(rows))
+            return labels.decide(outputs(rows))
         starts = range(0, n_rows, n_at_once)
-        return np.concatenate([self._decide(outputs(rows[start : start + n_at_once])) for start in starts])
-
-    def _decide(self, outputs: np.ndarray) -> np.ndarray:
-        """From outputs to codes, or to a 0/1 matrix."""
-        if self._multilabel():
-            return (outputs > 0.5).astype(np.intp)
-        if self.n_outputs_ > 1:
-            return outputs.argmax(axis=1)
-        return (outputs[:, 0] > (np.inf if len(self.classes_) == 1 else 0.5)).astype(np.intp)
-
-    def _score(self, sample: EvaluationSet) -> Callable[[], float]:
-        """Accuracy on a sample: the share of the rows' weights whose prediction is right in every label."""
-
-        def right(outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
-            if self._multilabel():
-                return (self._decide(outputs) == truth).all(axis=1)
-            return self._decide(outputs) == self._codes(truth)
-
-        return lambda: sample.average(right)
+        return np.concatenate(
+            [self._known_labels().decide(outputs(rows[start : start + n_at_once])) for start in starts]
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

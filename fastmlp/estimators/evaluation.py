@@ -15,7 +15,7 @@ from ..core.network import Network
 from ..core.session import Session
 from ..losses import Loss
 from ..training import Callback, History
-from .configuration import learned_attributes
+from .weights import learned_attributes
 
 OUTPUTS_AT_ONCE = 2**22  # a thousand classes need no n_rows × 1000 matrix
 
@@ -119,10 +119,10 @@ class EvaluatedEstimator:
         """Called when the weights change."""
         self._current = False
 
-    def scorer(self, scoring: Any) -> Callable[[], float]:
+    def scorer(self, scoring: Any, parameter: str) -> Callable[[], float]:
         """A function that gives the score of the moment. ``scoring`` is a scorer's name or (estimator, X, y) -> float.
 
-        Sample weights are passed to scorers that take them.
+        Sample weights are passed to scorers that take them. An error names the estimator's ``parameter``.
         """
         scorer = check_scoring(self.estimator, scoring)
         weighted = self.sample.weights is not None and takes_sample_weight(scorer)
@@ -132,8 +132,15 @@ class EvaluatedEstimator:
             if not self._current:
                 vars(self.estimator).update(learned_attributes(self.network, self.network.parameters()))
                 self._current = True
-            with config_context(assume_finite=True):  # X has been checked
-                return float(scorer(self.estimator, self.X, self.y, **weights))
+            try:
+                with config_context(assume_finite=True):  # X has been checked
+                    result = scorer(self.estimator, self.X, self.y, **weights)
+            except ValueError as error:
+                raise ValueError(f"{parameter}={scoring!r} failed on the data of this fit: {error}") from error
+            try:
+                return float(result)
+            except (TypeError, ValueError):
+                raise ValueError(f"{parameter}={scoring!r} must give a number; got {result!r}.") from None
 
         return score
 

@@ -3,23 +3,11 @@
 from typing import Any
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 
 from ..core.network import Network
 from ..training import Callback, History
-from .configuration import learned_attributes
-
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before 1.9: nothing to support, nothing to tear down
-    CallbackSupportMixin = type("CallbackSupportMixin", (), {})
-
-    def with_callbacks(method: Any) -> Any:
-        """The method itself."""
-        return method
-
-
-__all__ = ["CallbackSupportMixin", "ProgressReport", "SklearnCallbacks", "with_callbacks"]
+from .sklearn_internals import root_of_callbacks, safe_indexing
+from .weights import learned_attributes
 
 
 class SklearnCallbacks(Callback):
@@ -40,9 +28,9 @@ class SklearnCallbacks(Callback):
         self.estimator = estimator
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.data = self.training = {"X": X, "y": y, "metadata": metadata}
-        self.present = bool(getattr(estimator, "_skl_callbacks", None))
+        self.root = root_of_callbacks(estimator, task, max_epochs)
+        self.present = self.root is not None
         if self.present:
-            self.root = estimator._init_callback_context(task_name=task, max_subtasks=max_epochs)
             self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
 
     def callbacks(self, network: Network, rows: np.ndarray, some: bool) -> list["SklearnCallbacks"]:
@@ -54,9 +42,9 @@ class SklearnCallbacks(Callback):
             rows = np.sort(rows)
             metadata = self.data["metadata"]
             self.training = {
-                "X": _safe_indexing(self.data["X"], rows),
-                "y": _safe_indexing(self.data["y"], rows),
-                "metadata": metadata and {"sample_weight": _safe_indexing(metadata["sample_weight"], rows)},
+                "X": safe_indexing(self.data["X"], rows),
+                "y": safe_indexing(self.data["y"], rows),
+                "metadata": metadata and {"sample_weight": safe_indexing(metadata["sample_weight"], rows)},
             }
         return [self]
 

@@ -7,7 +7,6 @@ component: clones and other estimators that hold the first one keep it.
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import InvalidParameterError, StrOptions, validate_parameter_constraints
 
 from ..activations import ACTIVATIONS
 from ..augmentations import AUGMENTATIONS
@@ -18,6 +17,7 @@ from ..normalizations import NORMALIZATIONS
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
 from .configuration import solver_of
+from .sklearn_internals import InvalidParameterError, StrOptions, validate_parameters
 
 REGISTRIES: dict[str, Registry] = {
     registry.parameter: registry
@@ -92,7 +92,7 @@ class ComponentParameters(BaseEstimator):
                 for constraint in self._parameter_constraints.get(name, [object])
             ]
             try:
-                validate_parameter_constraints({name: constraints}, {name: value}, type(self).__name__)
+                validate_parameters({name: constraints}, {name: value}, type(self).__name__)
             except InvalidParameterError as error:
                 raise InvalidParameterError(f"{error}{_suggestion(name, value, constraints)}") from None
 

@@ -1,87 +1,41 @@
-"""What both estimators share: parameters, the order of events in a fit, optimizer and history, prediction."""
+"""What both estimators share: the order of events in a fit, what goes on between fits, and prediction."""
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from copy import copy
-from numbers import Integral, Real
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ..core.network import Network, Parameters
-from ..core.session import Session
+from ..core.network import Parameters
 from ..initializers import initial_weights
-from ..losses import LOSSES, KLDivergence, Loss
-from ..normalizations import BatchNormalization
-from ..optimizers import GradientDescent, Optimizer
-from ..training import OptimizerState, Trainer, TrainingSettings, WeightAverage, all_finite, minimize_lbfgs
-from .configuration import (
-    COMPONENT_CONSTRAINTS,
-    Augmenter,
-    activations_of,
-    augmentations_of,
-    check_combination,
-    dropout_of,
-    initializer_of,
-    learned_attributes,
-    limits_of,
-    name_for_drawing,
-    normalization_of,
-    parameters_of,
-    schedule_of,
-    solver_of,
+from ..losses import LOSSES, Loss
+from ..training import all_finite
+from .configuration import Configuration, check_combination, configure
+from .constraints import CONSTRAINTS
+from .continuation import (
+    check_n_estimators,
+    check_network,
+    components_of,
+    optimizer_to_go_on_with,
+    same_components,
 )
-from .evaluation import EvaluationSet
-from .events import CallbackSupportMixin, ProgressReport, SklearnCallbacks, with_callbacks
-from .history import forget_training, history_of, set_history, show_history
+from .data import TrainingData, ValidationData, checked_weights, set_aside, with_class_weights
+from .events import SklearnCallbacks
+from .fitting import Fit, train_by_lbfgs, train_by_steps
+from .history import forget_training
 from .parameters import ComponentParameters
 from .predictions import Predicting
+from .rows import as_rows_like
+from .sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
 from .storage import Storable
-from .validation import ValidationData, checked_validation, checked_weights, evaluation_callbacks, validation_session
-
-
-class Targets(NamedTuple):
-    """Checked targets in the form that the loss wants.
-
-    Attributes
-    ----------
-    values : int64 class codes of shape (n_samples,), or a real matrix of shape (n_samples, n_outputs)
-    n_outputs : width of the last layer
-    output_activation : that of the last layer
-    stratify : labels by which to split for early stopping, or None
-    """
-
-    values: np.ndarray
-    n_outputs: int
-    output_activation: str
-    stratify: np.ndarray | None = None
-
-
-class TrainingData(NamedTuple):
-    """Checked data of one call to fit; ``training_rows`` and ``validation_rows`` index them, nothing is copied.
-
-    Attributes
-    ----------
-    X, targets : all rows
-    sample_weight, scoring_weight : weights in the loss, classes' weights included; weights in scores
-    training_rows, validation_rows : indices; None where no rows are set aside
-    given : validation data that were passed to fit, or None
-    """
-
-    X: np.ndarray
-    targets: Targets
-    sample_weight: np.ndarray | None
-    scoring_weight: np.ndarray | None
-    training_rows: np.ndarray
-    validation_rows: np.ndarray | None
-    given: ValidationData | None
+from .targets import Targets
+from .validation import check_validation
+from .weights import parameters_of
 
 
 @contextmanager
@@ -105,71 +59,33 @@ def checked_epochs(n_epochs: Any) -> int:
     return int(n_epochs)
 
 
-def warn_convergence(message: str) -> None:
-    """What training calls with its warnings."""
-    warnings.warn(message, ConvergenceWarning, stacklevel=2)
-
-
 class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable):
     """A multi-layer perceptron with scikit-learn's interface; the base of `MLPClassifier` and `MLPRegressor`.
 
-    A subclass gives ``_check_data`` and ``_check_validation_data`` (checked X and `Targets`), ``_labels``, ``_score``
-    and the prediction methods.
+    A subclass gives ``_check_data`` and ``_check_validation_data`` (checked X and `Targets`), and the prediction
+    methods.
     """
 
-    _parameter_constraints: dict = {
-        **COMPONENT_CONSTRAINTS,
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
-        "dtype": [StrOptions({"auto", "float32", "float64"})],
-        "scoring": [str, callable, None],
-        "metrics": [str, list, tuple, dict, None],
-        "progress": [callable, None],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
 
     # What a subclass adds.
 
-    def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
+    def _check_data(
+        self, X: Any, y: Any, configuration: Configuration, *, dtype: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, Targets]:
         raise NotImplementedError
 
-    def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
-        raise NotImplementedError
-
-    def _class_weights(self, targets: Targets, incremental: bool) -> np.ndarray | None:
-        return None
-
-    def _labels(self, values: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
-    def _score(self, sample: EvaluationSet) -> Callable[[], float]:
+    def _check_validation_data(
+        self, X: Any, y: Any, dtype: Any, configuration: Configuration | None = None
+    ) -> tuple[Any, Targets]:
         raise NotImplementedError
 
     # Fitting.
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -229,275 +145,128 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
 
         Attributes may be half-set on an error: see `unchanged_on_error`.
         """
+        started = perf_counter()
         incremental = n_epochs is not None
+        goes_on = incremental or self.warm_start
+        if goes_on:
+            check_n_estimators(self)
         if self.n_estimators > 1:
             self._fit_members(X, y, sample_weight, validation, n_epochs)
             return
         self.__dict__.pop("estimators_", None)
-        component = solver_of(self)
-        data, parameters, random_state = self._prepare(X, y, sample_weight, validation, incremental=incremental)
-        max_epochs = n_epochs or (0 if component is None else self.max_iter)
-        sklearn_callbacks = SklearnCallbacks(
-            self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight
+        configuration = configure(self)
+        goes_on = goes_on and hasattr(self, "coefs_")
+        data = self._checked_data(
+            X, y, sample_weight, validation, configuration, incremental=incremental, goes_on=goes_on
         )
-        optimizer = None if component is None else self._optimizer_to_use(component, incremental)
-        network = self._training_network(parameters, data, "gradient" if component is None else component)
+        random_state = self._random_stream(goes_on=goes_on and incremental)
+        network_was_the_same = same_components(self, configuration, data.targets.output_activation)
+        parameters = self._starting_parameters(configuration, data, random_state, goes_on=goes_on)
+        if configuration.early_stopping and configuration.optimizer is not None and data.given is None:
+            data = set_aside(data, configuration.validation_fraction, random_state)
+        max_epochs = n_epochs or (0 if configuration.optimizer is None else configuration.max_iter)
+        callbacks = SklearnCallbacks(self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight)
+        fit = Fit(
+            self,
+            configuration,
+            data,
+            random_state,
+            max_epochs,
+            incremental=incremental,
+            started=started,
+            name=getattr(self, "_name", ""),
+        )
+        network = fit.network(parameters)
         del parameters  # a copy would be in the way of large networks
-        if optimizer is None:
-            self._fit_lbfgs(data, network)
+        if configuration.optimizer is None:
+            learned = train_by_lbfgs(fit, network)
         else:
-            self._fit_stochastic(
-                data, network, optimizer, random_state, sklearn_callbacks, max_epochs, incremental=incremental
+            stored = getattr(self, "_optimizer", None) if incremental else None
+            optimizer = optimizer_to_go_on_with(
+                stored, configuration, same_network=network_was_the_same, dtype=network.dtype
             )
-        if not all_finite(self.coefs_ + self.intercepts_):
+            learned = train_by_steps(fit, network, optimizer, callbacks)
+        if not all_finite(learned["coefs_"] + learned["intercepts_"]):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             )
+        self.__dict__.update(learned)
         seeded = isinstance(self.random_state, Integral)
         self._stream = (self.random_state, random_state.get_state()) if seeded else None
-        sklearn_callbacks.end()
+        callbacks.end()
 
-    def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, validation: tuple, *, incremental: bool
-    ) -> tuple[TrainingData, Parameters, np.random.RandomState]:
-        """Check parameters and data; the data, the parameters to start from, and the random stream behind both."""
-        hidden = self._hidden_units()
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        dtype = self._training_dtype(first_pass)
-        X, targets = self._check_data(X, y, dtype=dtype, incremental=incremental, reset=first_pass)
-        sample_weight = scoring_weight = checked_weights(sample_weight, X)
-        class_weights = self._class_weights(targets, incremental)
-        if class_weights is not None:
-            sample_weight = checked_weights(
-                class_weights if sample_weight is None else class_weights * sample_weight, X
-            )
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
+    def _checked_data(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple,
+        configuration: Configuration,
+        *,
+        incremental: bool,
+        goes_on: bool,
+    ) -> TrainingData:
+        """Check the data, and whether the configuration can serve them."""
+        has_validation = check_validation(validation, configuration)
+        dtype = configuration.dtype or self._dtypes_to_train_in(goes_on)
+        X, targets = self._check_data(X, y, configuration, dtype=dtype, incremental=incremental, reset=not goes_on)
+        scoring_weight = checked_weights(sample_weight, X)
+        sample_weight = with_class_weights(scoring_weight, configuration.class_weight, targets, X)
         self._check_optimizer_state(incremental)
         check_combination(
             self,
-            len(hidden),
+            configuration,
             X.shape[1],
             sparse=issparse(X),
             weighted=sample_weight is not None,
             incremental=incremental,
         )
+        given = None
+        if has_validation:
+            X_val, y_val, sample_weight_val = validation
+            X_val, val_targets = self._check_validation_data(X_val, y_val, X.dtype, configuration)
+            if val_targets.n_outputs != targets.n_outputs:
+                raise ValueError(
+                    f"y_val must have as many outputs as y, {targets.n_outputs}; got {val_targets.n_outputs}."
+                )
+            given = ValidationData(
+                as_rows_like(X_val, X),
+                val_targets.values,
+                checked_weights(sample_weight_val, X_val, "sample_weight_val"),
+            )
+        rows = np.arange(X.shape[0], dtype=np.intp)
+        return TrainingData(X, targets, sample_weight, scoring_weight, rows, None, given)
 
-        random_state = self._random_stream(goes_on=incremental and not first_pass)
-        if first_pass:
-            units = (X.shape[1], *hidden, targets.n_outputs)
+    def _starting_parameters(
+        self, configuration: Configuration, data: TrainingData, random_state: np.random.RandomState, *, goes_on: bool
+    ) -> Parameters:
+        """The parameters to start from: those that there are, or new ones, which make the estimator forget the old."""
+        targets = data.targets
+        if goes_on:
+            parameters = parameters_of(self, configuration)
+            check_network(parameters, configuration, targets.n_outputs, getattr(self, "_components", None))
+        else:
+            units = (data.X.shape[1], *configuration.hidden_units, targets.n_outputs)
             weights = initial_weights(
                 units,
                 random_state,
-                dtype=X.dtype,
-                activation=name_for_drawing(self),
-                initializer=initializer_of(self),
+                dtype=data.X.dtype,
+                activation=configuration.drawn_for,
+                initializer=configuration.initializer,
             )
             parameters = Parameters(*weights, [])
             forget_training(self)
             self.n_layers_, self.t_ = len(units), 0
-            self.out_activation_ = targets.output_activation
-        else:
-            parameters = parameters_of(self, activations_of(self, len(hidden)), normalization_of(self))
-            self._check_width(parameters.coefs, targets)
-        self.n_outputs_ = targets.n_outputs
+        self.n_outputs_, self.out_activation_ = targets.n_outputs, targets.output_activation
+        self._components = components_of(configuration)
+        return parameters
 
-        given = checked_validation(self, validation, X)
-        data = TrainingData(
-            X, targets, sample_weight, scoring_weight, np.arange(X.shape[0], dtype=np.intp), None, given
-        )
-        if self.early_stopping and solver_of(self) is not None and given is None:
-            data = self._split(data, random_state)
-        return data, parameters, random_state
-
-    def _fit_stochastic(
-        self,
-        data: TrainingData,
-        network: Network,
-        optimizer: OptimizerState,
-        random_state: np.random.RandomState,
-        sklearn_callbacks: SklearnCallbacks,
-        max_epochs: int,
-        *,
-        incremental: bool,
-    ) -> None:
-        """Train by epochs of minibatch steps and set the attributes that result."""
-        n_rows = len(data.training_rows)
-        settings = TrainingSettings(
-            max_epochs=max_epochs,
-            batch_size=self._rows_per_step(n_rows),
-            alpha=float(self.alpha),
-            l1=float(self.l1),
-            limits=limits_of(self),
-            seeded=bool((network.keep < 1).any()),
-            shuffle=bool(self.shuffle),
-            tol=float(self.tol),
-            patience=self.n_iter_no_change,
-            may_stop=not incremental,
-            warn_at_limit=not incremental,
-            verbose=bool(self.verbose),
-        )
-        if isinstance(network.normalization, BatchNormalization) and settings.batch_size == 1:
-            raise ValueError("batch_size must be at least 2 with normalization='batch'; got 1.")
-        history = history_of(self)
-        X, targets, augmenters = self._augmented(data, random_state)
-        average = (
-            [] if self.weight_averaging is None else [WeightAverage(network, int(self.weight_averaging * max_epochs))]
-        )
-        with (
-            self._session(network, X, targets, data.sample_weight, settings.batch_size) as session,
-            validation_session(network, data.given, self.n_threads) as second,
-            self._as_given(network, data, targets, augmenters) as given,
-            nullcontext() if self.progress is None else self.progress(max_epochs, n_rows) as display,
-        ):
-            score, evaluations = evaluation_callbacks(self, network, given or session, second, data, history)
-            show_history(self, history)
-            descent = Trainer(
-                network,
-                session,
-                data.training_rows,
-                optimizer=optimizer,
-                history=history,
-                settings=settings,
-                score=score,
-                warn=warn_convergence,
-                callbacks=[
-                    *augmenters,
-                    *average,
-                    *evaluations,
-                    *([] if display is None else [ProgressReport(display, history)]),
-                    *sklearn_callbacks.callbacks(network, data.training_rows, data.validation_rows is not None),
-                ],
-            )
-            parameters = descent.run(random_state)
-        if average and average[0].mean is not None:
-            parameters = average[0].mean
-        elif average:
-            warn_convergence(
-                f"Training ended after {history.n_epochs} epochs, before the averaging of weights began; lower "
-                "weight_averaging or raise n_iter_no_change."
-            )
-        self.__dict__.update(learned_attributes(network, parameters))
-        self._optimizer = optimizer
-        set_history(self, history)
-
-    def _fit_lbfgs(self, data: TrainingData, network: Network) -> None:
-        """Train by L-BFGS over all rows and set the attributes that result."""
-        self._parameters = None
-        with self._session(network, data.X, data.targets.values, data.sample_weight, data.X.shape[0]) as session:
-            (self.coefs_, self.intercepts_), self.loss_, self.n_iter_ = minimize_lbfgs(
-                network,
-                session,
-                alpha=float(self.alpha),
-                tol=float(self.tol),
-                max_iter=self.max_iter,
-                max_fun=self.max_fun,
-                verbose=bool(self.verbose),
-                warn=warn_convergence,
-            )
-
-    def _training_network(self, parameters: Parameters, data: TrainingData, optimizer: Any) -> Network:
-        """A network that starts from the given parameters and trains on the data."""
-        loss, output = self._loss()
-        if data.targets.values.ndim == 1 and any(component.mixes_targets for component in augmentations_of(self)):
-            loss = KLDivergence()  # of mixed classes, which is the log loss but for a constant
-        n_hidden = len(parameters.coefs) - 1
-        return self._network(
-            parameters,
-            data.X,
-            activation=activations_of(self, n_hidden),
-            loss=loss,
-            output=output,
-            optimizer=optimizer,
-            normalization=normalization_of(self),
-            dropout=dropout_of(self, n_hidden),
-            clips=self.clip_norm is not None,
-        )
-
-    def _augmented(
-        self, data: TrainingData, random_state: np.random.RandomState
-    ) -> tuple[Any, np.ndarray, list[Augmenter]]:
-        """What the session reads: X and targets, copies of them where they change with each epoch."""
-        components, X, targets = augmentations_of(self), data.X, data.targets.values
-        if not components:
-            return X, targets, []
-        if any(component.mixes_targets for component in components):
-            smoothing, classes = getattr(self._loss()[0], "label_smoothing", 0.0), data.targets.n_outputs
-            if targets.ndim == 1:
-                targets = ((1 - smoothing) * np.eye(classes) + smoothing / classes).astype(X.dtype)[targets]
-            targets = targets.copy()
-        X = X.copy()
-        return X, targets, [Augmenter(components, X, targets, data.training_rows, random_state)]
-
-    def _as_given(self, network: Network, data: TrainingData, targets: np.ndarray, augmenters: list[Augmenter]) -> Any:
-        """A session of the rows as they were given, for metrics, where training changes them; else nothing."""
-        if not augmenters or self.metrics is None:
-            return nullcontext()
-        return self._session(network, data.X, targets, None, len(targets))
-
-    def _loss(self) -> tuple[Loss, str]:
-        """The loss in use, and its output activation."""
-        return LOSSES.resolve(self.loss), self.out_activation_
-
-    def _session(self, network: Network, X: Any, targets: np.ndarray, sample_weight: Any, batch_size: int) -> Session:
-        return network.session(X, targets, sample_weight, batch_size=batch_size, n_threads=self.n_threads)
-
-    def _split(self, data: TrainingData, random_state: np.random.RandomState) -> TrainingData:
-        """Set rows aside for early stopping, by index: the same rows and random stream as splitting the data."""
-        training_rows, validation_rows = train_test_split(
-            data.training_rows,
-            random_state=random_state,
-            test_size=self.validation_fraction,
-            stratify=data.targets.stratify,
-        )
-        if len(validation_rows) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        return data._replace(training_rows=training_rows, validation_rows=validation_rows)
-
-    # Parameters made concrete.
-
-    def _hidden_units(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
-
-    def _training_dtype(self, first_pass: bool) -> Any:
-        """The dtype, or the admitted ones with the preferred one first, of X and the weights in training."""
-        if self.dtype != "auto":
-            return np.dtype(self.dtype)
-        if first_pass:
+    def _dtypes_to_train_in(self, goes_on: bool) -> Any:
+        """The dtype, or the admitted ones with the preferred one first, of X and the weights with ``dtype='auto'``."""
+        if not goes_on:
             return np.float64, np.float32
         return np.float32 if self._weights_dtype() == np.float32 else np.float64
-
-    def _rows_per_step(self, n_rows: int) -> int:
-        """Rows per optimizer step."""
-        if self.batch_size == "auto":
-            return n_rows if isinstance(solver_of(self), GradientDescent) else min(200, n_rows)
-        if self.batch_size > n_rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
-            )
-        return min(int(self.batch_size), n_rows)
-
-    def _check_width(self, coefs: list[np.ndarray], targets: Targets) -> None:
-        n_outputs = coefs[-1].shape[1]
-        if targets.n_outputs != n_outputs:
-            raise ValueError(
-                f"y must have as many outputs as in the previous call to fit, {n_outputs}; got {targets.n_outputs}. "
-                "Fit with warm_start=False to begin anew."
-            )
-
-    # Optimizer state and random stream.
-
-    def _optimizer_to_use(self, component: Optimizer, incremental: bool) -> OptimizerState:
-        """The one that partial_fit goes on with, as a copy, or a new one."""
-        stored = getattr(self, "_optimizer", None) if incremental else None
-        return OptimizerState(component, self.learning_rate_init, schedule_of(self)) if stored is None else copy(stored)
 
     def _random_stream(self, *, goes_on: bool) -> np.random.RandomState:
         """The stream of ``random_state``; after an int seed partial_fit goes on where the latest training stopped."""
@@ -507,6 +276,12 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         stream = np.random.RandomState(0)
         stream.set_state(state)
         return stream
+
+    def _loss(self) -> tuple[Loss, str]:
+        """The loss in use, and its output activation."""
+        trained = getattr(self, "_components", None)
+        loss = None if trained is None else trained.loss
+        return loss or LOSSES.resolve(self.loss), self.out_activation_
 
     # scikit-learn's protocols.
 

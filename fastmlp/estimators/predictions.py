@@ -12,9 +12,10 @@ from ..core.network import Network, Parameters
 from ..core.predictor import Predictor
 from ..losses import Loss, SquaredError, codes_of
 from ..normalizations import BatchNormalization
-from .configuration import activations_of
+from .configuration import activations_of, dtype_of, threads_of
 from .ensemble import Ensemble
 from .rows import ACCEPTED, as_rows
+from .weights import check_weights, of_dtype
 
 
 class Known(NamedTuple):
@@ -51,7 +52,7 @@ class Predicting(Ensemble):
         Their dtype is float64 if X or the weights are, as in scikit-learn, whatever ``dtype`` has chosen to compute in.
         """
         if self._needs_no_check(X):
-            outputs, finite = self._predictor(X, logits).predict(X, self.n_threads)
+            outputs, finite = self._predictor(X, logits).predict(X, threads_of(self.n_threads))
             if finite:
                 return outputs
         rows, result_dtype = self._check_rows(X)
@@ -67,7 +68,7 @@ class Predicting(Ensemble):
             type(X) is np.ndarray
             and X.ndim == 2
             and "coefs_" in known
-            and X.dtype == known["coefs_"][0].dtype
+            and X.dtype == getattr(known["coefs_"][0], "dtype", None)
             and X.dtype.char in "fd"
             and X.shape[1] == known["n_features_in_"]
             and X.shape[0] > 0
@@ -87,7 +88,7 @@ class Predicting(Ensemble):
         X = validate_data(self, X, accept_sparse=ACCEPTED["accept_sparse"], reset=False)
         both = np.result_type(X.dtype, self._weights_dtype())
         result_dtype = np.dtype(np.float32 if both == np.float32 else np.float64)
-        dtype = result_dtype if self.dtype == "auto" else np.dtype(self.dtype)
+        dtype = dtype_of(self.dtype) or result_dtype
         with np.errstate(over="ignore"):
             rows = as_rows(X, dtype)
         if dtype.itemsize < X.dtype.itemsize:
@@ -101,7 +102,7 @@ class Predicting(Ensemble):
         """
         if hasattr(self, "estimators_"):
             return self._average(X, logits)
-        return self._predictor(X, logits).predict(X, self.n_threads)[0]
+        return self._predictor(X, logits).predict(X, threads_of(self.n_threads))[0]
 
     def _predictor(self, X: Any, logits: bool) -> Predictor:
         """For rows like X. The last one serves again while it would be made of the same arrays and components."""
@@ -127,21 +128,25 @@ class Predicting(Ensemble):
 
     def _learned(self, *, folded: bool = True) -> tuple[Parameters, list[Any], Any]:
         """Parameters, activations and normalization as fitted; batch normalization in the weights, or as it trained."""
-        learned = getattr(self, "_parameters", None)
+        check_weights(self)
+        learned, trained = getattr(self, "_parameters", None), getattr(self, "_components", None)
+        parameters = Parameters(self.coefs_, self.intercepts_, [] if learned is None else learned.unit_parameters)
+        if trained is None:
+            return parameters, list(activations_of(self.activation, len(self.coefs_) - 1)), None
         if learned is None:
-            return Parameters(self.coefs_, self.intercepts_, []), activations_of(self, len(self.coefs_) - 1), None
-        activations, normalization = self._words
-        parameters = Parameters(self.coefs_, self.intercepts_, learned.unit_parameters)
-        if isinstance(normalization, BatchNormalization):
-            parameters, normalization = (parameters, None) if folded else (learned, normalization)
-        return parameters, activations, normalization
+            return parameters, list(trained.activations), None
+        if isinstance(trained.normalization, BatchNormalization):
+            if folded:
+                return parameters, list(trained.activations), None
+            parameters = learned
+        return parameters, list(trained.activations), trained.normalization
 
     def _network(self, parameters: Parameters, X: Any, **components: Any) -> Network:
         """A network for rows like X that holds the given parameters."""
         coefs = parameters.coefs
         units = (coefs[0].shape[0], *(coef.shape[1] for coef in coefs))
         network = Network(units, dtype=X.dtype, sparse=issparse(X), **components)
-        network.set_parameters(parameters)
+        network.set_parameters(of_dtype(parameters, network.dtype))
         return network
 
     def _learned_network(self, X: Any, *, folded: bool = True, **components: Any) -> Network:

@@ -1,54 +1,21 @@
-"""Regression: one or several real targets, R² for early stopping."""
+"""The regressor: its parameters, and what is predicted from a network's outputs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES, Loss, Quantile
-from .configuration import loss_of
-from .evaluation import EvaluationSet, validation_loss
-from .perceptron import Perceptron, Targets, checked_epochs, unchanged_on_error
+from ..losses import Quantile
+from .configuration import Configuration, configure
+from .constraints import REGRESSION, loss_constraint
+from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
-
-REGRESSION = tuple(component for component in LOSSES.classes if issubclass(component, Loss) and component.regresses)
-
-
-def r_squared(truth: np.ndarray, weights: np.ndarray | None) -> Callable[[np.ndarray], float]:
-    """R² of predictions for one truth: 1 - Σ w (y - ŷ)² / Σ w (y - ȳ)², averaged over outputs.
-
-    The same number as ``sklearn.metrics.r2_score``, whose checks would take longer than an epoch of a small network:
-    1 for a constant output that is met exactly and 0 for one that is not.
-
-    Parameters
-    ----------
-    truth : ndarray of shape (n_rows, n_outputs), at least two rows
-    weights : ndarray of shape (n_rows,) or None
-
-    Returns
-    -------
-    score : callable (predicted of the shape of truth) -> float; NaN if a prediction is not finite
-    """
-    truth = truth.astype(np.float64)
-    weight = 1.0 if weights is None else weights[:, None]
-    total = np.sum(weight * (truth - np.average(truth, axis=0, weights=weights)) ** 2, axis=0)
-    varies = total != 0
-
-    def score(predicted: np.ndarray) -> float:
-        if not np.isfinite(predicted).all():
-            return float("nan")
-        with np.errstate(over="ignore"):
-            residual = np.sum(weight * (truth - predicted) ** 2, axis=0)
-        met = np.where(residual == 0, 1.0, 0.0)
-        return float(np.average(np.where(varies, 1 - residual / np.where(varies, total, 1), met)))
-
-    return score
+from .sklearn_internals import fit_context
+from .targets import RealTargets, Targets
 
 
 class MLPRegressor(RegressorMixin, Perceptron):
@@ -104,7 +71,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Least improvement of the training loss (or the validation score) that counts; for 'lbfgs', the greatest
         component of the gradient at which to stop.
     verbose : bool, default=False
-        Print a line per epoch.
+        Print a line for each epoch, or iteration of 'lbfgs': the loss, the seconds since the beginning, and the
+        validation score with its name.
     warm_start : bool, default=False
         Start ``fit`` from the present weights, with a new optimizer, instead of drawing weights anew.
     momentum : float, default=0.9
@@ -129,8 +97,8 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Most evaluations of the loss, for 'lbfgs'.
     n_threads : int or None, default=None
         Threads to compute with. None uses the cores that the process may use, fewer where the work is too small to
-        share. The result is the same to the bit for any number.
-    dtype : {'auto', 'float32', 'float64'}, default='auto'
+        share; -1 uses all of them. The result is the same to the bit for any number.
+    dtype : {'auto', 'float32', 'float64'} or a NumPy dtype, default='auto'
         Precision of weights and arithmetic. 'auto' follows X: float32 if X is float32, float64 otherwise.
     scoring : str, callable or None, default=None
         What early stopping watches. None: R². 'loss': the validation loss without penalty, its sign changed.
@@ -141,9 +109,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Scorers to record in ``history_`` after each epoch, on the training data and (as ``val_name``) on validation
         data, for every solver but 'lbfgs'. The training data are predicted once per epoch for it, as they were given,
         without augmentation: about a third of the epoch's work.
-    progress : callable or None, default=None
-        Displays the progress of every solver but 'lbfgs', such as `fastmlp.progress.bar`: (max_epochs, n_rows) -> a
-        context manager, whose value has ``update(epochs, rows, loss)``.
+    progress : bool, callable or None, default=None
+        Displays the progress of every solver but 'lbfgs'; True is `fastmlp.progress.bar`. A callable is given
+        (max_epochs, n_rows) and returns a context manager, whose value has ``update(epochs, rows, loss)``.
     output_activation : {'auto', 'identity', 'logistic', 'tanh', 'exp', 'softmax'}, default='auto'
         Of the last layer, one that the loss allows; 'auto' takes the loss's own.
     initializer : str, component or (coefs, intercepts), default='auto'
@@ -172,6 +140,9 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Share of the planned epochs after which weights are averaged, once an epoch; the model is the mean (stochastic
         weight averaging [6]_). ``loss_`` and all curves are those of the weights before averaging. Not for
         ``partial_fit``.
+    max_time : float or None, default=None
+        Seconds after which training ends, with the step or the iteration of 'lbfgs' that is under way. The latest
+        weights are kept, or with ``early_stopping`` the best ones, and a ConvergenceWarning tells where it was.
     n_estimators : int, default=1
         Networks to train side by side, one thread each, whose outputs are averaged; they are in ``estimators_``, with
         weights and history of their own. ``progress`` is not shown.
@@ -245,7 +216,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     _parameter_constraints: dict = {
         **Perceptron._parameter_constraints,
-        "loss": [StrOptions({name for name, component in LOSSES.items() if component in REGRESSION}), *REGRESSION],
+        "loss": loss_constraint(REGRESSION),
     }
 
     def __init__(
@@ -291,6 +262,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         augmentation=None,
         weight_averaging=None,
         n_estimators=1,
+        max_time=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -332,9 +304,10 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.augmentation = augmentation
         self.weight_averaging = weight_averaging
         self.n_estimators = n_estimators
+        self.max_time = max_time
 
     @available_if(lambda estimator: estimator._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
@@ -360,6 +333,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             As `fit`; also with ``early_stopping=True`` or ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
         with unchanged_on_error(self):
+            self._validate_params()
             self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
         return self
 
@@ -376,7 +350,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
             With several quantiles one more axis, their levels, is the last one.
         """
         outputs = self._outputs(X)
-        levels = self._levels()
+        levels = RealTargets.of(self._loss()[0]).outputs_per_target
         if levels > 1:
             outputs = outputs.reshape(len(outputs), -1, levels)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -395,7 +369,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         score : float
             At most 1; 0 is what the best constant would reach. See `sklearn.metrics.d2_pinball_score`.
         """
-        loss = LOSSES.resolve(self.loss)
+        loss = self._loss()[0]
         if not isinstance(loss, Quantile):
             return super().score(X, y, sample_weight)
         outputs = self._outputs(X)
@@ -405,42 +379,22 @@ class MLPRegressor(RegressorMixin, Perceptron):
         ]
         return float(np.mean(scores))
 
-    def _levels(self) -> int:
-        """Outputs for each target."""
-        loss = LOSSES.resolve(self.loss)
-        return len(loss.levels) if isinstance(loss, Quantile) else 1
-
-    def _check_data(self, X: Any, y: Any, *, dtype: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, Targets]:
+    def _check_data(
+        self, X: Any, y: Any, configuration: Configuration, *, dtype: Any, incremental: bool, reset: bool
+    ) -> tuple[Any, Targets]:
         """Check X and y as scikit-learn does; targets become a matrix of X's dtype."""
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=dtype, reset=reset, **ACCEPTED)
-        X = as_rows(X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if y.dtype.kind not in "biuf":
-            raise ValueError(f"y must hold numbers; got dtype {y.dtype}, which y.astype(float) may convert.")
-        loss, output = loss_of(self)
-        matrix = np.ascontiguousarray(y.reshape(len(y), -1), dtype=X.dtype)
-        if loss.positive and not (matrix > 0).all():
-            raise ValueError(f"y must be above 0 with loss {loss.name!r}; got {matrix.min():g}.")
-        matrix = np.repeat(matrix, self._levels(), axis=1)
-        return X, Targets(matrix, matrix.shape[1], output)
+        loss = configuration.loss
+        return as_rows(X), RealTargets.of(loss).targets(y, X.dtype, loss, configuration.output)
 
-    def _check_validation_data(self, X: Any, y: Any, dtype: Any) -> tuple[np.ndarray, Targets]:
+    def _check_validation_data(
+        self, X: Any, y: Any, dtype: Any, configuration: Configuration | None = None
+    ) -> tuple[Any, Targets]:
         """The same for validation data."""
-        return self._check_data(X, y, dtype=dtype, incremental=True, reset=False)
-
-    def _labels(self, values: np.ndarray) -> np.ndarray:
-        """Targets as they were given."""
-        values = values[:, :: self._levels()]
-        return values[:, 0] if values.shape[1] == 1 else values
-
-    def _score(self, sample: EvaluationSet) -> Callable[[], float]:
-        """R² on a sample, NaN where a prediction is not finite; of quantiles the loss, its sign changed."""
-        if isinstance(LOSSES.resolve(self.loss), Quantile):
-            loss = validation_loss(sample, *self._loss())
-            return lambda: -loss()
-        determination = r_squared(sample.values, sample.weights)
-        return lambda: determination(sample.outputs())
+        configuration = configuration or configure(self)
+        return self._check_data(X, y, configuration, dtype=dtype, incremental=True, reset=False)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,6 +1,7 @@
 """Storing a fitted estimator: pickles that other versions can judge, and models without their optimizer."""
 
 import inspect
+import re
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -8,6 +9,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import __version__
 from ..training import OptimizerState
+from .weights import Components
+
+
+def release_of(version: str) -> tuple[int, int]:
+    """Major and minor number of a version such as "0.3" or "1.0rc1"; (0, 0) of one that has none."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+
+
+# A scorer's view of the network in training; the number of a network among those of an ensemble in training.
+NOT_STORED = ("_forward", "_name")
 
 
 class Storable(BaseEstimator):
@@ -47,8 +59,11 @@ class Storable(BaseEstimator):
         self._optimizer_lost = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """The attributes, and the version that wrote them."""
-        return {**super().__getstate__(), "_fastmlp_version": __version__}
+        """The attributes, and the version that wrote them; nothing that is tied to a training in progress."""
+        state = {**super().__getstate__(), "_fastmlp_version": __version__}
+        for name in NOT_STORED:
+            state.pop(name, None)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle; parameters that its version of fastmlp did not have take their defaults.
@@ -57,7 +72,7 @@ class Storable(BaseEstimator):
         """
         state = dict(state)
         version = state.pop("_fastmlp_version", "0.0.0")
-        theirs, ours = (tuple(map(int, text.split(".")[:2])) for text in (version, __version__))
+        theirs, ours = release_of(version), release_of(__version__)
         if theirs > ours:
             raise ValueError(
                 f"This pickle needs fastmlp {theirs[0]}.{theirs[1]} or later, which wrote it; this is fastmlp "
@@ -67,5 +82,8 @@ class Storable(BaseEstimator):
         if theirs < ours and optimizer is not None and vars(optimizer).keys() != OptimizerState.__annotations__.keys():
             lost = f"loading a pickle of fastmlp {version}, whose optimizer's state had another form"
             state |= {"_optimizer": None, "_optimizer_lost": lost}
+        if "_words" in state:  # fastmlp 0.2
+            activations, normalization = state.pop("_words")
+            state["_components"] = Components(tuple(activations), normalization, None)
         parameters = inspect.signature(type(self)).parameters
         super().__setstate__({**{name: p.default for name, p in parameters.items()}, **state})

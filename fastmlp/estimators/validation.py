@@ -6,60 +6,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.metrics import get_scorer
-from sklearn.utils.validation import _check_sample_weight
 
 from ..core.network import Network
 from ..core.session import Session
 from ..training import History
+from .configuration import Configuration
+from .data import TrainingData, ValidationData
 from .evaluation import EvaluatedEstimator, EvaluationCallback, EvaluationSet, validation_loss
-from .rows import as_rows_like
 
 # Operations for the validation rows from which a second thread is worth its start.
 LARGE = 100_000_000
 
 
-class ValidationData(NamedTuple):
-    """Checked validation data that were given to ``fit``.
-
-    Attributes
-    ----------
-    X : array of shape (n_rows, n_features), of the training's dtype
-    values : targets, as `Targets.values`
-    sample_weight : ndarray of shape (n_rows,), or None
-    """
-
-    X: Any
-    values: np.ndarray
-    sample_weight: np.ndarray | None
-
-
-def checked_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
-    """Sample weights in X's dtype, not all of them zero."""
-    if sample_weight is None:
-        return None
-    weights = np.ascontiguousarray(_check_sample_weight(sample_weight, X), dtype=X.dtype)
-    if not weights.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weights
-
-
-def checked_validation(estimator: Any, validation: tuple[Any, Any, Any], X: Any) -> ValidationData | None:
-    """X_val, y_val and sample_weight_val of ``fit``, checked against the training X; None if there are none."""
+def check_validation(validation: tuple[Any, Any, Any], configuration: Configuration) -> bool:
+    """Whether X_val, y_val and sample_weight_val were given to ``fit``; an error if only some of them were."""
     X_val, y_val, sample_weight_val = validation
     if X_val is None and y_val is None:
         if sample_weight_val is not None:
             raise ValueError("sample_weight_val is provided, but X_val and y_val were not provided.")
-        return None
+        return False
     if y_val is None:
         raise ValueError("X_val is provided, but y_val was not provided.")
     if X_val is None:
         raise ValueError("y_val is provided, but X_val was not provided.")
-    if estimator.solver == "lbfgs":
+    if configuration.optimizer is None:
         raise ValueError("X_val requires a solver that has epochs to look at, such as 'adam'; got solver='lbfgs'.")
-    X_val, targets = estimator._check_validation_data(X_val, y_val, X.dtype)
-    if targets.n_outputs != estimator.n_outputs_:
-        raise ValueError(f"y_val must have as many outputs as y, {estimator.n_outputs_}; got {targets.n_outputs}.")
-    return ValidationData(as_rows_like(X_val, X), targets.values, checked_weights(sample_weight_val, X_val))
+    return True
 
 
 def metrics_by_name(metrics: Any) -> dict[str, Any]:
@@ -97,50 +69,98 @@ def validation_session(
         yield session
 
 
-def evaluation_callbacks(
-    estimator: Any, network: Network, session: Session, second: Session | None, data: Any, history: History
-) -> tuple[Callable[[], float] | None, list[EvaluationCallback]]:
-    """What to look at after each epoch of a fit.
+class Watched(NamedTuple):
+    """What is looked at after each epoch.
+
+    Attributes
+    ----------
+    score : decides on stopping; None without early stopping
+    score_name : what it is; ``best_score`` : what it cannot exceed
+    callbacks : at most one `EvaluationCallback`
+    """
+
+    score: Callable[[], float] | None = None
+    score_name: str = "score"
+    best_score: float = np.inf
+    callbacks: tuple[EvaluationCallback, ...] = ()
+
+
+class Sessions(NamedTuple):
+    """Sessions on the network in training.
+
+    Attributes
+    ----------
+    training : of the rows as they train, augmented perhaps; ``plain`` : of the same rows as they were given
+    validation : of validation data that were given to ``fit``, or None
+    """
+
+    training: Session
+    plain: Session
+    validation: Session | None
+
+
+def watch(
+    estimator: Any,
+    configuration: Configuration,
+    network: Network,
+    sessions: Sessions,
+    data: TrainingData,
+    history: History,
+) -> Watched:
+    """What to look at after each epoch of a fit; measures are added to the history.
 
     Parameters
     ----------
-    session, second : of the training data, and of validation data that were given
-    data : TrainingData
-    record : Record to extend
-
-    Returns
-    -------
-    score : decides on stopping; None without early stopping
-    watchers : at most one `EvaluationCallback`
+    estimator : of which scorers are given copies
     """
-    scorers = metrics_by_name(estimator.metrics)
-    validation = _validation_sample(session, second, data)
+    scorers = metrics_by_name(configuration.metrics)
+    validation = _validation_sample(sessions, data)
     if validation is None and not scorers:
-        return None, []
+        return Watched()
+    kind = data.targets.kind
     cached: list[EvaluationSet | EvaluatedEstimator] = []
     measures: dict[str, Callable[[], float]] = {}
-    score = None
     if scorers:
-        training, X = _training_sample(session, data)
-        view = EvaluatedEstimator(estimator, network, training, X, estimator._labels(training.values))
+        training, X = _training_sample(sessions.plain, data)
+        view = EvaluatedEstimator(estimator, network, training, X, kind.restore(training.values))
         cached += [training, view]
-        measures |= {name: view.scorer(scorer) for name, scorer in scorers.items()}
-    if validation is not None:
-        loss = measures["val_loss"] = validation_loss(validation, *estimator._loss())
-        cached.append(validation)
-        if estimator.early_stopping:
-            score = estimator._score(validation) if estimator.scoring is None else lambda: -loss()
-        decides = estimator.early_stopping and estimator.scoring not in (None, "loss")
-        if scorers or decides:
-            X = data.X[validation.rows] if second is None else data.given.X
-            view = EvaluatedEstimator(estimator, network, validation, X, estimator._labels(validation.values))
-            cached.append(view)
-            measures |= {f"val_{name}": view.scorer(scorer) for name, scorer in scorers.items()}
-            score = view.scorer(estimator.scoring) if decides else score
-    return score, [EvaluationCallback(history, measures, cached)]
+        measures |= {name: view.scorer(scorer, "metrics") for name, scorer in scorers.items()}
+    if validation is None:
+        return Watched(callbacks=(EvaluationCallback(history, measures, cached),))
+    loss = measures["val_loss"] = validation_loss(validation, configuration.loss, network.output)
+    cached.append(validation)
+    score, name, best = None, "score", np.inf
+    if configuration.early_stopping:
+        if configuration.scoring is None:
+            score = kind.score(validation, configuration.loss, network.output)
+            name, best = kind.score_name, kind.best_score
+        elif configuration.scoring == "loss":
+            score, name = lambda: -loss(), "loss, its sign changed"
+    decides = configuration.early_stopping and score is None
+    if scorers or decides:
+        X = data.X[validation.rows] if data.given is None else data.given.X
+        view = EvaluatedEstimator(estimator, network, validation, X, kind.restore(validation.values))
+        cached.append(view)
+        measures |= {f"val_{name}": view.scorer(scorer, "metrics") for name, scorer in scorers.items()}
+        if decides:
+            score, name = view.scorer(configuration.scoring, "scoring"), name_of_scoring(configuration.scoring)
+            best = 1.0 if name in BOUNDED_BY_1 else np.inf
+    return Watched(score, name, best, (EvaluationCallback(history, measures, cached),))
 
 
-def _training_sample(session: Session, data: Any) -> tuple[EvaluationSet, Any]:
+# Scores whose greatest value is 1.
+BOUNDED_BY_1 = frozenset(
+    ("accuracy", "balanced_accuracy", "f1", "f1_macro", "f1_micro", "f1_weighted", "roc_auc", "average_precision")
+    + ("precision", "recall", "r2", "explained_variance")
+)
+
+
+def name_of_scoring(scoring: Any) -> str:
+    """The name of a scorer or of a user's function."""
+    return scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
+
+
+def _training_sample(session: Session, data: TrainingData) -> tuple[EvaluationSet, Any]:
     """The rows to train on, and their X: the data as they are, or a copy where other rows are set aside."""
     rows = data.training_rows.copy()  # the training shuffles its own
     values, weights = data.targets.values, data.scoring_weight
@@ -149,13 +169,13 @@ def _training_sample(session: Session, data: Any) -> tuple[EvaluationSet, Any]:
     return EvaluationSet(session, rows, values[rows], None if weights is None else weights[rows]), data.X[rows]
 
 
-def _validation_sample(session: Session, second: Session | None, data: Any) -> EvaluationSet | None:
+def _validation_sample(sessions: Sessions, data: TrainingData) -> EvaluationSet | None:
     """The rows to validate on, if any."""
-    if second is not None:
+    if data.given is not None and sessions.validation is not None:
         given = data.given
-        return EvaluationSet(second, np.arange(given.X.shape[0]), given.values, given.sample_weight)
+        return EvaluationSet(sessions.validation, np.arange(given.X.shape[0]), given.values, given.sample_weight)
     rows = data.validation_rows
     if rows is None:
         return None
     weights = None if data.scoring_weight is None else data.scoring_weight[rows]
-    return EvaluationSet(session, rows, data.targets.values[rows], weights)
+    return EvaluationSet(sessions.plain, rows, data.targets.values[rows], weights)

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
 from ..core.network import Network
-from ..estimators.validation import checked_weights
+from ..estimators.data import checked_weights, with_class_weights
 from ..optimizers import OPTIMIZERS
 from ..reference import output_delta
 from .models import Estimator, Model, reference_of, rows_of, units_of
@@ -50,16 +50,15 @@ class Objective:
         self.alpha, self.l1 = float(getattr(model, "alpha", 0)), float(getattr(model, "l1", 0))
         if isinstance(model, Estimator):
             self.X, targets = model._check_validation_data(X, y, np.float64)
-            self.y, by_class = targets.values, model._class_weights(targets, incremental=False)
+            self.y = targets.values
+            weights = checked_weights(sample_weight, self.X)
+            self.sample_weight = with_class_weights(weights, getattr(model, "class_weight", None), targets, self.X)
         else:
             codes = self.reference.loss.takes_codes(self.reference.output)
-            self.X, by_class = rows_of(model, X, np.float64), None
+            self.X = rows_of(model, X, np.float64)
             y = np.ascontiguousarray(y, np.int64 if codes else np.float64)
             self.y = y if codes else y.reshape(len(y), -1)
-        weights = checked_weights(sample_weight, self.X)
-        if by_class is not None:
-            weights = checked_weights(by_class if weights is None else by_class * weights, self.X)
-        self.sample_weight = weights
+            self.sample_weight = checked_weights(sample_weight, self.X)
 
     def parameters(self) -> list[dict[str, np.ndarray]]:
         """All that is learned, by name, for each layer; whoever writes to the arrays changes the loss."""
