@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.network import Network
 from ..core.session import Session
-from ..machine.team import BUDGET
+from ..machine.cores import BUDGET
 from .members import Member, folded
 from .presets import Preset, Recipe, cycles_in
 from .selection import Split, best_of, greedy
@@ -228,13 +228,12 @@ class Search:
         n_members : networks in the model, at least as many as there are splits
         seeds : RandomState from which each network's seed is drawn
         """
-        granted = 0 if self.n_threads else BUDGET.take(MOST_THREADS)
-        self.threads = self.n_threads or granted
-        try:
+        if self.n_threads:
+            self.threads = self.n_threads
             return self._run(preset, recipes, n_members, seeds)
-        finally:
-            if granted:
-                BUDGET.give_back(granted)
+        with BUDGET.lease(MOST_THREADS) as lease:
+            self.threads = BUDGET.share(lease)
+            return self._run(preset, recipes, n_members, seeds)
 
     def _run(self, preset: Preset, recipes: Sequence[Recipe], n_members: int, seeds: np.random.RandomState) -> Outcome:
         n_splits, refits = len(self.splits), self.refit_rows is not None
