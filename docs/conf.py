@@ -110,7 +110,8 @@ sphinx_gallery_conf = {
     "image_scrapers": (saved_figures,),
     "matplotlib_animations": False,
     "download_all_examples": False,
-    "min_reported_time": 1e9,  # how long a demo ran is no property of the package
+    "write_computation_times": False,  # how long a demo ran is no property of the package
+    "min_reported_time": 1e9,
     "show_memory": False,
     "show_signature": False,
     "remove_config_comments": True,
