@@ -9,7 +9,7 @@ from benchmarks.contenders import BETA_1, BETA_2, EPSILON, RATE, fastmlp_side, s
 from benchmarks.contest import bar, race
 from benchmarks.workloads import WORKLOADS, make_data, make_start
 
-WORDS = {  # of the estimator -> most times the epoch of relu and Adam
+CHANGES = {  # of the estimator -> most times the epoch of relu and Adam
     "gelu": ({"activation": "gelu"}, 1.25),
     "gelu_tanh": ({"activation": "gelu_tanh"}, 1.25),
     "silu": ({"activation": "silu"}, 1.25),
@@ -53,17 +53,17 @@ def test_words(benchmark):
     """All in one race, on tabular."""
     workload = WORKLOADS["tabular"]
     X, y = make_data(workload)
-    for parameters, _ in WORDS.values():
+    for parameters, _ in CHANGES.values():
         assert_learns_like_reference(workload, X, y, parameters)
     fits = {"relu, adam": fastmlp_side(workload, X, y)}
-    fits |= {component: fastmlp_side(workload, X, y, **parameters) for component, (parameters, _) in WORDS.items()}
+    fits |= {component: fastmlp_side(workload, X, y, **parameters) for component, (parameters, _) in CHANGES.items()}
     best = race(benchmark, fits, workload.epochs)
-    times = {component: best[component] / best["relu, adam"] for component in WORDS}
+    times = {component: best[component] / best["relu, adam"] for component in CHANGES}
     benchmark.extra_info["table"] = "components"
     benchmark.extra_info["row"] = {"× the epoch of relu and Adam, on": "tabular", **times}
     benchmark.extra_info["bars"] = [
         bar(f"tabular: time of {component} against relu and Adam", times[component], must=most, better="lower")
-        for component, (_, most) in WORDS.items()
+        for component, (_, most) in CHANGES.items()
         if most is not None
     ]
 

@@ -1,6 +1,6 @@
 """Rates of the register tiles, one core: which shapes reach the peak, and which no longer fit the registers.
 
-TILE_ROWS x TILE_VECTORS of `fastmlp/machine/tile.py` follow from this table: of the tiles that reach the peak, the
+MR x NR of `fastmlp/machine/tile.py` follow from this table: of the tiles that reach the peak, the
 largest whose rows cut into the squares that are transposed. One row more than `tallest` spills.
 """
 

@@ -120,12 +120,12 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="fastmlp", description="scikit-learn's MLP, trained by fused Numba kernels.")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     about = {"demo": demo, "info": info, "warmup": warmup}
-    rooms = {}
+    parsers = {}
     for name, function in about.items():
         text = (function.__doc__ or "").strip()
-        rooms[name] = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
-        rooms[name].set_defaults(function=function)
-    demos = rooms["demo"]
+        parsers[name] = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
+        parsers[name].set_defaults(function=function)
+    demos = parsers["demo"]
     demos.add_argument("name", nargs="?", choices=list(DEMOS), default="digits", help="its name (default: digits)")
     demos.add_argument("--list", action="store_true", help="say what each demo shows")
     demos.add_argument("--quick", action="store_true", help="show everything on a small scale, within seconds")

@@ -1,6 +1,6 @@
 """Other forms of a fitted estimator: scikit-learn's own classes, both ways, and ONNX.
 
-They are functions, not methods: an estimator knows nothing of its other forms, and loads nothing for them.
+They are functions, not methods, so that an estimator imports nothing for them.
 
 >>> from fastmlp import MLPRegressor
 >>> from fastmlp.conversion import from_sklearn, to_sklearn

@@ -5,7 +5,8 @@ canonical pairs the two factors cancel and the same delta = y - t is left: softm
 poisson, identity with squared_error; softmax with kl_divergence too, where targets sum to 1.
 
 Elementwise components stand here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so
-that one can check the other. The softmax needs a whole row: it is grammar, and here are only the components it needs.
+that one can check the other. The softmax needs a whole row: its pass is in `core/outputs.py`, and what it calls is
+here.
 """
 
 import math

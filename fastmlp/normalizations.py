@@ -1,7 +1,7 @@
 """Normalizations: hidden outputs brought to mean 0 and variance 1, before their activation, then to a learned gain and
 shift: y = gain x + shift.
 
-They need a whole column or row, so the vector code is grammar (`units.py`); here is what they are.
+They need a whole column or row, so the compiled code is a pass of its own (`core/units.py`); here is what they are.
 """
 
 import numpy as np

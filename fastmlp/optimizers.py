@@ -520,7 +520,7 @@ class NAdam(Moments):
 
     @cached_property
     def mu_products(self):
-        """mu_1 ... mu_t for t = 0, 1, ... until 1 no longer feels them: after 54 steps by default."""
+        """mu_1 ... mu_t for t = 0, 1, ... until they no longer change 1: after 54 steps by default."""
         products = [1.0]
         while products[-1] > 1e-17:
             products.append(products[-1] * self.mu(len(products)))

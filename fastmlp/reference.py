@@ -1,7 +1,7 @@
 """A multi-layer perceptron in NumPy: the passes of training, each a few lines of whole-array mathematics.
 
-Start reading here. `kernels.py` holds the same passes under the same names, in Numba, for the part of the work that one
-thread owns. Here a pass takes everything at once.
+Start reading here. `core/affine.py` holds the same passes under the same names, in Numba, for the part of the work that
+one thread owns. Here a pass takes everything at once.
 
 Notation: a network of units (n_0, ..., n_L) has layers l = 0 ... L - 1, each with a matrix W of shape
 (n_l + 1, n_(l+1)) whose last row is the bias. A batch of m rows runs upward as outputs A_0 ... A_L,
@@ -77,8 +77,8 @@ def normalize(layout, level, normalization, training, buffers):
 
 
 def normalize_backward(layout, level, normalization, buffers):
-    """delta = scale (d - mean(d) - X mean(d X)), d = delta gain: what the loss feels of Z, for its mean and variance
-    move too. Means over the batch or over the units, as in `normalize`. Keeps delta X and delta, whose sums over the
+    """delta = scale (d - mean(d) - X mean(d X)), d = delta gain: the mean and the variance depend
+    on Z too. Means over the batch or over the units, as in `normalize`. Keeps delta X and delta, whose sums over the
     rows are the gradients of gain and shift.
     """
     delta, saved = buffers.deltas[level], buffers.saved[level]
@@ -132,7 +132,7 @@ def output_delta(layout, data, loss, span, buffers):
 
 
 def affine_backward(layout, layer, learned, span, buffers):
-    """delta_below = (delta W^T) * slope: what the loss feels of a unit below is the sum over all units it feeds."""
+    """delta_below = (delta W^T) * slope: the chain rule, summed over all units that a unit feeds."""
     W = buffers.weights[layer][:-1]
     product = buffers.deltas[layer + 1] @ W.T
     if learned:

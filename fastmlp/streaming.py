@@ -52,8 +52,8 @@ def _number_after(label: str, path: str) -> int | None:
         text = pathlib.Path(path).read_text(encoding="utf8")
     except OSError:
         return None
-    words = text.partition(label)[2].split() if label else text.split()
-    return int(words[0]) if words and words[0].isdecimal() else None
+    fields = text.partition(label)[2].split() if label else text.split()
+    return int(fields[0]) if fields and fields[0].isdecimal() else None
 
 
 def default_window(row_bytes: int, batch_size: int) -> int:

@@ -256,7 +256,7 @@ class Trainer:
     optimizer : OptimizerState, updated; ``history`` : History, updated; ``settings`` : TrainingSettings
     score : callable () -> float, higher is better, for early stopping; None watches the training loss
     warn : callable (message), called for convergence warnings
-    watchers : told of every epoch
+    watchers : list of Callback, called after every epoch
     """
 
     def __init__(

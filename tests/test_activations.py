@@ -15,8 +15,8 @@ INF, NAN = np.inf, np.nan
 POINTS = np.linspace(-12, 12, 480)  # none at a kink
 HARD = [0.0, -0.0, 1e-40, -1e-40, 3, -3, 30, -30, 100, -100, 1e4, -1e4, 1e30, -1e30]
 # With the numbers that come with them, and with others.
-WORDS = [cls() for cls in ACTIVATIONS.classes] + [cls(0.7) for cls in ACTIVATIONS.classes if fields(cls)]
-over_words = pytest.mark.parametrize("component", WORDS, ids=repr)
+COMPONENTS = [cls() for cls in ACTIVATIONS.classes] + [cls(0.7) for cls in ACTIVATIONS.classes if fields(cls)]
+over_components = pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -72,14 +72,14 @@ def test_bad_numbers(make, message):
 # --- formulas ---------------------------------------------------------------------------------------------------------
 
 
-@over_words
+@over_components
 def test_slope_is_the_derivative(component):
     h = 1e-6
     differences = (component.formula(POINTS + h)[0] - component.formula(POINTS - h)[0]) / (2 * h)
     np.testing.assert_allclose(slope_of(component, POINTS), differences, rtol=0, atol=1e-8)
 
 
-@over_words
+@over_components
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_far_out_the_slope_is_that_of_a_straight_line(component, sign):
     near, far = component.formula(np.array([sign * 1e4, sign * 2e4]))[0]
@@ -87,12 +87,12 @@ def test_far_out_the_slope_is_that_of_a_straight_line(component, sign):
 
 
 @over_dtypes
-@over_words
+@over_components
 def test_formula_keeps_the_dtype(component, dtype):
     assert [array.dtype for array in component.formula(POINTS.astype(dtype))] == [dtype, dtype]
 
 
-@over_words
+@over_components
 def test_which_words_fall_somewhere(component):
     falls = component.name in {"gelu", "gelu_tanh", "silu", "mish", "hard_swish"}
     assert (slope_of(component, POINTS).min() < 0) == falls
@@ -268,7 +268,7 @@ def test_values_of_pytorch(name):
 
 
 @over_dtypes
-@over_words
+@over_components
 @pytest.mark.parametrize("points", ["ordinary", "hard"])
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.width
@@ -283,7 +283,7 @@ def test_vector_function_is_the_formula(component, points, dtype):
 
 
 @over_dtypes
-@over_words
+@over_components
 @pytest.mark.width
 def test_at_infinity(component, dtype):
     largest = np.finfo(dtype).max
@@ -293,7 +293,7 @@ def test_at_infinity(component, dtype):
 
 
 @over_dtypes
-@over_words
+@over_components
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.width
 def test_nan_comes_through(component, dtype):

@@ -76,6 +76,17 @@ def test_no_machine_path_in_any_source():
         assert not re.search(r"/(work|home|root)/", path.read_text(encoding="utf8")) or path == pathlib.Path(__file__)
 
 
+@pytest.mark.parametrize("folder", ["fastmlp", "benchmarks", "docs", "README.md"])
+def test_texts_use_the_terms_of_the_field(folder):
+    """Component, registry, pass, layer, thread; and none of the package's own names of an earlier time."""
+    own = re.compile(r"(?<![.\w])(crews?|house|rooms|floors?|words?|grammar|vocabular(y|ies))(?!\w)")
+    places = [ROOT / folder] if (ROOT / folder).is_file() else sorted((ROOT / folder).rglob("*.*"))
+    for path in places:
+        if path.suffix in {".py", ".md"} and not MADE & set(path.relative_to(ROOT).parts):
+            found = own.search(path.read_text(encoding="utf8"))
+            assert found is None, f"{path.relative_to(ROOT)}: {found[0]}"
+
+
 def test_the_version_is_in_one_place():
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text(encoding="utf8")
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.?\w+)?", fastmlp.__version__)

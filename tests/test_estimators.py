@@ -22,7 +22,7 @@ from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators.evaluation import OUTPUTS_AT_ONCE
 
 ESTIMATORS = (MLPClassifier, MLPRegressor)
-VOCABULARY = {
+COMPONENT_PARAMETERS = {
     "output_activation",
     "initializer",
     "normalization",
@@ -35,7 +35,7 @@ VOCABULARY = {
     "weight_averaging",
     "n_estimators",
 }
-OURS = {"n_threads", "dtype", "scoring", "metrics", "progress", *VOCABULARY}
+OURS = {"n_threads", "dtype", "scoring", "metrics", "progress", *COMPONENT_PARAMETERS}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -24,8 +24,8 @@ from fastmlp.initializers import (
     initial_weights,
 )
 
-WORDS = [*[cls() for cls in INITIALIZERS.classes], Normal(1.0), Uniform(0.5, 2.0), Orthogonal(2.0)]
-over_words = pytest.mark.parametrize("component", WORDS, ids=repr)
+COMPONENTS = [*[cls() for cls in INITIALIZERS.classes], Normal(1.0), Uniform(0.5, 2.0), Orthogonal(2.0)]
+over_components = pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 UNITS = (5, 30, 1, 7)
 
 
@@ -38,7 +38,7 @@ def weights(component, units=UNITS, *, seed=0, dtype=np.float64, activation="rel
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@over_words
+@over_components
 def test_shapes_and_dtype(component, dtype):
     coefs, intercepts = weights(component, dtype=dtype)
     assert [c.shape for c in coefs] == [(5, 30), (30, 1), (1, 7)]
@@ -48,7 +48,7 @@ def test_shapes_and_dtype(component, dtype):
         assert np.isfinite(array).all()
 
 
-@over_words
+@over_components
 def test_a_seed_gives_the_same_weights_in_both_dtypes(component):
     once, again, single, other = (
         weights(component),
@@ -62,13 +62,13 @@ def test_a_seed_gives_the_same_weights_in_both_dtypes(component):
         assert not ours.any() or not np.array_equal(ours, different)
 
 
-@over_words
+@over_components
 def test_intercepts_are_zero_but_for_scikit_learns(component):
     intercepts = np.concatenate(weights(component)[1])
     assert intercepts.all() if isinstance(component, Auto) else not intercepts.any()
 
 
-@over_words
+@over_components
 def test_equal_by_value_hashable_and_pickled(component):
     for copy in (deepcopy(component), pickle.loads(pickle.dumps(component)), eval(repr(component))):
         assert copy == component

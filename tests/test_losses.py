@@ -36,9 +36,9 @@ MODERATE = np.linspace(-8, 8, 321)
 LARGE = [-1e30, -1e4, -80, -50, 50, 80, 1e4, 1e30]
 LARGEST = {dtype: np.finfo(dtype).max / 8 for dtype in (np.float32, np.float64)}  # some times that is finite
 OTHER_NUMBERS = [LogLoss(0.1), Focal(0.0), Focal(0.5), Huber(0.3), Quantile((0.1, 0.8))]
-WORDS = [cls() for cls in LOSSES.classes] + OTHER_NUMBERS
-WORD_PAIRS = [(component, output) for component in WORDS for output in component.outputs]
-ELEMENTWISE = [(component, output) for component, output in WORD_PAIRS if output != "softmax"]
+COMPONENTS = [cls() for cls in LOSSES.classes] + OTHER_NUMBERS
+COMPONENT_PAIRS = [(component, output) for component in COMPONENTS for output in component.outputs]
+ELEMENTWISE = [(component, output) for component, output in COMPONENT_PAIRS if output != "softmax"]
 
 
 def label(value):
@@ -46,13 +46,13 @@ def label(value):
     return str(value) if isinstance(value, (Loss, str)) else None
 
 
-over_pairs = pytest.mark.parametrize(("component", "output"), WORD_PAIRS, ids=label)
+over_pairs = pytest.mark.parametrize(("component", "output"), COMPONENT_PAIRS, ids=label)
 over_elementwise = pytest.mark.parametrize(("component", "output"), ELEMENTWISE, ids=label)
 over_regressions = pytest.mark.parametrize(
     ("component", "output"), [pair for pair in ELEMENTWISE if not isinstance(pair[0], ClassLoss)], ids=label
 )
 over_class_losses = pytest.mark.parametrize(
-    "component", [component for component in WORDS if isinstance(component, ClassLoss)], ids=repr
+    "component", [component for component in COMPONENTS if isinstance(component, ClassLoss)], ids=repr
 )
 over_outputs = pytest.mark.parametrize("output", [output for output in OUTPUTS if output != "softmax"])
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -573,7 +573,7 @@ def test_every_output_has_its_own_level(output):
 
 # --- beside the softmax -----------------------------------------------------------------------------------------------
 
-UNSMOOTHED = [component for component in WORDS if isinstance(component, ClassLoss) and component != LogLoss(0.1)]
+UNSMOOTHED = [component for component in COMPONENTS if isinstance(component, ClassLoss) and component != LogLoss(0.1)]
 over_row_words = pytest.mark.parametrize("component", UNSMOOTHED, ids=repr)
 
 

@@ -33,8 +33,10 @@ from fastmlp.optimizers import (
 
 SIZE = 320
 GRADIENTS = [0.5, -2.0, 0.125]
-WORDS = OPTIMIZERS.classes
-over_words = pytest.mark.parametrize("component", [cls() for cls in WORDS], ids=lambda component: component.name)
+COMPONENTS = OPTIMIZERS.classes
+over_components = pytest.mark.parametrize(
+    "component", [cls() for cls in COMPONENTS], ids=lambda component: component.name
+)
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -220,13 +222,13 @@ def test_steps_are_pytorchs(component):
 
 
 def test_every_word_is_compared_with_a_second_opinion():
-    assert {type(component) for component in TORCH} | {Gradient, Lion} == set(WORDS)
+    assert {type(component) for component in TORCH} | {Gradient, Lion} == set(COMPONENTS)
 
 
 # --- over the table ---------------------------------------------------------------------------------------------------
 
 
-@over_words
+@over_components
 def test_numbers_are_the_same_for_one_step_and_for_many(component):
     t, rate = np.arange(1.0, 401), np.linspace(0.1, 0.2, 400)
     scalars = component.scalars(t, rate)
@@ -239,14 +241,14 @@ def test_numbers_are_the_same_for_one_step_and_for_many(component):
         )
 
 
-@over_words
+@over_components
 def test_numbers_settle(component):
     """The corrections fade: after many steps no number depends on the step."""
     scalars = component.scalars(np.array([1e6, 1e7]), np.full(2, 0.1))
     np.testing.assert_allclose(scalars[1], scalars[0], rtol=1e-3)
 
 
-@over_words
+@over_components
 def test_no_gradient_no_step(component):
     w, zeros = np.linspace(-2, 2, 5), np.zeros(5)
     decay = getattr(component, "weight_decay", 0) * 0.1
@@ -255,7 +257,7 @@ def test_no_gradient_no_step(component):
 
 
 @pytest.mark.parametrize(
-    "component", [cls() for cls in WORDS if cls is not Gradient], ids=lambda component: component.name
+    "component", [cls() for cls in COMPONENTS if cls is not Gradient], ids=lambda component: component.name
 )
 def test_every_word_finds_the_minimum(component):
     """With a rate that falls to zero, from 1 where the steps become small by themselves."""
@@ -265,14 +267,14 @@ def test_every_word_finds_the_minimum(component):
 
 
 @over_dtypes
-@over_words
+@over_components
 def test_formula_keeps_the_dtype(component, dtype):
     ones = np.ones(3, dtype)
     new = component.formula(steps_of(component, 1)[0].astype(dtype), ones, ones, *[ones] * component.states)
     assert [array.dtype for array in new] == [dtype] * (1 + component.states)
 
 
-@over_words
+@over_components
 def test_equal_by_value_hashable_and_pickled(component):
     component.scalars(np.ones(1), np.ones(1))
     for copy in (
@@ -283,7 +285,7 @@ def test_equal_by_value_hashable_and_pickled(component):
     ):
         assert copy == component
         assert hash(copy) == hash(component)
-    assert all(component != cls() for cls in WORDS if cls is not type(component))
+    assert all(component != cls() for cls in COMPONENTS if cls is not type(component))
 
 
 # --- on vectors -------------------------------------------------------------------------------------------------------
@@ -302,7 +304,7 @@ def vector_step(component, n, *arrays):
 
 @pytest.mark.width
 @over_dtypes
-@over_words
+@over_components
 def test_vector_function_is_the_formula(component, dtype):
     """Step by step from the same state, so that rounding does not add up."""
     random = np.random.default_rng(0)
@@ -317,7 +319,7 @@ def test_vector_function_is_the_formula(component, dtype):
 
 @pytest.mark.width
 @over_dtypes
-@over_words
+@over_components
 def test_nan_comes_through(component, dtype):
     """It ends in the weight, or in what a component that takes no step keeps; by the formula too."""
     g = np.zeros(16, dtype)
@@ -330,7 +332,7 @@ def test_nan_comes_through(component, dtype):
 
 @pytest.mark.width
 @over_dtypes
-@over_words
+@over_components
 def test_large_and_small_gradients_give_finite_weights(component, dtype):
     """Also where the square of a gradient is infinite, or nothing."""
     largest = np.finfo(dtype).max

@@ -1,4 +1,4 @@
-"""One page: the order of phases and barriers in the life of one thread of the team."""
+"""The order of phases and barriers of one thread of the team, from task to task."""
 
 import math
 
@@ -61,7 +61,7 @@ with_scale = replacing(StepScalars, "scale")
 
 @entry
 def work(rank, zero, components, layout, buffers, data, context):
-    """The life of thread `rank`: task after task until told to leave. The leader, rank 0, returns after each.
+    """What thread `rank` does: task after task until told to leave. The leader, rank 0, returns after each.
 
     `zero` is a number of the network's dtype. Everything else comes as the table of a record, (fields,) int64, so that
     an array that is read-only or not aligned is no other type, and a call costs next to nothing.

@@ -24,7 +24,7 @@ from .data import Data, handwritten
 from .output import print_table
 
 HIDDEN = 50
-WORDS: dict[str, Any] = {"activation": "logistic", "loss": "log_loss", "output": "softmax"}
+COMPONENTS: dict[str, Any] = {"activation": "logistic", "loss": "log_loss", "output": "softmax"}
 
 
 class Outcome(NamedTuple):
@@ -48,7 +48,7 @@ def gradient_check(data: Data, rows: int = 5, numbers: int = 100) -> list[list[s
 
     The optimizer `gradient` keeps the gradient and moves no weight, so that an epoch of one batch only looks.
     """
-    network = Reference(*first_weights(data), optimizer="gradient", **WORDS)
+    network = Reference(*first_weights(data), optimizer="gradient", **COMPONENTS)
     X, y, random_state = data.X_train[:rows].astype(float), data.y_train[:rows], np.random.RandomState(0)
     table = [["weights and biases", "checked", "largest", "largest difference"]]
     for layer, W in enumerate(network.buffers.weights):
@@ -84,7 +84,7 @@ def train(network: Any, data: Data, epochs: int, batch: int, rate: float) -> Out
                 loss = session.epoch(random_state.permutation(rows), learning_rate=rate, alpha=0.0)
     seconds = time.perf_counter() - start
     coefs, intercepts = network.weights()
-    outputs = Reference(coefs, intercepts, optimizer="gradient", **WORDS).predict(X_test)
+    outputs = Reference(coefs, intercepts, optimizer="gradient", **COMPONENTS).predict(X_test)
     return Outcome(loss, float((outputs.argmax(axis=1) == data.y_test).mean()), seconds, coefs)
 
 
@@ -97,13 +97,15 @@ def demonstrate(options: Options) -> None:
     rows, epochs = len(data.X_train), options.budget(20 if data.name == "digits" else 3, quick=3)
     table = [["batch", "rate", "updates", "loss", "accuracy", "NumPy s", "fastmlp s", "ratio"]]
     coefs, intercepts = first_weights(data)
-    compiled = Network((len(coefs[0]), HIDDEN, 10), dtype=np.float64, optimizer="gradient_descent", **WORDS)
+    compiled = Network((len(coefs[0]), HIDDEN, 10), dtype=np.float64, optimizer="gradient_descent", **COMPONENTS)
     train(compiled, data, 1, rows, 0.0)  # compiles
     furthest = 0.0
     for name, batch, rate in (("all", rows, 1.0), ("100", 100, 0.5), ("1", 1, 0.05)):
         compiled.set_weights(coefs, intercepts)
         ours = train(compiled, data, epochs, batch, rate)
-        theirs = train(Reference(coefs, intercepts, optimizer="gradient_descent", **WORDS), data, epochs, batch, rate)
+        theirs = train(
+            Reference(coefs, intercepts, optimizer="gradient_descent", **COMPONENTS), data, epochs, batch, rate
+        )
         furthest = max(furthest, *(abs(W - V).max() for W, V in zip(ours.coefs, theirs.coefs)))
         accuracy = f"{theirs.accuracy:.2%}" if ours.accuracy == theirs.accuracy else "different"
         seconds = f"{theirs.seconds:.3f}", f"{ours.seconds:.3f}", f"{theirs.seconds / ours.seconds:.1f}×"

@@ -1,4 +1,4 @@
-"""Judging a network while it trains: losses and scores after each epoch, on validation data and on training data."""
+"""Evaluation of a network while it trains: losses and scores after each epoch, on validation and training data."""
 
 import inspect
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Storing a fitted estimator: pickles that other versions can judge, and models without their optimizer."""
+"""Storing a fitted estimator: pickles that name their version, and models without their optimizer."""
 
 import inspect
 import re

@@ -1,1 +1,1 @@
-"""Floor 0: Numba's options, the vector type, the register tile, elementary functions, and the team of threads."""
+"""The lowest layer: Numba's options, the vector type, the register tile, elementary functions, threads."""

@@ -88,7 +88,7 @@ class _Ticket:
 
 
 def _make_calls(calls, events, ticket):
-    """The life of a worker's thread. It tells when it has started, when it has made a call, and when it ends."""
+    """What a worker's thread does. It tells when it has started, when it has made a call, and when it ends."""
     try:
         events.put(WAITS)
         while (call := calls.get()) is not None:

@@ -121,8 +121,8 @@ def predictor(estimator: Any) -> Predictor:
 
     Notes
     -----
-    A row costs a call, some ten microseconds, and reading the weights once: their bytes over the bandwidth of the cache
-    that holds them, or of the memory, is the floor.
+    A row costs a call, some ten microseconds, and reading the weights once. It can take no less than their bytes over
+    the bandwidth of the cache, or of the memory, that holds them.
 
     >>> import numpy as np
     >>> from fastmlp import MLPRegressor

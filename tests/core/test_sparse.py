@@ -69,7 +69,7 @@ def test_optimizers(optimizer):
     problem((40, 19, 3), 50, 16, np.float64, optimizer=optimizer).check()
 
 
-GRAMMAR = {  # what concerns the layer above the inputs, or the whole gradient
+SPECIAL_PASSES = {  # what concerns the layer above the inputs, or the whole gradient
     "layer normalization": {"normalization": LayerNormalization(), "optimizer": "momentum"},
     "batch normalization": {"normalization": BatchNormalization(), "optimizer": "momentum"},
     "learned slopes": {"activation": "prelu"},
@@ -81,10 +81,10 @@ GRAMMAR = {  # what concerns the layer above the inputs, or the whole gradient
 
 @over_dtypes
 @pytest.mark.parametrize("name", ["chunks in batches", "primes"])
-@pytest.mark.parametrize("grammar", GRAMMAR)
-def test_grammar(grammar, name, dtype):
+@pytest.mark.parametrize("special", SPECIAL_PASSES)
+def test_special_passes(special, name, dtype):
     units, rows, batch_size = SHAPES[name]
-    problem((units[0], 33, units[-1]), rows, batch_size, dtype, **GRAMMAR[grammar]).check(n_threads=(1, 2, 3))
+    problem((units[0], 33, units[-1]), rows, batch_size, dtype, **SPECIAL_PASSES[special]).check(n_threads=(1, 2, 3))
 
 
 @over_dtypes

@@ -22,8 +22,8 @@ NORMALIZATION_WORDS = [cls() for cls in NORMALIZATIONS.classes]
 NORMALIZATION_WORDS += [BatchNormalization(momentum=1.0, epsilon=0.1), LayerNormalization(epsilon=0.1)]
 over_normalizations = pytest.mark.parametrize("normalization", NORMALIZATION_WORDS, ids=repr)
 
-# What the grammar knows beside products and components: {name: (components, settings)}.
-GRAMMAR = {
+# What a step has beside products and elementwise components: {name: (components, settings)}.
+SPECIAL_PASSES = {
     "dropout": ({"dropout": 0.3}, {}),
     "batch normalization": ({"normalization": BatchNormalization()}, {}),
     "layer normalization": ({"normalization": LayerNormalization()}, {}),
@@ -56,13 +56,13 @@ SHAPES = {  # (units, rows, batch size)
     "chunks in batches": ((7, 33, 19, 2), 1300, CHUNK + 1),
     "linear": ((30, 2), 17, 4),
 }
-over_grammar = pytest.mark.parametrize("grammar", GRAMMAR)
+over_passes = pytest.mark.parametrize("special", SPECIAL_PASSES)
 
 
-def make(grammar, shape, dtype, **components):
-    """A problem with one piece of the grammar, of one of the shapes."""
+def make(special, shape, dtype, **components):
+    """A problem with one of them, of one of the shapes."""
     units, rows, batch_size = SHAPES[shape]
-    chosen, settings = GRAMMAR[grammar]
+    chosen, settings = SPECIAL_PASSES[special]
     chosen = {"activation": "tanh", "optimizer": "momentum", **chosen, **components}
     if share := chosen.get("dropout"):
         chosen["dropout"] = [share] * (len(units) - 1)
@@ -73,17 +73,17 @@ def make(grammar, shape, dtype, **components):
 
 
 @over_dtypes
-@over_grammar
+@over_passes
 @pytest.mark.parametrize("shape", SHAPES)
-def test_network_is_the_reference_for_any_team(grammar, shape, dtype):
-    make(grammar, shape, dtype).check(n_threads=(1, 2, 3))
+def test_network_is_the_reference_for_any_team(special, shape, dtype):
+    make(special, shape, dtype).check(n_threads=(1, 2, 3))
 
 
-@pytest.mark.parametrize("grammar", [name for name in GRAMMAR if "batch" not in name])
+@pytest.mark.parametrize("special", [name for name in SPECIAL_PASSES if "batch" not in name])
 @over_optimizers
-def test_every_optimizer(grammar, optimizer):
+def test_every_optimizer(special, optimizer):
     """Not above a batch normalization: there a bias has no gradient but its rounding, which some divide by itself."""
-    make(grammar, "tile", np.float64, optimizer=optimizer).check(n_threads=(1, 2))
+    make(special, "tile", np.float64, optimizer=optimizer).check(n_threads=(1, 2))
 
 
 @over_dtypes
@@ -94,17 +94,17 @@ def test_every_activation_after_a_normalization(normalization, activation, dtype
     Problem((6, 19, 35, 3), 50, 16, dtype, **components).check(n_threads=(1, 2))
 
 
-@pytest.mark.parametrize("grammar", GRAMMAR)
-def test_each_piece_is_felt(grammar):
+@pytest.mark.parametrize("special", SPECIAL_PASSES)
+def test_each_changes_the_result(special):
     """So that a test that passes means something."""
     plain = Problem(*SHAPES["tile"], np.float64, activation="tanh", optimizer="momentum").by_network()
-    changed = make(grammar, "tile", np.float64).by_network()
+    changed = make(special, "tile", np.float64).by_network()
     assert not np.allclose(plain[2], changed[2], rtol=0, atol=1e-4)
 
 
-@over_grammar
-def test_rows_with_weights(grammar):
-    problem = make(grammar, "tile less one", np.float64)
+@over_passes
+def test_rows_with_weights(special):
+    problem = make(special, "tile less one", np.float64)
     problem.sample_weight = np.random.default_rng(0).uniform(0, 2, problem.rows)
     problem.sample_weight[problem.orders[0][:7]] = 0
     problem.check(n_threads=(1, 2))
@@ -243,9 +243,9 @@ def test_max_norm_is_its_definition(units, dtype):
         np.testing.assert_array_equal(free, held)
 
 
-@over_grammar
-def test_a_gradient_of_nan_is_seen(grammar):
-    problem = make(grammar, "tile", np.float64)
+@over_passes
+def test_a_gradient_of_nan_is_seen(special):
+    problem = make(special, "tile", np.float64)
     problem.X[3, 2] = np.nan
     losses, *_ = problem.by_network()
     assert np.isnan(losses).all()

@@ -14,7 +14,7 @@ GUARD = 4321.0
 over_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 # Streams 0, 1 and 2; each component in NumPy: (numbers, streams before) -> streams after.
-WORDS = [
+COMPONENTS = [
     ElementwiseFunction(lambda n, x: (x * 2 + 1,), 0, (0,), (0,)),
     ElementwiseFunction(lambda n, x, z: (z - x, x), 0, (0, 2), (1, 2)),
     ElementwiseFunction(lambda n, y: (where(y > n[0], n[1] * y, n[2]),), 3, (1,), (1,)),
@@ -26,7 +26,7 @@ FORMULAS = [
     lambda n, x, y, z: (x, np.where(y > n[0], n[1] * y, n[2]), z),
     lambda n, x, y, z: (x + y, y + z, abs(z) + n[0]),
 ]
-run = elementwise_dispatch("words_of_a_test", WORDS)
+run = elementwise_dispatch("components_of_a_test", COMPONENTS)
 
 
 @njit(**OPTIONS)
@@ -40,7 +40,7 @@ def view(buffer, rows, width, stride):
 
 
 @over_dtypes
-@pytest.mark.parametrize("code", range(len(WORDS)))
+@pytest.mark.parametrize("code", range(len(COMPONENTS)))
 @pytest.mark.parametrize(("rows", "vectors"), [(1, 1), (3, 1), (1, 5), (4, 3), (0, 2)])
 def test_strips(code, rows, vectors, dtype):
     width = vectors * lanes_of_dtype(np.dtype(dtype))
