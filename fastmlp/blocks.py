@@ -50,6 +50,11 @@ class Blocks:
     ordered : bool, default=False
         Whether blocks must be read in their order, one after the other: then only rows are shuffled, not blocks.
 
+    Attributes
+    ----------
+    window_rows : int or None
+        Rows that a fit shuffles together, and keeps in memory twice; None for what an eighth of the free memory holds.
+
     Raises
     ------
     ValueError
@@ -61,6 +66,7 @@ class Blocks:
             raise ValueError("X must have at least one block of rows; got none.")
         self.names = names
         self.ordered = ordered
+        self.window_rows: int | None = None
         self._read = read
 
     def __len__(self) -> int:
@@ -82,6 +88,14 @@ class Blocks:
             if values is not None and (values.ndim == 0 or len(values) != len(X)):
                 raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {values.shape}.")
         return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
+
+    def with_window(self, window_rows: int) -> "Blocks":
+        """The same blocks, of which a fit shuffles so many rows together."""
+        if window_rows < 1:
+            raise ValueError(f"window_rows must be an int in the range [1, inf); got {window_rows!r}.")
+        same = Blocks(self.names, self._read, ordered=self.ordered)
+        same.window_rows = int(window_rows)
+        return same
 
     def __iter__(self) -> Iterator[Block]:
         return (self.read(position) for position in range(len(self)))

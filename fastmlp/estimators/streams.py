@@ -1,0 +1,192 @@
+"""Fits on blocks: what one pass over all rows tells, and how each block is checked and converted when it is read.
+
+The first pass finds the number of rows, the classes and what is wrong with a block, before any attribute changes. It
+keeps a few rows as examples, which stand for the data wherever a fit looks at them: classes, widths, dtypes.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..blocks import Block, Blocks
+from ..core.network import Network
+from ..streaming import StreamSession, default_window
+from .configuration import Configuration
+from .data import checked_weights
+
+EXAMPLES = 2  # rows of a block that are kept in any case
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a pass over rows has found.
+
+    Attributes
+    ----------
+    name : of the first block
+    n_rows : rows seen
+    examples : rows of each label, and the first ones
+    counts : rows of each label, or their weights where they have some; empty for real targets
+    """
+
+    name: str
+    n_rows: int
+    examples: Block
+    counts: dict[Any, float]
+
+    def configured(self, configuration: Configuration) -> Configuration:
+        """A configuration that every block can apply: weights of 'balanced' classes are those of all rows."""
+        if configuration.class_weight != "balanced" or not self.counts:
+            return configuration
+        total = sum(self.counts.values())
+        weights = {label: total / (len(self.counts) * count) for label, count in self.counts.items() if count}
+        return replace(configuration, class_weight=weights)
+
+
+def survey_of(block: Block, name: str, *, labels: bool) -> Survey:
+    """Look at one block.
+
+    Parameters
+    ----------
+    block : Block; name : of it
+    labels : whether y holds labels, whose classes are to be found
+
+    Raises
+    ------
+    ValueError
+        With the name and the row, where a number is not finite.
+    """
+    check_finite(block, name)
+    rows, counts = np.arange(min(EXAMPLES, len(block.X))), {}
+    if labels:
+        found, first, codes = np.unique(block.y, return_index=True, return_inverse=True)
+        width = block.y.shape[1] if block.y.ndim == 2 else 1
+        rows = np.union1d(rows, first // width)
+        weights = None if block.sample_weight is None else np.repeat(block.sample_weight, width)
+        counts = dict(zip(found.tolist(), np.bincount(codes.ravel(), weights, len(found)).tolist(), strict=True))
+    return Survey(name, len(block.X), _rows_of(block, rows), counts)
+
+
+def _rows_of(block: Block, rows: np.ndarray) -> Block:
+    return Block(*(None if values is None else values[rows] for values in block))
+
+
+def merged(surveys: Iterable[Survey]) -> Survey:
+    """One survey of all rows; those of blocks without rows have no part.
+
+    Raises
+    ------
+    ValueError
+        With the name of a block that differs from the first one in width, kind of dtype or weights, or if no row is
+        there.
+    """
+    total: Survey | None = None
+    for survey in surveys:
+        if not survey.n_rows:
+            continue
+        if total is None:
+            total = survey
+            continue
+        check_alike(survey.examples, total.examples, survey.name)
+        new = np.isin(survey.examples.y, list(total.counts), invert=True).reshape(len(survey.examples.y), -1).any(axis=1)
+        more = _rows_of(survey.examples, np.flatnonzero(new)) if total.counts else _rows_of(survey.examples, np.arange(0))
+        counts = {
+            label: total.counts.get(label, 0.0) + survey.counts.get(label, 0.0) for label in {**total.counts, **survey.counts}
+        }
+        examples = Block(
+            *(None if a is None else np.concatenate([a, b]) for a, b in zip(total.examples, more, strict=True))
+        )
+        total = Survey(total.name, total.n_rows + survey.n_rows, examples, counts)
+    if total is None:
+        raise ValueError("X must have at least one row; all of its blocks are empty.")
+    return total
+
+
+def first_pass(blocks: Blocks, *, labels: bool) -> Survey:
+    """Read all blocks once."""
+    return merged(survey_of(block, name, labels=labels) for name, block in zip(blocks.names, blocks))
+
+
+def check_finite(block: Block, name: str) -> None:
+    """Refuse a block with a number that is not finite."""
+    for what, values in zip(("X", "y", "sample_weight"), block, strict=True):
+        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+            row = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0]
+            raise ValueError(f"{what} must be finite; row {row} of {name} is not. Fill in or leave out such rows.")
+
+
+def check_alike(block: Block, like: Block, name: str) -> None:
+    """Refuse a block that differs from the first one."""
+    if block.X.shape[1] != like.X.shape[1]:
+        raise ValueError(f"X must have {like.X.shape[1]} columns in every block; got {block.X.shape[1]} in {name}.")
+    if block.y.shape[1:] != like.y.shape[1:]:
+        raise ValueError(f"y must have rows of shape {like.y.shape[1:]} in every block; got {block.y.shape[1:]} in {name}.")
+    if (block.sample_weight is None) != (like.sample_weight is None):
+        raise ValueError(f"sample_weight must be there in every block or in none; {name} differs from the first one.")
+    for what, values, first in (("X", block.X, like.X), ("y", block.y, like.y)):
+        kinds = {("numbers" if dtype.kind in "fiub" else dtype.kind) for dtype in (values.dtype, first.dtype)}
+        if len(kinds) > 1:
+            raise ValueError(f"{what} must have one kind of dtype in all blocks, {first.dtype}; got {values.dtype} in {name}.")
+
+
+def check_stream(configuration: Configuration, validation: tuple[Any, Any, Any]) -> None:
+    """Refuse what needs all rows at once.
+
+    Raises
+    ------
+    ValueError
+        With the parameter, and what to do.
+    """
+    if configuration.optimizer is None:
+        raise ValueError("solver must be one that takes steps, such as 'adam', where X is blocks; got 'lbfgs'.")
+    if configuration.early_stopping and validation[0] is None:
+        raise ValueError("early_stopping=True needs X_val and y_val where X is blocks, of which none are set aside.")
+    for name in ("augmentation", "metrics"):
+        if getattr(configuration, "augmentations" if name == "augmentation" else name):
+            raise ValueError(f"{name} must be None where X is blocks: it looks at all rows at once.")
+
+
+def converter(
+    estimator: Any, configuration: Configuration, survey: Survey, dtype: np.dtype
+) -> Callable[[Block, str], Block]:
+    """A function that checks a block as arrays are checked in a fit, and gives X, targets and weights to train on.
+
+    Parameters
+    ----------
+    estimator : knows the classes
+    configuration : of the fit; survey : of all rows; dtype : of the network
+    """
+    like = survey.examples
+
+    def convert(block: Block, name: str) -> Block:
+        check_alike(block, like, name)
+        check_finite(block, name)
+        try:
+            X, targets = estimator._check_validation_data(block.X, block.y, dtype, configuration)
+            weights = checked_weights(block.sample_weight, X)
+            if configuration.class_weight is not None:
+                by_class = targets.kind.weights(configuration.class_weight, targets.values, weights)
+                weights = checked_weights(by_class if weights is None else by_class * weights, X)
+        except ValueError as error:
+            raise ValueError(f"{str(error).rstrip('.')}, in {name}.") from error
+        return Block(X, targets.values, weights)
+
+    return convert
+
+
+def stream_session(
+    estimator: Any, configuration: Configuration, blocks: Blocks, survey: Survey, network: Network, batch_size: int
+) -> StreamSession:
+    """What trains the network on the blocks."""
+    row_bytes = network.units[0] * network.dtype.itemsize + 8 * (1 + network.units[-1])
+    return StreamSession(
+        network,
+        blocks,
+        converter(estimator, configuration, survey, network.dtype),
+        batch_size=batch_size,
+        window_rows=blocks.window_rows or default_window(row_bytes, batch_size),
+        shuffle=configuration.shuffle,
+        n_threads=configuration.n_threads,
+    )
