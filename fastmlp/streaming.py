@@ -177,7 +177,14 @@ class StreamSession:
         self.network, self.blocks, self.convert = network, blocks, convert
         self.batch_size, self.window_rows = batch_size, max(window_rows, batch_size)
         self.shuffle, self.n_threads = shuffle, n_threads
+        self.steps = 0  # optimizer steps taken, as `Session` counts them
         self._buffers: list[Buffers] = []
+
+    def __enter__(self) -> "StreamSession":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._buffers.clear()
 
     def _filled(self, positions: Iterable[int]) -> Iterator[tuple[Buffers, bool]]:
         """Buffers full of rows, in turn, and whether more follow."""
@@ -255,13 +262,17 @@ class StreamSession:
         with self.network.session(
             window.X, window.targets, window.sample_weight, batch_size=self.batch_size, n_threads=self.n_threads
         ) as session:
-            return session.epoch(
-                order,
-                learning_rate=learning_rate,
-                step=step + steps,
-                progress=None if progress is None else lambda rows: progress(done + rows),
-                **settings,
-            )
+            before = self.steps
+            try:
+                return session.epoch(
+                    order,
+                    learning_rate=learning_rate,
+                    step=step + steps,
+                    progress=None if progress is None else lambda rows: progress(done + rows),
+                    **settings,
+                )
+            finally:
+                self.steps = before + session.steps
 
 
 def _rows_of(window: Window, rows: np.ndarray) -> Block:

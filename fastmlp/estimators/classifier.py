@@ -339,7 +339,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     @available_if(lambda estimator: estimator._check_solver())
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *, n_epochs: int = 1
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None, *, n_epochs: int = 1
     ) -> "MLPClassifier":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
@@ -372,10 +372,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             self._validate_params()
             loss = LOSSES.resolve(self.loss)
             of_columns = columns_are_classes(self.one_hot, loss)
-            if classes is None and of_columns:
+            if classes is None and of_columns and y is not None:
                 classes = np.sort(classes_of_columns(y, loss))
             if is_first_partial_fit(self, classes):
-                multilabel = not of_columns and type_of_target(y).startswith("multilabel")
+                multilabel = not of_columns and y is not None and type_of_target(y).startswith("multilabel")
                 self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
             self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
         return self

@@ -33,15 +33,17 @@ class TrainingData(NamedTuple):
     sample_weight, scoring_weight : weights in the loss, classes' weights included; weights in scores
     training_rows, validation_rows : indices; None where no rows are set aside
     given : validation data that were passed to fit, or None
+    stream : where X is blocks: what trains on them; the other fields hold examples of their rows
     """
 
     X: Any
     targets: Targets
     sample_weight: np.ndarray | None
     scoring_weight: np.ndarray | None
-    training_rows: np.ndarray
+    training_rows: Any
     validation_rows: np.ndarray | None = None
     given: ValidationData | None = None
+    stream: Any = None
 
 
 def checked_weights(weights: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:

@@ -14,6 +14,7 @@ from ..core.session import Session
 from ..lbfgs import MinimizationSettings, minimize_lbfgs
 from ..losses import KLDivergence
 from ..normalizations import BatchNormalization
+from ..streaming import StreamSession
 from ..training import OptimizerState, Trainer, TrainingSettings, WeightAverage
 from .augmenter import augmented
 from .configuration import Configuration
@@ -84,8 +85,8 @@ class Fit:
             alpha=configuration.alpha,
             l1=configuration.l1,
             limits=configuration.limits,
-            seeded=bool((network.keep < 1).any()),
-            shuffle=configuration.shuffle,
+            seeded=bool((network.keep < 1).any()) or self.data.stream is not None,
+            shuffle=configuration.shuffle and self.data.stream is None,
             tol=configuration.tol,
             patience=configuration.n_iter_no_change,
             may_stop=not self.incremental,
@@ -104,6 +105,12 @@ class Fit:
 
     def session(self, network: Network, X: Any, targets: np.ndarray, sample_weight: Any, batch_size: int) -> Session:
         return network.session(X, targets, sample_weight, batch_size=batch_size, n_threads=self.configuration.n_threads)
+
+    def training_session(self, network: Network, X: Any, targets: np.ndarray) -> Session | StreamSession:
+        """What trains the network: on arrays, or on blocks."""
+        if self.data.stream is not None:
+            return self.data.stream.session(self.estimator, self.configuration, network, self.batch_size())
+        return self.session(network, X, targets, self.data.sample_weight, self.batch_size())
 
     def check_batch_size(self) -> None:
         """Warn of a batch that is larger than the data; refuse one too small for batch normalization."""
@@ -132,7 +139,7 @@ def train_by_steps(
     share = configuration.weight_averaging
     average = [] if share is None else [WeightAverage(network, int(share * fit.max_epochs))]
     with ExitStack() as stack:
-        session = stack.enter_context(fit.session(network, X, targets, data.sample_weight, fit.batch_size()))
+        session = stack.enter_context(fit.training_session(network, X, targets))
         second = stack.enter_context(validation_session(network, data.given, configuration.n_threads))
         plain = session
         if augmenters and configuration.metrics is not None:  # metrics see the rows as they were given

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
 
+from ..blocks import as_blocks
 from ..core.network import Parameters
 from ..initializers import initial_weights
 from ..losses import LOSSES, Loss
@@ -33,6 +34,7 @@ from .predictions import Predicting
 from .rows import as_rows_like
 from .sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
 from .storage import Storable
+from .streams import Stream, check_stream, first_pass
 from .targets import Targets
 from .validation import check_validation
 from .weights import parameters_of
@@ -89,7 +91,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -102,7 +104,8 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         ----------
         X : {array-like, sparse CSR or CSC} of shape (n_samples, n_features)
             Training rows. A C-contiguous array of the computing dtype is used as it is, and so is CSR with sorted
-            indices; others are converted once. Sparse rows never become dense.
+            indices; others are converted once. Sparse rows never become dense. Rows that are larger than memory come
+            as `fastmlp.blocks.Blocks`, as a folder, or as Dask, Zarr or HDF5 collections.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a 0/1 matrix for multilabel classification, or real targets for regression. A matrix with a
             column for each class is one-hot with ``one_hot=True``, and holds probabilities with loss 'kl_divergence'.
@@ -150,15 +153,21 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         goes_on = incremental or self.warm_start
         if goes_on:
             check_n_estimators(self)
+        configuration = configure(self)
+        stream = None
+        if (rows := as_blocks(X, y, sample_weight)) is not None:
+            check_stream(configuration, validation, self.n_estimators)
+            stream = Stream(rows, first_pass(rows, labels=is_classifier(self)))
         if self.n_estimators > 1:
             self._fit_members(X, y, sample_weight, validation, n_epochs)
             return
         self.__dict__.pop("estimators_", None)
-        configuration = configure(self)
         goes_on = goes_on and hasattr(self, "coefs_")
-        data = self._checked_data(
-            X, y, sample_weight, validation, configuration, incremental=incremental, goes_on=goes_on
-        )
+        examples = X, y, sample_weight
+        if stream is not None:
+            configuration, examples = stream.survey.configured(configuration), stream.survey.rows()
+        data = self._checked_data(*examples, validation, configuration, incremental=incremental, goes_on=goes_on)
+        data = data if stream is None else stream.standing_for(data)
         random_state = self._random_stream(goes_on=goes_on and incremental)
         network_was_the_same = same_components(self, configuration, data.targets.output_activation)
         parameters = self._starting_parameters(configuration, data, random_state, goes_on=goes_on)

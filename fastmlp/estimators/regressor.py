@@ -308,7 +308,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
     @available_if(lambda estimator: estimator._check_solver())
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
         Schedules that go by the share of the training ('polynomial', 'one_cycle', 'coslog') plan each call anew.

@@ -6,7 +6,7 @@ keeps a few rows as examples, which stand for the data wherever a fit looks at t
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ..blocks import Block, Blocks
 from ..core.network import Network
 from ..streaming import StreamSession, default_window
 from .configuration import Configuration
-from .data import checked_weights
+from .data import TrainingData, checked_weights, with_class_weights
 
 EXAMPLES = 2  # rows of a block that are kept in any case
 
@@ -27,14 +27,18 @@ class Survey:
     ----------
     name : of the first block
     n_rows : rows seen
-    examples : rows of each label, and the first ones
-    counts : rows of each label, or their weights where they have some; empty for real targets
+    examples : a row of each label, and the first ones
+    counts : rows of each label, or their weights where they have some; empty where y is no vector of labels
     """
 
     name: str
     n_rows: int
     examples: Block
     counts: dict[Any, float]
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, None]:
+        """X and y of the examples; weights count in the blocks only."""
+        return self.examples.X, self.examples.y, None
 
     def configured(self, configuration: Configuration) -> Configuration:
         """A configuration that every block can apply: weights of 'balanced' classes are those of all rows."""
@@ -60,17 +64,18 @@ def survey_of(block: Block, name: str, *, labels: bool) -> Survey:
     """
     check_finite(block, name)
     rows, counts = np.arange(min(EXAMPLES, len(block.X))), {}
-    if labels:
+    if labels and block.y.ndim == 1:
         found, first, codes = np.unique(block.y, return_index=True, return_inverse=True)
-        width = block.y.shape[1] if block.y.ndim == 2 else 1
-        rows = np.union1d(rows, first // width)
-        weights = None if block.sample_weight is None else np.repeat(block.sample_weight, width)
-        counts = dict(zip(found.tolist(), np.bincount(codes.ravel(), weights, len(found)).tolist(), strict=True))
+        rows = np.union1d(rows, first)
+        counts = dict(zip(found.tolist(), np.bincount(codes, block.sample_weight, len(found)).tolist(), strict=True))
+    elif labels and len(rows):
+        rows = np.unique([*rows, *block.y.argmin(axis=0), *block.y.argmax(axis=0)])
     return Survey(name, len(block.X), _rows_of(block, rows), counts)
 
 
 def _rows_of(block: Block, rows: np.ndarray) -> Block:
-    return Block(*(None if values is None else values[rows] for values in block))
+    """Some rows of a block."""
+    return Block(block.X[rows], block.y[rows], None if block.sample_weight is None else block.sample_weight[rows])
 
 
 def merged(surveys: Iterable[Survey]) -> Survey:
@@ -90,13 +95,17 @@ def merged(surveys: Iterable[Survey]) -> Survey:
             total = survey
             continue
         check_alike(survey.examples, total.examples, survey.name)
-        new = np.isin(survey.examples.y, list(total.counts), invert=True).reshape(len(survey.examples.y), -1).any(axis=1)
-        more = _rows_of(survey.examples, np.flatnonzero(new)) if total.counts else _rows_of(survey.examples, np.arange(0))
+        new = [label not in total.counts for label in survey.examples.y.tolist()] if total.counts else []
+        more = _rows_of(survey.examples, np.flatnonzero(new))
         counts = {
-            label: total.counts.get(label, 0.0) + survey.counts.get(label, 0.0) for label in {**total.counts, **survey.counts}
+            label: total.counts.get(label, 0.0) + survey.counts.get(label, 0.0)
+            for label in {**total.counts, **survey.counts}
         }
+        weights = total.examples.sample_weight
         examples = Block(
-            *(None if a is None else np.concatenate([a, b]) for a, b in zip(total.examples, more, strict=True))
+            np.concatenate([total.examples.X, more.X]),
+            np.concatenate([total.examples.y, more.y]),
+            None if weights is None or more.sample_weight is None else np.concatenate([weights, more.sample_weight]),
         )
         total = Survey(total.name, total.n_rows + survey.n_rows, examples, counts)
     if total is None:
@@ -122,16 +131,20 @@ def check_alike(block: Block, like: Block, name: str) -> None:
     if block.X.shape[1] != like.X.shape[1]:
         raise ValueError(f"X must have {like.X.shape[1]} columns in every block; got {block.X.shape[1]} in {name}.")
     if block.y.shape[1:] != like.y.shape[1:]:
-        raise ValueError(f"y must have rows of shape {like.y.shape[1:]} in every block; got {block.y.shape[1:]} in {name}.")
+        raise ValueError(
+            f"y must have rows of shape {like.y.shape[1:]} in every block; got {block.y.shape[1:]} in {name}."
+        )
     if (block.sample_weight is None) != (like.sample_weight is None):
         raise ValueError(f"sample_weight must be there in every block or in none; {name} differs from the first one.")
     for what, values, first in (("X", block.X, like.X), ("y", block.y, like.y)):
         kinds = {("numbers" if dtype.kind in "fiub" else dtype.kind) for dtype in (values.dtype, first.dtype)}
         if len(kinds) > 1:
-            raise ValueError(f"{what} must have one kind of dtype in all blocks, {first.dtype}; got {values.dtype} in {name}.")
+            raise ValueError(
+                f"{what} must have one kind of dtype in all blocks, {first.dtype}; got {values.dtype} in {name}."
+            )
 
 
-def check_stream(configuration: Configuration, validation: tuple[Any, Any, Any]) -> None:
+def check_stream(configuration: Configuration, validation: tuple[Any, Any, Any], n_estimators: int) -> None:
     """Refuse what needs all rows at once.
 
     Raises
@@ -143,6 +156,8 @@ def check_stream(configuration: Configuration, validation: tuple[Any, Any, Any])
         raise ValueError("solver must be one that takes steps, such as 'adam', where X is blocks; got 'lbfgs'.")
     if configuration.early_stopping and validation[0] is None:
         raise ValueError("early_stopping=True needs X_val and y_val where X is blocks, of which none are set aside.")
+    if n_estimators > 1:
+        raise ValueError(f"n_estimators must be 1 where X is blocks; got {n_estimators}. Fit members one by one.")
     for name in ("augmentation", "metrics"):
         if getattr(configuration, "augmentations" if name == "augmentation" else name):
             raise ValueError(f"{name} must be None where X is blocks: it looks at all rows at once.")
@@ -164,11 +179,12 @@ def converter(
         check_alike(block, like, name)
         check_finite(block, name)
         try:
-            X, targets = estimator._check_validation_data(block.X, block.y, dtype, configuration)
-            weights = checked_weights(block.sample_weight, X)
-            if configuration.class_weight is not None:
-                by_class = targets.kind.weights(configuration.class_weight, targets.values, weights)
-                weights = checked_weights(by_class if weights is None else by_class * weights, X)
+            X, targets = estimator._check_data(
+                block.X, block.y, configuration, dtype=dtype, incremental=True, reset=False
+            )
+            weights = with_class_weights(
+                checked_weights(block.sample_weight, X), configuration.class_weight, targets, X
+            )
         except ValueError as error:
             raise ValueError(f"{str(error).rstrip('.')}, in {name}.") from error
         return Block(X, targets.values, weights)
@@ -176,17 +192,25 @@ def converter(
     return convert
 
 
-def stream_session(
-    estimator: Any, configuration: Configuration, blocks: Blocks, survey: Survey, network: Network, batch_size: int
-) -> StreamSession:
-    """What trains the network on the blocks."""
-    row_bytes = network.units[0] * network.dtype.itemsize + 8 * (1 + network.units[-1])
-    return StreamSession(
-        network,
-        blocks,
-        converter(estimator, configuration, survey, network.dtype),
-        batch_size=batch_size,
-        window_rows=blocks.window_rows or default_window(row_bytes, batch_size),
-        shuffle=configuration.shuffle,
-        n_threads=configuration.n_threads,
-    )
+class Stream(NamedTuple):
+    """Blocks to train on, and what the first pass over them has found."""
+
+    blocks: Blocks
+    survey: Survey
+
+    def session(self, estimator: Any, configuration: Configuration, network: Network, batch_size: int) -> StreamSession:
+        """What trains a network on the blocks."""
+        row_bytes = network.units[0] * network.dtype.itemsize + 8 * (1 + network.units[-1])
+        return StreamSession(
+            network,
+            self.blocks,
+            converter(estimator, configuration, self.survey, network.dtype),
+            batch_size=batch_size,
+            window_rows=self.blocks.window_rows or default_window(row_bytes, batch_size),
+            shuffle=configuration.shuffle,
+            n_threads=configuration.n_threads,
+        )
+
+    def standing_for(self, data: TrainingData) -> TrainingData:
+        """The checked examples, as what stands for all rows."""
+        return data._replace(training_rows=range(self.survey.n_rows), stream=self)
