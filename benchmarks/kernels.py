@@ -15,7 +15,7 @@ from fastmlp.core.network import Network
 from fastmlp.core.outputs import output_delta
 from fastmlp.core.records import ALL, Blocks, Buffers, Data, Layout, Settings, Span, StepScalars
 from fastmlp.losses import LogLoss, codes_of
-from fastmlp.machine.jit import entry
+from fastmlp.machine.kernels import entry
 from fastmlp.machine.record import read, table_of
 from fastmlp.optimizers import Adam
 
@@ -126,7 +126,7 @@ class Bench:
 
     def ours(self, which, times=1):
         """Our pass, `times` times."""
-        repeat(which, times, self.dtype.type(0), *self.tables)
+        repeat.load(self.dtype)(which, times, *(table.ctypes.data for table in self.tables))
 
     def theirs(self, which):
         """The reference's pass."""

@@ -8,10 +8,12 @@ import functools
 
 import numpy as np
 import pytest
+from numba import njit
 
 from benchmarks.kernels import best_seconds
-from fastmlp.machine.jit import entry
-from fastmlp.machine.simd import lanes_of, lanes_of_dtype
+from fastmlp.machine.jit import OPTIONS
+from fastmlp.machine.simd import lanes_of
+from fastmlp.machine.target import lanes_of_dtype
 from fastmlp.machine.tile import MR, NR, multiply, tallest
 
 KC = 256
@@ -23,7 +25,7 @@ SHAPES = [
 ]
 
 
-@entry
+@njit(**OPTIONS)
 def products(times, shape, left, right, start, out):
     """`out = start + left right`, again and again, on blocks that stay in the first-level cache."""
     rows, vectors, depth = shape

@@ -5,6 +5,7 @@
 The estimators load scikit-learn and Numba when they are first named; ``import fastmlp`` alone loads neither.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,26 @@ if TYPE_CHECKING:
     from .tabular import TabularClassifier, TabularRegressor
 
 __version__ = "0.2.0"
-__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "__version__"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "__version__", "warmup"]
+
+
+def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> dict[str, str]:
+    """Load all kernels, compiling what neither came with the package nor lies in the cache.
+
+    Parameters
+    ----------
+    dtypes : iterable of "float32", "float64"
+        Precisions that fits will use.
+
+    Returns
+    -------
+    dict
+        For each kernel where its machine code comes from: "prebuilt", "cache" or "compiled".
+    """
+    from .core import session  # noqa: F401 (whose kernels are loaded)
+    from .machine.kernels import load_all
+
+    return load_all(tuple(dtypes))
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,6 @@ import platform
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 
 PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn")
@@ -34,12 +33,9 @@ def processor() -> str:
 
 def cache_folder() -> str:
     """Where the machine code of the package's functions is kept between processes."""
-    from .machine.jit import PackageCache
+    from .machine.object_file import cache_folder
 
-    try:
-        return str(PackageCache(cache_folder).cache_path)
-    except RuntimeError:
-        return "nowhere: no folder can be written"
+    return str(cache_folder() or "nowhere: no folder can be written")
 
 
 def facts() -> list[tuple[str, str]]:
@@ -47,8 +43,10 @@ def facts() -> list[tuple[str, str]]:
     import numpy as np
 
     from . import __version__
+    from .core import session  # noqa: F401 (whose kernels are listed)
     from .machine.cores import available_cores
-    from .machine.simd import REGISTERS, lanes_of_dtype
+    from .machine.kernels import KERNELS
+    from .machine.target import REGISTERS, TARGET, lanes_of_dtype
 
     lanes = " or ".join(f"{lanes_of_dtype(np.dtype(name))} {name}" for name in ("float32", "float64"))
     return [
@@ -58,38 +56,27 @@ def facts() -> list[tuple[str, str]]:
         ("processor", f"{processor()} ({platform.machine()})"),
         ("vectors", f"{REGISTERS.count} registers of {REGISTERS.bits} bits: {lanes} lanes"),
         ("threads", str(available_cores())),
+        ("level", TARGET.name),
+        *(("kernel", f"{k.symbol(dtype)}: {k.status(dtype)}") for k in KERNELS for dtype in k.dtypes),
         ("cache", cache_folder()),
     ]
 
 
 def info(arguments: argparse.Namespace) -> None:
-    """Print versions, processor, vector width, threads and cache folder."""
+    """Print versions, processor, vector width, threads, cache folder, and where each kernel comes from."""
     for name, value in facts():
         print(f"{name:<13} {value}")
 
 
-def warm_up(dtype: str) -> float:
-    """Seconds until classifier and regressor have fitted, gone on fitting and predicted in `dtype`."""
-    import numpy as np
-
-    from . import MLPClassifier, MLPRegressor
-
-    random = np.random.default_rng(0)
-    X, y = random.random((32, 4)).astype(dtype), np.arange(32) % 3
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one epoch does not converge
-        for estimator_class in (MLPClassifier, MLPRegressor):
-            estimator = estimator_class(hidden_layer_sizes=(4,), max_iter=1, random_state=0, dtype=dtype)
-            estimator.fit(X, y).partial_fit(X, y).predict(X)
-    return time.perf_counter() - start
-
-
 def warmup(arguments: argparse.Namespace) -> None:
-    """Compile every kernel in both precisions, or load what the cache holds."""
+    """Compile every kernel in both precisions, or load what is there."""
+    from . import warmup as load
+
     for dtype in ("float32", "float64"):
         print(f"{dtype} ...", end=" ", flush=True)
-        print(f"{warm_up(dtype):.1f} s", flush=True)
+        start = time.perf_counter()
+        load([dtype])
+        print(f"{time.perf_counter() - start:.1f} s", flush=True)
     print(f"cached at {cache_folder()}")
 
 

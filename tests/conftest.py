@@ -1,9 +1,7 @@
-"""What several test files share: the folder of real data, a mark, and what must hold after the whole run."""
+"""What several test files share: the folder of real data and a mark."""
 
-import collections
 import os
 import pathlib
-import sys
 
 import pytest
 import sklearn
@@ -19,15 +17,6 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("scikit_learn"):
         if parse_version(sklearn.__version__) < parse_version(mark.args[0]):
             pytest.skip(f"scikit-learn has this from {mark.args[0]} on; this is {sklearn.__version__}")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_signature_per_dtype():
-    """After all tests the compiled entry has one signature per dtype, whatever the data were."""
-    yield
-    if engine := sys.modules.get("fastmlp.core.engine"):
-        dtypes = collections.Counter(dtype for _member, dtype, *_tables in engine.work.signatures)
-        assert set(dtypes.values()) <= {1}, dtypes
 
 
 @pytest.fixture(scope="session")

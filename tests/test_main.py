@@ -89,18 +89,24 @@ def test_info(capsys):
 
 
 def test_info_tells_where_the_cache_is(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     main(["info"])
     assert f"cache         {tmp_path}" in capsys.readouterr().out
 
 
-def test_info_without_a_cache(monkeypatch, capsys):
-    def refuse(function):
-        raise RuntimeError("no locator")
-
-    monkeypatch.setattr("fastmlp.machine.jit.PackageCache", refuse)
+def test_info_without_a_cache(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
     main(["info"])
     assert "cache         nowhere: no folder can be written" in capsys.readouterr().out
+
+
+def test_info_says_which_kernels_are_used_and_why(capsys):
+    main(["info"])
+    text = capsys.readouterr().out
+    for dtype in ("float32", "float64"):
+        (line,) = (line for line in text.splitlines() if f"fastmlp_work_{dtype}" in line)
+        assert any(origin in line for origin in ("prebuilt", "cache", "compiled"))
 
 
 def test_warmup(capsys):

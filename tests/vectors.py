@@ -6,16 +6,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import (
-    I64,
-    VECTORS,
-    Lanes,
-    address,
-    lanes_of_dtype,
-    load_vector,
-    splat,
-    store_vector,
-)
+from fastmlp.machine.simd import I64, VECTORS, Lanes, address, load_vector, splat, store_vector
+from fastmlp.machine.target import lanes_of_dtype
 
 
 def mapped(function, results=1, numbers=0):

@@ -25,7 +25,7 @@ import mmap
 import numpy as np
 
 from ..machine.jit import inlined
-from ..machine.simd import REGISTERS, lanes_of_dtype
+from ..machine.target import REGISTERS, lanes_of_dtype
 from ..machine.tile import MR, NR, tallest
 from .records import UNIT_PARAMETERS, Layout
 

@@ -13,7 +13,8 @@ dtype is the network's.
 import numpy as np
 
 from .. import activations
-from ..machine.jit import entry, inlined
+from ..machine.jit import inlined
+from ..machine.kernels import entry
 from ..machine.record import read
 from ..machine.simd import fma, full_like, lanes_of, load, load_first, number_like, pointer, reduce_add, store
 from ..machine.tile import TALL_ROWS, multiply

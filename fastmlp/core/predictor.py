@@ -1,6 +1,5 @@
 """What a prediction needs beside its kernels: tables of addresses, buffers for some rows, and threads for many."""
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,9 +10,9 @@ from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import LossCodes
 from ..machine.cores import BUDGET
-from ..machine.jit import callable_from_compiled, compiled
+from ..machine.jit import callable_from_compiled
 from ..machine.record import table_of
-from ..machine.simd import lanes_of_dtype
+from ..machine.target import lanes_of_dtype
 from ..machine.tile import NR
 from ..machine.worker import hire
 from .layout import KC, aligned, plan
@@ -27,12 +26,6 @@ SHARED_WORK = 5e7
 SLICE = 1e9
 KEPT_POOLS = 32  # of buffers that wait for the next call
 KEPT_NUMBERS = 2**22  # numbers in buffers that may wait
-
-
-@functools.cache
-def machine_code(dtype: np.dtype) -> Any:
-    """The entry `predict_rows` for a dtype, compiled or from the disk cache."""
-    return compiled(predict_rows, dtype.type(0), *[0] * 7)
 
 
 class Shape(NamedTuple):
@@ -207,8 +200,7 @@ class Predictor:
         self._unit_parameters = unit_parameters
         self._block = max(2 * FEW, min(BLOCK, BLOCK_NUMBERS // sum(units)))
         self._few, self._many = pool_of(self.shape, FEW), pool_of(self.shape, self._block)
-        self._call = machine_code(dtype)
-        self._zero = dtype.type(0)
+        self._call = predict_rows.load(dtype)
 
     def reads(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> bool:
         """Whether it reads these very arrays."""
@@ -258,7 +250,7 @@ class Predictor:
             workspace.set_unit_parameters(self._unit_parameters)
         workspace.inputs[:n_rows] = X
         status = self._call(
-            self._zero, workspace.address, self._weights_at, workspace.inputs_at, workspace.outputs_at, 0, 0, n_rows
+            workspace.address, self._weights_at, workspace.inputs_at, workspace.outputs_at, 0, 0, n_rows
         )
         outputs = workspace.outputs[:n_rows].copy()
         self._few.give_back(workspace)
@@ -298,7 +290,6 @@ class Predictor:
             except IndexError:  # another thread took the last one
                 break
             finite &= not self._call(
-                self._zero,
                 workspace.address,
                 self._weights_at,
                 inputs if self.shape.sparse else inputs + first * features * size,
@@ -360,10 +351,10 @@ def machine_function(predictor: Predictor) -> Any:
     """A function predict(X, outputs) for Numba's compiled code, with buffers of its own, for one thread at a time."""
     workspace = Workspace(predictor.shape, predictor._block)
     workspace.set_unit_parameters(predictor._unit_parameters)
-    form, weights, zero = workspace.address, predictor._weights_at, predictor._zero
+    form, weights, call = workspace.address, predictor._weights_at, predictor._call
 
     def predict(X: np.ndarray, outputs: np.ndarray) -> int:
-        return predict_rows(zero, form, weights, X.ctypes.data, outputs.ctypes.data, 0, 0, X.shape[0])
+        return call(form, weights, np.int64(X.ctypes.data), np.int64(outputs.ctypes.data), 0, 0, X.shape[0])
 
     function = callable_from_compiled(predict)
     function.py_func.keepalive = workspace, predictor

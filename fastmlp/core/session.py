@@ -11,10 +11,9 @@ from .. import normalizations
 from ..activations import ACTIVATIONS
 from ..losses import codes_of
 from ..machine.cores import BUDGET, check_cancelled
-from ..machine.jit import compiled
 from ..machine.pacing import Pacing
 from ..machine.record import table_of, write
-from ..machine.simd import lanes_of_dtype
+from ..machine.target import lanes_of_dtype
 from ..machine.team import WAITED, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
 from .engine import work
@@ -45,11 +44,9 @@ SCALARS_AHEAD = 256
 MAX_SCALARS_AHEAD = 4096
 
 
-@functools.cache
 def machine_code(dtype):
-    """The engine for a dtype, compiled or from the disk cache."""
-    table = np.zeros(1, np.int64)
-    return compiled(work, 0, dtype.type(0), table, table, table, table, table)
+    """The engine for a dtype: a function of the thread's rank and the addresses of five tables."""
+    return work.load(dtype)
 
 
 def slice_end(at, stop, rows, batch, chunk):
@@ -233,9 +230,9 @@ class Session:
     def _prepare(self, rank):
         """What thread `rank` of the team calls."""
         context = self._thread_context(self._team, self._keepalive[1])
-        table = table_of(context)
-        call = functools.partial(self._machine_code, rank, self.network.dtype.type(0), *self._records, table)
-        call.keepalive = context  # the table holds addresses only
+        tables = [*self._records, table_of(context)]
+        call = functools.partial(self._machine_code, rank, *(table.ctypes.data for table in tables))
+        call.keepalive = context, tables  # which it has the addresses of
         return call
 
     def _thread_context(self, team, buffers):

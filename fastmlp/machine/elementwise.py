@@ -9,13 +9,9 @@ loops that are not hot.
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic
 
-from .simd import I64, VECTORS, Lanes, Vector, load_vector, splat, store_vector
+from .jit import cgutils, intrinsic, types, vector_types, with_numba
+from .simd import I64, VECTORS, Lanes, load_vector, splat, store_vector
 from .table import declare_table, operand
 
 
@@ -99,21 +95,7 @@ def vector_dispatch(functions, arity, results=1):
     def chosen(code, *vectors):
         """Only compiled code calls it."""
 
-    class _Template(AbstractTemplate):
-        key = chosen
-
-        def generic(self, args, kws):
-            vector = next((a for a in args if isinstance(a, Vector)), None)
-            if vector and len(args) == arity + 1:
-                result = vector if results == 1 else types.UniTuple(vector, results)
-                return signature(result, types.int64, *[vector] * arity)
-
-    infer_global(chosen, types.Function(_Template))
-
-    @lower_builtin(chosen, types.int64, *[Vector] * arity)
-    def _lower(context, builder, sig, values):
-        vector = sig.args[1]
-        code, *vectors = values
+    def emit(builder, vector, code, *values):
         end = builder.append_basic_block()
         blocks = [builder.append_basic_block() for _ in functions]
         switch = builder.switch(code, blocks[0])
@@ -121,7 +103,7 @@ def vector_dispatch(functions, arity, results=1):
         for n, (block, function) in enumerate(zip(blocks, functions, strict=True)):
             switch.add_case(I64(n), block)
             builder.position_at_end(block)
-            found = function(*(Lanes(builder, vector, value) for value in vectors))
+            found = function(*(Lanes(builder, vector, value) for value in values))
             arrivals.append((builder.block, [found] if results == 1 else found))
             builder.branch(end)
         builder.position_at_end(end)
@@ -130,5 +112,9 @@ def vector_dispatch(functions, arity, results=1):
             for phi, lanes in zip(phis, found, strict=True):
                 phi.add_incoming(lanes.value, block)
         return phis[0] if results == 1 else cgutils.pack_array(builder, phis)
+
+    @with_numba
+    def register():
+        vector_types.register_dispatch(chosen, arity, results, emit)
 
     return chosen

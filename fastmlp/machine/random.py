@@ -9,10 +9,9 @@ from functools import partial
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from .jit import compiled, entry
+from .jit import intrinsic, types
+from .kernels import entry
 from .simd import I32, I64, by_dtype, operation, pointer, real_like, real_of, traced
 
 # The lower 32 bits, as integers of 32 bits (where all are) and of 64.
@@ -93,7 +92,7 @@ class Shuffler:
         self._generator = random_state._bit_generator
         interface = self._generator.ctypes
         self._addresses = ctypes.cast(interface.next_uint32, ctypes.c_void_p).value, interface.state_address
-        self._call = compiled(_shuffle, 0, 0, 0, 0)
+        self._call = _shuffle.load()
 
     def __call__(self, order):
         """Shuffle a contiguous int64 array in place."""

@@ -18,10 +18,9 @@ import functools
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from .simd import I64, Pointer, address
+from .jit import intrinsic, types, vector_types
+from .simd import I64, address
 
 
 class Number:
@@ -117,9 +116,9 @@ def _type_of(record, number):
         bool: types.boolean,
         float: types.float64,
         Number: number,
-        Integers: Pointer(types.int64),
-        Reals: Pointer(types.float64),
-        Numbers: Pointer(number),
+        Integers: vector_types.Pointer(types.int64),
+        Reals: vector_types.Pointer(types.float64),
+        Numbers: vector_types.Pointer(number),
     }
     kinds = [_type_of(kind, number) if is_record(kind) else fields[kind] for kind in kinds_of(record).values()]
     return types.BaseTuple.from_types(kinds, record)
@@ -133,7 +132,7 @@ def _read_tuple(context, builder, kind, next_number):
             fields.append(_read_tuple(context, builder, field, next_number))
             continue
         number = next_number()
-        if isinstance(field, Pointer):
+        if isinstance(field, vector_types.Pointer):
             number = builder.inttoptr(number, context.get_value_type(field))
         elif field == types.boolean:
             number = builder.icmp_unsigned("!=", number, I64(0))
@@ -145,12 +144,18 @@ def _read_tuple(context, builder, kind, next_number):
 
 @intrinsic
 def read(typing_context, record, table, like):
-    """The record of a class from its table; `like` is a number of the network's dtype, or the address of some."""
-    number = types.unliteral(like.dtype if isinstance(like, Pointer) else like)
+    """The record of a class from its table: an array, a pointer or an address.
+
+    `like` is a number of the network's dtype, or the address of some.
+    """
+    number = types.unliteral(like.dtype if isinstance(like, vector_types.Pointer) else like)
     kind = _type_of(record.instance_class, number)
 
     def emit(context, builder, sig, values):
-        first = address(context, builder, table, values[1], I64(0))
+        if isinstance(table, types.Integer):
+            first = builder.inttoptr(values[1], I64.as_pointer())
+        else:
+            first = address(context, builder, table, values[1], I64(0))
         place = iter(range(len(_flat(record.instance_class))))
         return _read_tuple(context, builder, kind, lambda: builder.load(builder.gep(first, [I64(next(place))])))
 

@@ -15,113 +15,23 @@ NaN comes through every function here: `maximum` and `minimum` compare and selec
 import functools
 import inspect
 import operator
-from typing import NamedTuple
 
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
-from numba.core.imputils import lower_builtin, lower_cast
-from numba.core.typeconv import Conversion
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, models, register_model
 
-from .jit import FASTMATH
+from .jit import FASTMATH, cgutils, intrinsic, types, vector_types, with_numba
 
-
-class Registers(NamedTuple):
-    """The vector registers of a processor: their width in bits and their number."""
-
-    bits: int
-    count: int
-
-
-def registers(features):
-    """Vector registers, by the LLVM features in use (an iterable of names such as "avx2")."""
-    features = set(features)
-    if "avx512f" in features:
-        return Registers(512, 32)
-    if "avx2" in features:
-        return Registers(256, 16)
-    return Registers(128, 32 if "neon" in features else 16)
-
-
-# NUMBA_CPU_FEATURES decides first (empty for NUMBA_CPU_NAME=generic), the host's features second: as in Numba itself.
-FEATURES = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-REGISTERS = registers(feature[1:] for feature in FEATURES.split(",") if feature.startswith("+"))
 FLAGS = tuple(sorted(FASTMATH))
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
-class Vector(types.Type):
-    """Numba type of one register of float32, float64, int32 or int64 lanes."""
+class _Vectors:
+    """Numba's types of vectors, by the dtypes that Numba has for numbers; only what compiles looks them up."""
 
-    def __init__(self, dtype):
-        self.dtype = dtype
-        self.lanes = REGISTERS.bits // dtype.bitwidth
-        super().__init__(name=f"Vector({self.lanes} x {dtype})")
-
-    @property
-    def real(self):
-        return isinstance(self.dtype, types.Float)
-
-    @property
-    def llvm(self):
-        return ir.VectorType(_scalar(self.dtype), self.lanes)
-
-    def can_convert_from(self, typing_context, other):
-        return Conversion.safe if isinstance(other, types.Number) else None
+    def __getitem__(self, dtype):
+        return vector_types.VECTORS[dtype]
 
 
-class Mask(types.Type):
-    """Numba type of what a comparison of two vectors gives: one bit a lane. `dtype` is that of the compared vectors."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        self.lanes = REGISTERS.bits // dtype.bitwidth
-        super().__init__(name=f"Mask({self.lanes} x {dtype})")
-
-
-class Pointer(types.Type):
-    """Numba type of the address of numbers of one dtype: one register where an array is seven."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(name=f"Pointer({dtype})")
-
-
-def _scalar(dtype):
-    if dtype == types.float32:
-        return ir.FloatType()
-    return ir.DoubleType() if dtype == types.float64 else ir.IntType(dtype.bitwidth)
-
-
-VECTORS = {dtype: Vector(dtype) for dtype in (types.float32, types.float64, types.int32, types.int64)}
-INTEGER = {types.float32: types.int32, types.float64: types.int64}
-REAL = {integer: real for real, integer in INTEGER.items()}
-
-
-def lanes_of_dtype(dtype):
-    """Lanes of a vector of `dtype` (a NumPy dtype)."""
-    return REGISTERS.bits // (8 * dtype.itemsize)
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, vector):
-        super().__init__(manager, vector, vector.llvm)
-
-
-@register_model(Mask)
-class _MaskModel(models.PrimitiveModel):
-    def __init__(self, manager, mask):
-        super().__init__(manager, mask, ir.VectorType(ir.IntType(1), mask.lanes))
-
-
-@register_model(Pointer)
-class _PointerModel(models.PrimitiveModel):
-    def __init__(self, manager, pointer):
-        super().__init__(manager, pointer, _scalar(pointer.dtype).as_pointer())
+VECTORS = _Vectors()
 
 
 # --- pieces of LLVM ---------------------------------------------------------------------------------------------------
@@ -157,7 +67,7 @@ def suffix(vector):
 
 def address(context, builder, kind, value, offset):
     """Address of the number at `offset` of an array or from a pointer."""
-    base = value if isinstance(kind, Pointer) else context.make_array(kind)(context, builder, value).data
+    base = value if isinstance(kind, vector_types.Pointer) else context.make_array(kind)(context, builder, value).data
     return builder.gep(base, [offset])
 
 
@@ -176,11 +86,6 @@ def store_vector(builder, value, pointer, bits):
 # --- operators --------------------------------------------------------------------------------------------------------
 
 
-@lower_cast(types.Number, Vector)
-def _number_to_vector(context, builder, number, vector, value):
-    return splat(builder, context.cast(builder, value, number, vector.dtype), vector.lanes)
-
-
 class Lanes:
     """A vector or mask of code that is being written: what a component sees in place of numbers.
 
@@ -196,7 +101,7 @@ class Lanes:
 
 def _trace(emit, result, values):
     """Write the code of an operation on Lanes; numbers beside them become constants."""
-    like = next(v for v in values if isinstance(v, Lanes) and isinstance(v.kind, Vector))
+    like = next(v for v in values if isinstance(v, Lanes) and isinstance(v.kind, vector_types.Vector))
     operands = (v.value if isinstance(v, Lanes) else constant(like.kind, v) for v in values)
     return Lanes(like.builder, result(like.kind), emit(like.builder, like.kind, *operands))
 
@@ -204,19 +109,9 @@ def _trace(emit, result, values):
 def _teach(function, arity, emit, result=lambda vector: vector):
     """Let compiled code call `function` of `arity` vectors; numbers beside a vector become vectors."""
 
-    class _Template(AbstractTemplate):
-        key = function
-
-        def generic(self, args, kws):
-            vector = next((a for a in args if isinstance(a, Vector)), None)
-            if len(args) == arity and vector and all(a == vector or isinstance(a, types.Number) for a in args):
-                return signature(result(vector), *[vector] * arity)
-
-    infer_global(function, types.Function(_Template))
-
-    @lower_builtin(function, *[Vector] * arity)
-    def _lower(context, builder, sig, values):
-        return emit(builder, sig.args[0], *values)
+    @with_numba
+    def register():
+        vector_types.register_function(function, arity, emit, result)
 
 
 def operation(emit, result=lambda vector: vector):
@@ -266,7 +161,7 @@ def _comparison(symbol):
 
 
 def _mask_like(vector):
-    return Mask(vector.dtype)
+    return vector_types.Mask(vector.dtype)
 
 
 def _define_operator(name, arity, emit, result=lambda vector: vector):
@@ -350,11 +245,11 @@ def full_like(x, number):
 
 
 def integer_like(vector):
-    return VECTORS[INTEGER[vector.dtype]]
+    return VECTORS[vector_types.INTEGER[vector.dtype]]
 
 
 def real_like(vector):
-    return VECTORS[REAL[vector.dtype]]
+    return VECTORS[vector_types.REAL[vector.dtype]]
 
 
 @operation(lambda builder, vector, x: builder.bitcast(x, integer_like(vector).llvm), integer_like)
@@ -395,18 +290,9 @@ def where(mask, x, y):
     return _trace(lambda builder, vector, *values: builder.select(mask.value, *values), lambda vector: vector, (x, y))
 
 
-@infer_global(where)
-class _WhereTemplate(AbstractTemplate):
-    def generic(self, args, kws):
-        mask, *values = args
-        vector = next((v for v in values if isinstance(v, Vector)), None)
-        if isinstance(mask, Mask) and vector:
-            return signature(vector, mask, vector, vector)
-
-
-@lower_builtin(where, Mask, Vector, Vector)
-def _lower_where(context, builder, sig, values):
-    return builder.select(*values)
+@with_numba
+def _register_where():
+    vector_types.register_choice(where)
 
 
 # --- lanes ------------------------------------------------------------------------------------------------------------
@@ -431,7 +317,7 @@ def mask_first(typing_context, vector, count):
     def emit(context, builder, sig, values):
         return _first(builder, vector.lanes, values[1])
 
-    return Mask(vector.dtype)(vector, types.intp), emit
+    return vector_types.Mask(vector.dtype)(vector, types.intp), emit
 
 
 def _reduction(combine):
@@ -462,10 +348,10 @@ reduce_max = _reduction(_select("<"))
 @intrinsic
 def pointer(typing_context, address, like):
     """The address (an integer) of numbers that have the dtype of the number `like`."""
-    kind = Pointer(types.unliteral(like))
+    kind = vector_types.Pointer(types.unliteral(like))
 
     def emit(context, builder, sig, values):
-        return builder.inttoptr(values[0], _scalar(kind.dtype).as_pointer())
+        return builder.inttoptr(values[0], vector_types.scalar(kind.dtype).as_pointer())
 
     return kind(types.int64, like), emit
 
@@ -478,31 +364,6 @@ def number_like(typing_context, pointer, number):
         return context.cast(builder, values[1], number, pointer.dtype)
 
     return pointer.dtype(pointer, number), emit
-
-
-@infer_global(operator.getitem)
-class _PointerGet(AbstractTemplate):
-    def generic(self, args, kws):
-        if isinstance(args[0], Pointer) and isinstance(args[1], types.Integer):
-            return signature(args[0].dtype, args[0], types.intp)
-
-
-@infer_global(operator.setitem)
-class _PointerSet(AbstractTemplate):
-    def generic(self, args, kws):
-        if isinstance(args[0], Pointer) and isinstance(args[1], types.Integer):
-            return signature(types.none, args[0], types.intp, args[0].dtype)
-
-
-@lower_builtin(operator.getitem, Pointer, types.intp)
-def _pointer_get(context, builder, sig, values):
-    return builder.load(builder.gep(values[0], [values[1]]))
-
-
-@lower_builtin(operator.setitem, Pointer, types.intp, types.Number)
-def _pointer_set(context, builder, sig, values):
-    builder.store(values[2], builder.gep(values[0], [values[1]]))
-    return context.get_dummy_value()
 
 
 @intrinsic

@@ -2,7 +2,7 @@
 
 from llvmlite import ir
 
-from .jit import part
+from .jit import new_part
 from .simd import address, suffix
 
 _LIBRARIES = {}
@@ -15,9 +15,10 @@ def declare_table(context, module, family, vector, type_, bodies):
     """
     name = f"fastmlp_{family}_{suffix(vector)}"
     kind = ir.ArrayType(type_.as_pointer(), len(bodies))
-    if name not in _LIBRARIES:
-        _LIBRARIES[name] = part(context.codegen(), name)
-        library = _LIBRARIES[name].create_ir_module(name)
+    codegen = context.codegen()
+    if (codegen, name) not in _LIBRARIES:
+        part = _LIBRARIES[codegen, name] = new_part(codegen, name)
+        library = part.create_ir_module(name)
         table = ir.GlobalVariable(library, kind, name)
         table.linkage = "weak_odr"
         table.global_constant = True
@@ -33,8 +34,8 @@ def declare_table(context, module, family, vector, type_, bodies):
             body(function, vector)
             functions.append(function)
         table.initializer = ir.Constant(kind, functions)
-        _LIBRARIES[name].add_ir_module(library)
-    context.active_code_library.add_linking_library(_LIBRARIES[name])
+        part.add_ir_module(library)
+    context.active_code_library.add_linking_library(_LIBRARIES[codegen, name])
     return module.globals.get(name) or ir.GlobalVariable(module, kind, name)
 
 

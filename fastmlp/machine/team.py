@@ -11,13 +11,10 @@ import sys
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_process_triple
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .jit import inlined
+from .jit import cgutils, inlined, intrinsic, types
 from .simd import I32, I64, address
+from .target import TARGET
 from .worker import hire
 
 SPINS = 200  # then yield: pure spinning costs a factor of 80 where threads outnumber cores
@@ -86,7 +83,7 @@ def pause(typing_context):
     """Tell the processor that this is a spinning loop; nothing on architectures without such an instruction."""
 
     def emit(context, builder, sig, values):
-        architecture = get_process_triple().split("-")[0]
+        architecture = TARGET.triple.split("-")[0]
         if architecture in PAUSE:
             name, arguments = PAUSE[architecture]
             kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])

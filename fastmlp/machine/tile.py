@@ -16,26 +16,11 @@ and its compile time stay out of it.
 from functools import partial
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from .jit import inlined
-from .simd import (
-    FLAGS,
-    I32,
-    I64,
-    REGISTERS,
-    VECTORS,
-    address,
-    call,
-    constant,
-    load_vector,
-    shuffle,
-    splat,
-    store_vector,
-    suffix,
-)
+from .jit import inlined, intrinsic, types
+from .simd import FLAGS, I32, I64, VECTORS, address, call, constant, load_vector, shuffle, splat, store_vector, suffix
 from .table import declare_table, operand
+from .target import REGISTERS
 
 NR = 3
 MR = 8 if REGISTERS.count >= 32 else 4

@@ -36,7 +36,7 @@ from fastmlp.core.records import (
 from fastmlp.losses import OUTPUTS, Focal, Gamma, Huber, KLDivergence, LogLoss, LossCodes, codes_of, output_formula
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.record import read, table_of
-from fastmlp.machine.simd import lanes_of_dtype
+from fastmlp.machine.target import lanes_of_dtype
 from fastmlp.machine.tile import MR, NR, TALLEST_POSSIBLE
 from fastmlp.optimizers import Adam, Nesterov
 

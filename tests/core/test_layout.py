@@ -12,7 +12,7 @@ from fastmlp.core.layout import LINE, PAGE, aligned, pack, panel, partition, pla
 from fastmlp.core.records import UNIT_PARAMETERS, Layout
 from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.record import read, table_of
-from fastmlp.machine.simd import lanes_of_dtype
+from fastmlp.machine.target import lanes_of_dtype
 from fastmlp.machine.tile import MR, NR, tallest
 
 pytestmark = pytest.mark.width

@@ -6,7 +6,8 @@ from numba import njit
 
 from fastmlp.machine.elementwise import ElementwiseFunction, elementwise_dispatch, vector_dispatch
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import lanes_of, lanes_of_dtype, load, sqrt, store, where
+from fastmlp.machine.simd import lanes_of, load, sqrt, store, where
+from fastmlp.machine.target import lanes_of_dtype
 
 pytestmark = pytest.mark.width
 

@@ -19,7 +19,9 @@ from vectors import mapped
 
 from fastmlp.machine import simd
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import REGISTERS, VECTORS, Lanes, Vector, lanes_of_dtype, registers, where
+from fastmlp.machine.simd import VECTORS, Lanes, where
+from fastmlp.machine.target import REGISTERS, lanes_of_dtype, registers
+from fastmlp.machine.vector_types import Mask, Vector
 
 pytestmark = pytest.mark.width
 
@@ -248,7 +250,7 @@ def test_reflected_operators_keep_their_sides(lanes):
 def test_comparisons_give_masks(lanes):
     x, y, z = lanes
     for mask in (x < y, x <= 0, x > y, x >= 0, x == y, x != y):
-        assert isinstance(mask.kind, simd.Mask)
+        assert isinstance(mask.kind, Mask)
         assert mask.kind.lanes == x.kind.lanes
         assert isinstance(where(mask, z, 0).kind, Vector)
 
@@ -286,7 +288,7 @@ def reduce(x):
 @njit(**OPTIONS)
 def select_first(x, count, out):
     v = simd.load(x, 0)
-    simd.store(out, 0, simd.where(simd.first(v, count), v, 7))
+    simd.store(out, 0, simd.where(simd.mask_first(v, count), v, 7))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.int64])
@@ -420,21 +422,6 @@ def test_pointers(dtype):
 # --- the width in use -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("features", "bits", "count"),
-    [
-        (["sse2", "avx", "avx2", "fma", "avx512f"], 512, 32),
-        (["sse2", "avx", "avx2", "fma"], 256, 16),
-        (["sse2", "avx"], 128, 16),
-        (["neon", "fp-armv8"], 128, 32),
-        ([], 128, 16),
-    ],
-)
-def test_registers(features, bits, count):
-    assert registers(features) == (bits, count)
-    assert registers(iter(features)) == (bits, count)
-
-
 def test_lanes():
     assert [lanes_of_dtype(np.dtype(dtype)) * 8 * dtype().itemsize for dtype in INTEGER] == [REGISTERS.bits] * 2
 
@@ -444,7 +431,8 @@ import json
 import numpy as np
 from numba import njit
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import REGISTERS, lanes_of_dtype, load, store
+from fastmlp.machine.simd import load, store
+from fastmlp.machine.target import REGISTERS, lanes_of_dtype, registers
 
 @njit(**OPTIONS)
 def add(x, out):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -313,7 +314,7 @@ def test_forked_child_has_a_team_of_its_own():
 
 @pytest.mark.parametrize("triple", ["riscv64-unknown-linux-gnu", "s390x-ibm-linux"])
 def test_waiting_where_there_is_no_pause(triple, monkeypatch):
-    monkeypatch.setattr(team, "get_process_triple", lambda: triple)
+    monkeypatch.setattr(team, "TARGET", SimpleNamespace(triple=triple))
 
     @njit(**OPTIONS)
     def wait():

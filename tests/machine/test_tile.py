@@ -6,7 +6,7 @@ from numba import njit
 
 from fastmlp.machine import tile
 from fastmlp.machine.jit import OPTIONS
-from fastmlp.machine.simd import REGISTERS, lanes_of_dtype
+from fastmlp.machine.target import REGISTERS, lanes_of_dtype
 
 pytestmark = pytest.mark.width
 
