@@ -64,8 +64,8 @@ with_scale = replacing(StepScalars, "scale")
 def work(rank, zero, components, layout, buffers, data, context):
     """What thread `rank` does: task after task until told to leave. The leader, rank 0, returns after each.
 
-    `zero` is a number of the network's dtype. Everything else comes as the address of a record's table, (fields,) int64,
-    so that an array that is read-only or not aligned is no other type, and a call costs next to nothing.
+    `zero` is a number of the network's dtype. Everything else comes as the address of a record's table, (fields,)
+    int64, so that an array that is read-only or not aligned is no other type, and a call costs next to nothing.
     """
     serve(
         rank,
