@@ -17,7 +17,7 @@ from fastmlp.core.records import ALL, Blocks, Buffers, Data, Layout, Settings, S
 from fastmlp.losses import LogLoss, codes_of
 from fastmlp.machine.kernels import entry
 from fastmlp.machine.record import read, table_of
-from fastmlp.optimizers import Adam
+from fastmlp.optimizers import GROUPS, Adam
 
 GATHER, FORWARD, DELTA, BACKWARD, UPDATE = range(5)
 PASSES = {
@@ -91,15 +91,17 @@ class Bench:
         self.buffers = buffers._replace(gradient=aligned(self.network._weights.size, dtype))
         span = Span(0, 0, self.rows, self.rows, self.rows, 0, self.rows)
         blocks = Blocks(0, int(layout.blocks_at[LAYER + 1] - layout.blocks_at[LAYER]), self.rows, False, 0, ALL)
-        scalars = StepScalars(Settings(alpha=ALPHA), 1 / self.rows, 1.0, 0)
+        scalars = StepScalars(Settings(alpha=ALPHA), 1 / self.rows, 1.0, 1, 0)
         records = (layout, self.buffers, self.session._data, span, blocks, scalars)
         self.tables = [table_of(record) for record in records]
         self.reference = reference.Reference(coefs, intercepts, **components)
         self.arrays = SimpleNamespace(inputs=X, targets=y, order=np.arange(self.rows), sample_weight=None)
         self.scalars = SimpleNamespace(
-            l1=number(0), clip=number(np.inf), scale=number(1), optimizer_scalars=STEP_SCALARS.astype(dtype)
+            settings=SimpleNamespace(alpha=number(ALPHA), l1=number(0), clip_value=number(np.inf)),
+            share=number(1 / self.rows),
+            scale=number(1),
+            optimizer_scalars=[STEP_SCALARS.astype(dtype)] * len(GROUPS),
         )
-        self.scalars.alpha, self.scalars.share = number(ALPHA), number(1 / self.rows)
         self.reference.forward(self.arrays, slice(0, self.rows))
         for which in (GATHER, FORWARD):
             self.ours(which)
@@ -142,8 +144,8 @@ class Bench:
             reference.affine_backward(layout, LAYER, False, span, buffers)
         else:
             reference.affine_gradient(layout, LAYER, None, buffers)
-            reference.penalized_gradient(layout, LAYER, self.scalars, buffers)
-            reference.affine_update(layout, LAYER, OPTIMIZER, self.scalars, None, buffers)
+            blocks = SimpleNamespace(phase=ALL)
+            reference.affine_update(layout, LAYER, OPTIMIZER, self.scalars, blocks, buffers)
 
     def assert_equal(self, which):
         """One pass of both from the same numbers gives the same."""

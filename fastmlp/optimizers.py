@@ -7,7 +7,7 @@ in float64, by ``scalars``. The step itself stands here twice: as a NumPy formul
 None of the components knows where g comes from: over all rows, over one, or over a batch between them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,11 @@ import numpy as np
 from .components import Component, Registry, check_number
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import maximum, sqrt, where
+
+# Groups of parameters that an optimizer may treat each in its own way: coefficients of the first layer and of the
+# others, intercepts, learned slopes, and gains and shifts of a normalization.
+GROUPS = ("first_layer", "weights", "biases", "slopes", "normalization")
+FIRST_LAYER, WEIGHTS, BIASES, SLOPES, NORMALIZATION = range(len(GROUPS))
 
 OPTIMIZERS = Registry("solver", {"nag": "nesterov", "rms": "rmsprop", "gd": "gradient_descent"})
 
@@ -50,6 +55,10 @@ class Optimizer(Component):
         float64 ndarray of shape (steps, k), k at most 8; its rows are the n of `formula` and `vector`
         """
         raise NotImplementedError
+
+    def for_group(self, group):
+        """The optimizer of one group of parameters, of the same class: by default this one for all `GROUPS`."""
+        return self
 
     def formula(self, n, g, w, *states):
         """(w, *states) after a step, in NumPy; n holds k numbers in the dtype of the arrays."""
@@ -452,6 +461,8 @@ class AdamW(Moments):
         Added to the square root, so that nothing is divided by 0.
     weight_decay : float >= 0, default=0.01
         Share of each weight, times the learning rate, that a step takes off.
+    weights_only : bool, default=False
+        Whether intercepts, learned slopes, and gains and shifts of a normalization are spared from the decay.
 
     Notes
     -----
@@ -461,10 +472,17 @@ class AdamW(Moments):
     """
 
     weight_decay: float = 0.01
+    weights_only: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         check_number(self, "weight_decay", at_least=0)
+        if not isinstance(self.weights_only, bool):
+            raise ValueError(f"weights_only of AdamW must be True or False; got {self.weights_only!r}.")
+
+    def for_group(self, group):
+        spared = self.weights_only and group not in ("first_layer", "weights")
+        return replace(self, weight_decay=0.0) if spared else self
 
     def scalars(self, t, rate):
         share_1, share_2 = self.partition(t)

@@ -1,7 +1,8 @@
 """A multi-layer perceptron in NumPy: the passes of training, each a few lines of whole-array mathematics.
 
-Start reading here. `core/affine.py` holds the same passes under the same names, in Numba, for the part of the work that
-one thread owns. Here a pass takes everything at once.
+Start reading here. The core holds the same passes with the same names and arguments, compiled, for the part of the work
+that one thread owns. Here a pass takes everything at once, so that some arguments, such as the thread's `rank`, serve
+no purpose.
 
 Notation: a network of units (n_0, ..., n_L) has layers l = 0 ... L - 1, each with a matrix W of shape
 (n_l + 1, n_(l+1)) whose last row is the bias. A batch of m rows runs upward as outputs A_0 ... A_L,
@@ -21,7 +22,9 @@ from scipy import sparse
 
 from .activations import ACTIVATIONS
 from .losses import LOSSES, output_formula
-from .optimizers import OPTIMIZERS
+from .optimizers import BIASES, FIRST_LAYER, GROUPS, NORMALIZATION, OPTIMIZERS, SLOPES, WEIGHTS
+
+ALL, GRADIENT, STEP = range(3)  # phases of an update
 
 
 def gather(layout, data, span, buffers):
@@ -33,20 +36,8 @@ def gather(layout, data, span, buffers):
 
 def affine_forward(layout, layer, activation, span, buffers):
     """A_above = f([A_below, 1] W). The slope f'(Z) waits where delta will be: the backward pass needs no more of f."""
-    Z = buffers.outputs[layer] @ buffers.weights[layer]
-    buffers.outputs[layer + 1] = with_ones(Z)
-    activate(layout, layer + 1, activation, span, buffers)
-
-
-def activate(layout, level, activation, span, buffers):
-    """A = f(Z), and the slope f'(Z). A learned slope a (PReLU) keeps dA/da = min(Z, 0) for its gradient."""
-    Z = buffers.outputs[level][:, :-1]
-    component = activation
-    if component.learned:  # its formula takes a slope for each unit as well
-        component = SimpleNamespace(slope=buffers.unit_parameters[level].number)
-        buffers.saved[level].number = np.minimum(Z, 0)
-    A, buffers.deltas[level] = type(activation).formula(component, Z)
-    buffers.outputs[level] = with_ones(A)
+    buffers.outputs[layer + 1] = with_ones(buffers.outputs[layer] @ buffers.weights[layer])
+    activate(layout, layer + 1, activation, activation.learned, span, buffers)
 
 
 def with_ones(A):
@@ -54,39 +45,175 @@ def with_ones(A):
     return np.column_stack([A, np.ones(len(A), A.dtype)])
 
 
-def normalize(layout, level, normalization, training, buffers):
-    """Z = gain X + shift, where X is Z brought to mean 0 and variance 1 over the batch or over the units.
+def activate(layout, level, activation, learned, span, buffers):
+    """A = f(Z), and the slope f'(Z). A learned slope a (PReLU) keeps dA/da = min(Z, 0) for its gradient."""
+    Z = buffers.outputs[level][:, :-1]
+    component = activation
+    if learned:  # its formula takes a slope for each unit as well
+        component = SimpleNamespace(slope=buffers.unit_parameters[level].number)
+        buffers.saved[level].number = np.minimum(Z, 0)
+    A, buffers.deltas[level] = type(activation).formula(component, Z)
+    buffers.outputs[level] = with_ones(A)
 
-    Over the batch, running statistics follow in training and serve for predictions.
+
+def affine_backward(layout, layer, learned, span, buffers):
+    """delta_below = (delta W^T) * f'(Z_below): a unit below acts on the loss through all units that it feeds.
+
+    Where units below learn the slope of their activation, dL/dA dA/da is kept for its gradient.
     """
-    Z, unit_parameters, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
-    saved.gain, mean, variance = normalization.formula(Z)
-    saved.scale = 1 / np.sqrt(variance + Z.dtype.type(normalization.epsilon))
-    if normalization.name == "batch":
-        rows = len(Z)
-        if training and rows > 1:
-            share = Z.dtype.type(normalization.momentum)
-            population = variance * Z.dtype.type(rows / (rows - 1))
-            unit_parameters.mean = unit_parameters.mean + share * (mean - unit_parameters.mean)
-            unit_parameters.variance = unit_parameters.variance + share * (population - unit_parameters.variance)
-        if not training:
-            saved.gain = (Z - unit_parameters.mean) / np.sqrt(
-                unit_parameters.variance + Z.dtype.type(normalization.epsilon)
-            )
-    buffers.outputs[level] = with_ones(saved.gain * unit_parameters.gain + unit_parameters.shift)
+    product = buffers.deltas[layer + 1] @ buffers.weights[layer][:-1].T
+    if learned:
+        buffers.saved[layer].number = buffers.saved[layer].number * product
+    buffers.deltas[layer] = product * buffers.deltas[layer]
 
 
-def normalize_backward(layout, level, normalization, buffers):
-    """delta = scale (d - mean(d) - X mean(d X)), d = delta gain: the mean and the variance depend
-    on Z too. Means over the batch or over the units, as in `normalize`. Keeps delta X and delta, whose sums over the
-    rows are the gradients of gain and shift.
+def affine_gradient(layout, layer, blocks, buffers):
+    """G = G + [A_below, 1]^T delta: the gradient of the summed loss, for a batch that comes in several parts."""
+    buffers.gradient[layer] = buffers.gradient[layer] + buffers.outputs[layer].T @ buffers.deltas[layer + 1]
+
+
+def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
+    """g = (G + alpha W + l1 sign W) / sum of the row weights, clipped; then one optimizer step on W with g.
+
+    Biases have no penalty: alpha = l1 = 0. Keeps the penalty alpha/2 ||W||^2 + l1 ||W||_1 of the weights before the
+    step, for the loss. Clipping by the norm of the whole gradient takes two phases, as in the core: GRADIENT leaves g
+    and its squares, STEP goes on from there with g scaled; ALL is both.
+    """
+    W, settings = buffers.weights[layer], scalars.settings
+    if blocks.phase != STEP:
+        penalized = W.copy()
+        penalized[-1] = 0
+        squares, absolutes = (penalized**2).sum(), np.abs(penalized).sum()
+        buffers.penalties[layer] = 0.5 * settings.alpha * squares + settings.l1 * absolutes
+        g = (buffers.gradient[layer] + settings.alpha * penalized + settings.l1 * np.sign(penalized)) * scalars.share
+        buffers.gradient[layer] = np.clip(g, -settings.clip_value, settings.clip_value)
+        buffers.norms[layer] = (buffers.gradient[layer].astype(float) ** 2).sum()
+    if blocks.phase != GRADIENT:
+        g, states = buffers.gradient[layer] * scalars.scale, [state[layer] for state in buffers.states]
+        parts = [
+            optimizer.formula(scalars.optimizer_scalars[group], g[rows], W[rows], *(state[rows] for state in states))
+            for group, rows in ((FIRST_LAYER if layer == 0 else WEIGHTS, slice(0, -1)), (BIASES, slice(-1, None)))
+        ]
+        buffers.weights[layer], *new = map(np.vstack, zip(*parts))
+        for state, values in zip(buffers.states, new):
+            state[layer] = values
+        buffers.gradient[layer] = np.zeros_like(g)
+
+
+# --- the top ----------------------------------------------------------------------------------------------------------
+
+
+def output_delta(layout, data, loss, span, buffers):
+    """The loss of each row, and delta = dloss/dZ at the top: prediction - target for every canonical pair of both.
+
+    A row's sample weight multiplies its loss, hence its delta. `loss` is a pair (component, output activation).
+    """
+    Z = buffers.outputs[layout.layers][:, :-1]
+    component, output = loss
+    buffers.losses, delta = component.formula(output, Z, data.targets[data.order[span]])
+    if data.sample_weight is not None:
+        weight = data.sample_weight[data.order[span]]
+        buffers.losses, delta = buffers.losses * weight, delta * weight[:, None]
+    buffers.deltas[layout.layers] = delta
+
+
+def predict(layout, data, loss, span, buffers):
+    """Y = g(Z), the output activation of each row, of shape (n_rows, n_outputs) for all of them."""
+    data.predictions[span] = output_formula(loss[1], buffers.outputs[layout.layers][:, :-1])
+
+
+# --- whole units and whole rows: normalization, learned slopes, dropout -----------------------------------------------
+
+
+def layer_normalize(layout, level, epsilon, span, buffers):
+    """X = (Z - mean) / sqrt(variance + epsilon) over the units of each row; Z = gain X + shift. X is kept."""
+    Z, own, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
+    mean, variance = Z.mean(axis=1, keepdims=True), Z.var(axis=1, keepdims=True)
+    saved.scale = 1 / np.sqrt(variance + Z.dtype.type(epsilon))
+    saved.gain = (Z - mean) * saved.scale
+    buffers.outputs[level] = with_ones(saved.gain * own.gain + own.shift)
+
+
+def layer_backward(layout, level, span, buffers):
+    """delta = scale (d - mean(d) - X mean(d X)), d = delta gain: the mean and the variance depend on Z
+    too. Means over the units. Keeps delta X and delta, whose sums over the rows are the gradients of gain and
+    shift.
     """
     delta, saved = buffers.deltas[level], buffers.saved[level]
     X, d = saved.gain, delta * buffers.unit_parameters[level].gain
-    axis = 0 if normalization.name == "batch" else 1
-    centred = d - d.mean(axis=axis, keepdims=True) - X * (d * X).mean(axis=axis, keepdims=True)
+    centred = d - d.mean(axis=1, keepdims=True) - X * (d * X).mean(axis=1, keepdims=True)
     buffers.deltas[level] = saved.scale * centred
     saved.gain, saved.shift = delta * X, delta
+
+
+def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
+    """Mean and 1 / sqrt(variance + epsilon) of each unit over the rows; running ones follow.
+
+    The running variance is that of the population, n / (n - 1) times the batch's; a single row has none.
+    """
+    Z, own, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
+    saved.mean, variance = Z.mean(axis=0), Z.var(axis=0)
+    saved.scale = 1 / np.sqrt(variance + Z.dtype.type(scalars.settings.epsilon))
+    if rows > 1:
+        share = Z.dtype.type(scalars.settings.momentum)
+        population = variance * Z.dtype.type(rows / (rows - 1))
+        own.mean = own.mean + share * (saved.mean - own.mean)
+        own.variance = own.variance + share * (population - own.variance)
+
+
+def running_statistics(layout, level, epsilon, buffers):
+    """The statistics for predictions: those of training, as they ran."""
+    own, saved = buffers.unit_parameters[level], buffers.saved[level]
+    saved.mean, saved.scale = own.mean, 1 / np.sqrt(own.variance + own.variance.dtype.type(epsilon))
+
+
+def batch_normalize(layout, level, span, buffers):
+    """X = (Z - mean) / sqrt(variance + epsilon) for each unit; Z = gain X + shift. X is kept."""
+    Z, own, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
+    saved.gain = (Z - saved.mean) * saved.scale
+    buffers.outputs[level] = with_ones(saved.gain * own.gain + own.shift)
+
+
+def batch_sums(layout, level, rows, rank, n_threads, buffers):
+    """The gradients of gains and shifts: sums of delta X and of delta over the rows."""
+    delta, X = buffers.deltas[level], buffers.saved[level].gain
+    buffers.unit_parameter_gradient[level, "gain"] = (delta * X).sum(axis=0)
+    buffers.unit_parameter_gradient[level, "shift"] = delta.sum(axis=0)
+
+
+def batch_backward(layout, level, span, buffers):
+    """delta = gain (delta - mean(delta) - X mean(delta X)) scale; means over the rows, as `batch_sums` has them."""
+    delta, saved, G = buffers.deltas[level], buffers.saved[level], buffers.unit_parameter_gradient
+    centred = delta - (G[level, "shift"] + saved.gain * G[level, "gain"]) / delta.dtype.type(len(delta))
+    buffers.deltas[level] = centred * buffers.unit_parameters[level].gain * saved.scale
+
+
+def unit_parameter_gradient(layout, level, unit_parameter, rows, accumulate, rank, n_threads, buffers):
+    """G = G + sums over the rows of what they give to the gradient of a learned unit parameter."""
+    before = buffers.unit_parameter_gradient.get((level, unit_parameter), 0) if accumulate else 0
+    sums = getattr(buffers.saved[level], unit_parameter).sum(axis=0)
+    buffers.unit_parameter_gradient[level, unit_parameter] = before + sums
+
+
+def scale_unit_gradient(layout, level, unit_parameter, scalars, rank, n_threads, buffers):
+    """G -> g = G / sum of the row weights, clipped."""
+    clip, G = scalars.settings.clip_value, buffers.unit_parameter_gradient
+    G[level, unit_parameter] = np.clip(G[level, unit_parameter] * scalars.share, -clip, clip)
+
+
+def unit_parameter_squares(layout, buffers):
+    """Sum of squares of the gradients of all learned unit parameters."""
+    return sum((g.astype(float) ** 2).sum() for g in buffers.unit_parameter_gradient.values())
+
+
+def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, rank, n_threads, buffers):
+    """One optimizer step on a learned unit parameter of all units of a level."""
+    own, states = buffers.unit_parameters[level], buffers.unit_parameter_states
+    g = buffers.unit_parameter_gradient[level, unit_parameter] * scalars.scale
+    before = states.get((level, unit_parameter), [np.zeros_like(g)] * optimizer.states)
+    numbers = scalars.optimizer_scalars[SLOPES if unit_parameter == "number" else NORMALIZATION]
+    value, *states[level, unit_parameter] = optimizer.formula(numbers, g, getattr(own, unit_parameter), *before)
+    setattr(own, unit_parameter, value)
 
 
 def drop(layout, level, keep, learned, seed, span, buffers):
@@ -98,8 +225,8 @@ def drop(layout, level, keep, learned, seed, span, buffers):
     stream = scrambled(scrambled(np.uint32(seed)) + np.uint32(level))
     rows = scrambled(stream + np.arange(span.start, span.stop, dtype=np.uint32))
     bits = scrambled(rows[:, None] + np.arange(A.shape[1], dtype=np.uint32))
-    saved = (bits >> np.uint32(8)) * A.dtype.type(2.0**-24) < A.dtype.type(keep)
-    factor = np.where(saved, A.dtype.type(1 / keep), A.dtype.type(0))
+    kept = (bits >> np.uint32(8)) * A.dtype.type(2.0**-24) < A.dtype.type(keep)
+    factor = np.where(kept, A.dtype.type(1 / keep), A.dtype.type(0))
     buffers.outputs[level] = with_ones(A * factor)
     if level:
         buffers.deltas[level] = buffers.deltas[level] * factor
@@ -117,63 +244,14 @@ def scrambled(n):
         return n ^ (n >> np.uint32(16))
 
 
-def output_delta(layout, data, loss, span, buffers):
-    """The loss of each row, and delta = dloss/dZ at the top: prediction - target for every canonical pair of both.
-
-    A row's sample weight multiplies its loss, hence its delta. `loss` is a pair (component, output activation).
-    """
-    Z = buffers.outputs[layout.layers][:, :-1]
-    component, output = loss
-    buffers.losses, delta = component.formula(output, Z, data.targets[data.order[span]])
-    if data.sample_weight is not None:
-        weight = data.sample_weight[data.order[span]]
-        buffers.losses, delta = buffers.losses * weight, delta * weight[:, None]
-    buffers.deltas[layout.layers] = delta
-
-
-def affine_backward(layout, layer, learned, span, buffers):
-    """delta_below = (delta W^T) * slope: the chain rule, summed over all units that a unit feeds."""
-    W = buffers.weights[layer][:-1]
-    product = buffers.deltas[layer + 1] @ W.T
-    if learned:
-        buffers.saved[layer].number = buffers.saved[layer].number * product
-    buffers.deltas[layer] = product * buffers.deltas[layer]
-
-
-def affine_gradient(layout, layer, blocks, buffers):
-    """G = G + [A_below, 1]^T delta: the gradient of the summed loss, for a batch that comes in several parts."""
-    buffers.gradient[layer] += buffers.outputs[layer].T @ buffers.deltas[layer + 1]
-
-
-def penalized_gradient(layout, layer, scalars, buffers):
-    """g = (G + alpha W + l1 sign W) / sum of the row weights, clipped; biases: alpha = l1 = 0.
-
-    Keeps the penalty alpha/2 ||W||^2 + l1 ||W||_1 of the weights before the step, for the loss.
-    """
-    penalized = buffers.weights[layer].copy()
-    penalized[-1] = 0
-    squares, absolutes = (penalized**2).sum(), np.abs(penalized).sum()
-    buffers.penalties[layer] = 0.5 * scalars.alpha * squares + scalars.l1 * absolutes
-    g = (buffers.gradient[layer] + scalars.alpha * penalized + scalars.l1 * np.sign(penalized)) * scalars.share
-    buffers.gradient[layer] = np.clip(g, -scalars.clip, scalars.clip)
-
-
-def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
-    """One optimizer step on W with g, scaled to the norm that clipping leaves."""
-    states = [state[layer] for state in buffers.states]
-    g = buffers.gradient[layer] * scalars.scale
-    new = optimizer.formula(scalars.optimizer_scalars, g, buffers.weights[layer], *states)
-    buffers.weights[layer] = new[0]
-    for state, values in zip(buffers.states, new[1:]):
-        state[layer] = values
-    buffers.gradient[layer] = np.zeros_like(g)
-
-
-def limit_norms(layout, limit, buffers):
+def limit_norms(layout, limit, rank, n_threads, buffers):
     """The weights into a unit are scaled down to the norm `limit`, without the bias (Srivastava et al. 2014, 5.1)."""
     for W in buffers.weights:
         norms = np.sqrt((W[:-1] ** 2).sum(axis=0))
         W[:-1] *= np.where(norms > limit, limit / np.maximum(norms, limit), 1).astype(W.dtype)
+
+
+# --- the network ------------------------------------------------------------------------------------------------------
 
 
 class Reference:
@@ -182,11 +260,21 @@ class Reference:
     Parameters
     ----------
     coefs, intercepts : lists of ndarrays of shapes (n_below, n_above) and (n_above,)
-    activation, loss, optimizer, output, normalization, dropout : as of `Network`
+    activation, loss, optimizer, output, normalization, dropout, rate_factors : as of `Network`
     """
 
     def __init__(
-        self, coefs, intercepts, *, activation, loss, optimizer, output=None, normalization=None, dropout=None
+        self,
+        coefs,
+        intercepts,
+        *,
+        activation,
+        loss,
+        optimizer,
+        output=None,
+        normalization=None,
+        dropout=None,
+        rate_factors=None,
     ):
         weights = [np.vstack([W, b]) for W, b in zip(coefs, intercepts, strict=True)]
         layers, dtype = len(weights), weights[0].dtype
@@ -194,7 +282,7 @@ class Reference:
         self.activations = [*map(ACTIVATIONS.resolve, names)]
         self.loss, self.optimizer = LOSSES.resolve(loss), OPTIMIZERS.resolve(optimizer)
         self.output = output or self.loss.outputs[0]
-        self.normalization = normalization
+        self.normalization, self.rate_factors = normalization, dict(rate_factors or {})
         self.keep = 1 - np.array(dropout if dropout is not None else [0.0] * layers)
         self.layout = SimpleNamespace(layers=layers)
         units = [0, *(W.shape[1] for W in weights[:-1])]
@@ -205,6 +293,7 @@ class Reference:
             states=[[np.zeros_like(W) for W in weights] for _ in range(self.optimizer.states)],
             gradient=[np.zeros_like(W) for W in weights],
             penalties=[0.0] * layers,
+            norms=[0.0] * layers,
             outputs=[None] * (layers + 1),
             deltas=[None] * (layers + 1),
             saved=[SimpleNamespace() for _ in units],
@@ -214,6 +303,7 @@ class Reference:
                 )
                 for component, one, zero in zip((ACTIVATIONS.resolve("identity"), *self.activations), ones, zeros)
             ],
+            unit_parameter_gradient={},
             unit_parameter_states={},
             losses=None,
         )
@@ -236,22 +326,70 @@ class Reference:
 
     def forward(self, data, span, seed=None):
         """The rows `span` of the order through all layers; the last one keeps its Z. With a seed, as in training."""
-        layers, training = self.layout.layers, seed is not None
-        gather(self.layout, data, span, self.buffers)
+        layout, buffers, training = self.layout, self.buffers, seed is not None
+        gather(layout, data, span, buffers)
         if training and self.keep[0] < 1:
-            drop(self.layout, 0, self.keep[0], False, seed, span, self.buffers)
+            drop(layout, 0, self.keep[0], False, seed, span, buffers)
         identity = ACTIVATIONS.resolve("identity")
-        for layer in range(layers):
-            level, hidden = layer + 1, layer < layers - 1
+        for layer in range(layout.layers):
+            level, hidden = layer + 1, layer < layout.layers - 1
             activation = self.activations[layer] if hidden else identity
             if hidden and self.normalization is not None:
-                affine_forward(self.layout, layer, identity, span, self.buffers)
-                normalize(self.layout, level, self.normalization, training, self.buffers)
-                activate(self.layout, level, activation, span, self.buffers)
+                affine_forward(layout, layer, identity, span, buffers)
+                self.normalize(level, training, span)
+                activate(layout, level, activation, activation.learned, span, buffers)
             else:
-                affine_forward(self.layout, layer, activation, span, self.buffers)
+                affine_forward(layout, layer, activation, span, buffers)
             if hidden and training and self.keep[level] < 1:
-                drop(self.layout, level, self.keep[level], activation.learned, seed, span, self.buffers)
+                drop(layout, level, self.keep[level], activation.learned, seed, span, buffers)
+
+    def normalize(self, level, training, span):
+        """A hidden level's Z, over its units or over the rows; predictions take running statistics of the rows."""
+        layout, buffers, epsilon = self.layout, self.buffers, self.normalization.epsilon
+        if self.normalization.name == "layer":
+            layer_normalize(layout, level, epsilon, span, buffers)
+        else:
+            if training:
+                scalars = SimpleNamespace(settings=self.normalization)
+                batch_statistics(layout, level, scalars, len(buffers.outputs[level]), 0, 1, buffers)
+            else:
+                running_statistics(layout, level, epsilon, buffers)
+            batch_normalize(layout, level, span, buffers)
+
+    def backward(self, span):
+        """Deltas of all levels, from the top down."""
+        layout, buffers = self.layout, self.buffers
+        for layer in range(layout.layers - 1, 0, -1):
+            affine_backward(layout, layer, self.activations[layer - 1].learned, span, buffers)
+            if self.normalization is not None and self.normalization.name == "layer":
+                layer_backward(layout, layer, span, buffers)
+            elif self.normalization is not None:
+                batch_sums(layout, layer, len(buffers.outputs[layer]), 0, 1, buffers)
+                batch_backward(layout, layer, span, buffers)
+
+    def learned(self):
+        """(level, name) of the unit parameters that units learn, and whether their gradient is yet to be summed."""
+        by_batch = self.normalization is not None and self.normalization.name == "batch"
+        for level, activation in enumerate(self.activations, 1):
+            if activation.learned:
+                yield level, "number", True
+            if self.normalization is not None:
+                yield from ((level, name, not by_batch) for name in ("gain", "shift"))
+
+    def update(self, scalars, rows, phase):
+        """Gradients, clipped by value, or the step, or both; see `affine_update`."""
+        layout, buffers, blocks = self.layout, self.buffers, SimpleNamespace(phase=phase)
+        for layer in range(layout.layers):
+            if phase != STEP:
+                affine_gradient(layout, layer, blocks, buffers)
+            affine_update(layout, layer, self.optimizer, scalars, blocks, buffers)
+        for level, name, summed in self.learned():
+            if phase != STEP and summed:
+                unit_parameter_gradient(layout, level, name, rows, False, 0, 1, buffers)
+            if phase != STEP:
+                scale_unit_gradient(layout, level, name, scalars, 0, 1, buffers)
+            if phase != GRADIENT:
+                unit_parameter_update(layout, level, name, self.optimizer, scalars, 0, 1, buffers)
 
     def epoch(self, X, y, order, batch_size, *, learning_rate, sample_weight=None, step=0, seed=0, **settings):
         """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows.
@@ -261,9 +399,13 @@ class Reference:
         data = self._data(X, y, order, sample_weight)
         starts = range(0, len(order), batch_size)
         t = np.arange(step + 1.0, step + len(starts) + 1)
-        optimizer_scalars = self.optimizer.scalars(t, np.broadcast_to(learning_rate, t.shape)).astype(X.dtype)
+        rates = np.broadcast_to(learning_rate, t.shape)
+        of_groups = [
+            self.optimizer.for_group(group).scalars(t, rates * self.rate_factors.get(group, 1)).astype(X.dtype)
+            for group in GROUPS
+        ]
         total = 0.0
-        for at, of_step in zip(starts, optimizer_scalars):
+        for at, of_step in zip(starts, zip(*of_groups)):
             span = slice(at, min(at + batch_size, len(order)))
             total += self.step(data, span, of_step, seed, **settings) * (span.stop - span.start)
         return total / len(order)
@@ -281,53 +423,36 @@ class Reference:
         clip_norm=np.inf,
         max_norm=np.inf,
     ):
-        """One batch: upward, back down, and one optimizer step on every layer. Returns the batch's loss."""
-        layers, buffers = self.layout.layers, self.buffers
+        """One batch: upward, back down, and one optimizer step on every layer. Returns the batch's loss.
+
+        optimizer_scalars : of each of `GROUPS`
+        """
+        buffers, number = self.buffers, self.buffers.weights[0].dtype.type
+        rows = span.stop - span.start
         self.forward(data, span, seed)
         output_delta(self.layout, data, (self.loss, self.output), span, buffers)
-        for layer in range(layers - 1, 0, -1):
-            affine_backward(self.layout, layer, self.activations[layer - 1].learned, span, buffers)
-            if self.normalization is not None:
-                normalize_backward(self.layout, layer, self.normalization, buffers)
-        weight = span.stop - span.start if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
-        number = buffers.weights[0].dtype.type
-        scalars = SimpleNamespace(alpha=number(alpha), l1=number(l1), clip=number(clip_value), scale=number(1))
-        scalars.share, scalars.optimizer_scalars = number(1 / weight if weight else 0.0), optimizer_scalars
-        for layer in range(layers):
-            affine_gradient(self.layout, layer, None, buffers)
-            penalized_gradient(self.layout, layer, scalars, buffers)
-        learned = self.unit_parameter_gradients(scalars)
-        norm = np.sqrt(sum((g.astype(float) ** 2).sum() for g in (*buffers.gradient, *learned.values())))
-        scalars.scale = number(clip_norm / norm if norm > clip_norm else 1)
-        for layer in range(layers):
-            affine_update(self.layout, layer, self.optimizer, scalars, None, buffers)
-        self.unit_parameter_update(learned, scalars)
+        self.backward(span)
+        weight = rows if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
+        settings = SimpleNamespace(alpha=number(alpha), l1=number(l1), clip_value=number(clip_value))
+        scalars = SimpleNamespace(
+            settings=settings,
+            share=number(1 / weight if weight else 0.0),
+            scale=number(1),
+            optimizer_scalars=optimizer_scalars,
+        )
+        if np.isfinite(clip_norm):
+            self.update(scalars, rows, GRADIENT)
+            norm = np.sqrt(sum(buffers.norms) + unit_parameter_squares(self.layout, buffers))
+            scalars.scale = number(clip_norm / norm if norm > clip_norm else 1)
+        self.update(scalars, rows, STEP if np.isfinite(clip_norm) else ALL)
         if np.isfinite(max_norm):
-            limit_norms(self.layout, max_norm, buffers)
+            limit_norms(self.layout, max_norm, 0, 1, buffers)
         return buffers.losses.sum() * scalars.share + sum(buffers.penalties) * scalars.share
-
-    def unit_parameter_gradients(self, scalars):
-        """Gradients of what units learn: sums over the rows of what was saved, by level and name."""
-        names = ["number"] * any(component.learned for component in self.activations)
-        names += ["gain", "shift"] if self.normalization is not None else []
-        return {
-            (level, name): np.clip(getattr(saved, name).sum(axis=0) * scalars.share, -scalars.clip, scalars.clip)
-            for level, saved in enumerate(self.buffers.saved)
-            for name in names
-            if hasattr(saved, name)
-        }
-
-    def unit_parameter_update(self, learned, scalars):
-        """One optimizer step on what units learn."""
-        for (level, name), g in learned.items():
-            unit_parameters, states = self.buffers.unit_parameters[level], self.buffers.unit_parameter_states
-            before = states.get((level, name), [np.zeros_like(g)] * self.optimizer.states)
-            value, *states[level, name] = self.optimizer.formula(
-                scalars.optimizer_scalars, g * scalars.scale, getattr(unit_parameters, name), *before
-            )
-            setattr(unit_parameters, name, value)
 
     def predict(self, X):
         """Output activations of all rows of X."""
-        self.forward(self._data(X), slice(0, X.shape[0]))
-        return output_formula(self.output, self.buffers.outputs[-1][:, :-1])
+        data, rows = self._data(X), slice(0, X.shape[0])
+        data.predictions = np.empty((X.shape[0], self.buffers.weights[-1].shape[1]), self.buffers.weights[-1].dtype)
+        self.forward(data, rows)
+        predict(self.layout, data, (self.loss, self.output), rows, self.buffers)
+        return data.predictions

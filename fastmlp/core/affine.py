@@ -39,6 +39,7 @@ from ..machine.tile import (
     side_of,
     transpose,
 )
+from ..optimizers import BIASES, FIRST_LAYER, WEIGHTS
 from .layout import (
     FAR,
     KC,
@@ -51,7 +52,7 @@ from .layout import (
     unit_parameter_at,
     vectors_of,
 )
-from .records import GRADIENT, HYPERPARAMETERS, STEP
+from .records import GRADIENT, HYPERPARAMETERS, OPTIMIZER_SCALARS, STEP
 from .sparse import sparse_gradient, sparse_product
 
 
@@ -154,7 +155,7 @@ def wide_forward(layout, layer, activation, span, buffers):
                     start = (A, out, above_stride) if k else (W, weights + units * width, 0)
                     multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
                 if k + depth == units:
-                    activate(layout, layer + 1, activation, rows, j * lanes, width, out, buffers)
+                    activate_tile(layout, layer + 1, activation, rows, j * lanes, width, out, buffers)
         j += count
 
 
@@ -176,11 +177,11 @@ def narrow_forward(layout, layer, activation, span, buffers):
             outputs = min(DOT_OUTPUTS, units - n)
             left, right = (A, row_at(layout, layer, i), stride), (W, narrow_at(layout, layer, n, 0), wide)
             dots((rows, outputs, wide), left, right, (A, row_at(layout, layer + 1, i) + n, above_stride))
-        activate(layout, layer + 1, activation, rows, 0, units, row_at(layout, layer + 1, i), buffers)
+        activate_tile(layout, layer + 1, activation, rows, 0, units, row_at(layout, layer + 1, i), buffers)
 
 
 @inlined
-def activate(layout, level, activation, rows, column, width, at, buffers):
+def activate_tile(layout, level, activation, rows, column, width, at, buffers):
     """z -> f(z) in A, f'(z) in D, of shape (rows, width), whose first numbers, of unit `column`, are at `at`."""
     stride = layout.stride[level]
     unit_parameters = (buffers.weights, unit_parameter_at(layout, HYPERPARAMETERS, level) + column, 0)
@@ -364,7 +365,12 @@ def wide_update(layout, layer, optimizer, scalars, blocks, buffers):
                     squares = squares_of(buffers.gradient, g, g + stop - at)
                     buffers.norms[p] = squares + (buffers.norms[p] if j else 0)
                 else:
-                    optimizer_step(optimizer, scalars, (1, stop - at), (buffers.gradient, g, 0), (at, 0), buffers)
+                    biases = end if scalars.groups > 1 else stop
+                    kind, gradient = FIRST_LAYER if layer == 0 else WEIGHTS, buffers.gradient
+                    optimizer_step(optimizer, scalars, kind, (1, biases - at), (gradient, g, 0), (at, 0), buffers)
+                    if biases < stop:
+                        left = (gradient, g + biases - at, 0)
+                        optimizer_step(optimizer, scalars, BIASES, (1, stop - biases), left, (biases, 0), buffers)
                     if layout.sparse[layer]:
                         for c in range(g, g + stop - at, lanes):
                             store(buffers.gradient, c, full_like(load(buffers.gradient, c), 0))
@@ -405,7 +411,10 @@ def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
 
 @inlined
 def narrow_update(layout, layer, optimizer, scalars, blocks, buffers):
-    """Vectors of the rows of W^T : (n_above, n_below + 1); the last column, the bias, has no penalty."""
+    """Vectors of the rows of W^T : (n_above, n_below + 1); the last column, the bias, has no penalty.
+
+    Weights and biases share their vectors, so that they are of one group: see `Network.grouped`.
+    """
     W, G, settings = buffers.weights, buffers.gradient, scalars.settings
     lanes, units, narrow = lanes_of(W), layout.units[layer], layout.narrow[layer]
     vectors, tall = narrow_shape(layout.units[layer + 1])
@@ -434,7 +443,9 @@ def narrow_update(layout, layer, optimizer, scalars, blocks, buffers):
                     if blocks.phase == GRADIENT:
                         buffers.norms[p] = reduce_add(norm) + (buffers.norms[p] if n else 0)
             if blocks.phase != GRADIENT:
-                optimizer_step(optimizer, scalars, (rows, count * lanes), (G, g, row), (weights, narrow), buffers)
+                optimizer_step(
+                    optimizer, scalars, WEIGHTS, (rows, count * lanes), (G, g, row), (weights, narrow), buffers
+                )
 
 
 @inlined
@@ -476,8 +487,12 @@ def squares_of(values, at, end):
 
 
 @inlined
-def optimizer_step(optimizer, scalars, shape, gradient, weights, buffers):
-    """The optimizer on (rows, width) weights; `gradient` is (array, offset, stride), `weights` the latter two."""
+def optimizer_step(optimizer, scalars, group, shape, gradient, weights, buffers):
+    """The optimizer on (rows, width) weights of a group; `gradient` is (array, offset, stride), `weights` two of them.
+
+    What all of them share is the row (OPTIMIZER_SCALARS,) of their group.
+    """
+    numbers = scalars.optimizer_scalars + min(group, scalars.groups - 1) * OPTIMIZER_SCALARS
     G, g, row = gradient
     at, stride = weights
     if scalars.scale != 1:
@@ -486,4 +501,4 @@ def optimizer_step(optimizer, scalars, shape, gradient, weights, buffers):
                 store(G, c, load(G, c) * scalars.scale)
     states = (buffers.state0, at, stride), (buffers.state1, at, stride), (buffers.state2, at, stride)
     streams = ((G, g, row), (buffers.weights, at, stride), states[0], states[1], states[2])
-    optimizers.apply(optimizer, shape, (buffers.optimizer_scalars, scalars.optimizer_scalars), streams)
+    optimizers.apply(optimizer, shape, (buffers.optimizer_scalars, numbers), streams)

@@ -39,7 +39,7 @@ from .records import (
     WaitingTime,
 )
 from .units import (
-    activate_rows,
+    activate,
     batch_backward,
     batch_normalize,
     batch_statistics,
@@ -103,7 +103,7 @@ def serve(rank, components, layout, buffers, data, context):
                 if training
                 else prediction_span(rank, position, stop, context)
             )
-            scalars = step_scalars_of(context, task.step + batch.number, batch, buffers)
+            scalars = step_scalars_of(context, components.groups, task.step + batch.number, batch, buffers)
             forward(rank, components, layout, data, scalars, task.seed, training, span, buffers, context)
             if training:
                 if rank == 0 and context.n_threads > 1 and stalled(task, context, begin):
@@ -179,7 +179,7 @@ def forward(rank, components, layout, data, scalars, seed, training, span, buffe
                 running_statistics(layout, level, scalars.settings.epsilon, buffers)
             batch_normalize(layout, level, span, buffers)
         if by_rows:
-            activate_rows(layout, level, components.activation[layer], learned, span, buffers)
+            activate(layout, level, components.activation[layer], learned, span, buffers)
 
 
 @inlined
@@ -256,12 +256,12 @@ def update(rank, components, layout, scalars, rows, accumulate, last_chunk, phas
 
 
 @inlined
-def step_scalars_of(context, step, batch, buffers):
-    """The numbers of one step; those of its optimizer stand in `optimizer_scalars`, of shape (steps, numbers)."""
+def step_scalars_of(context, groups, step, batch, buffers):
+    """The numbers of one step; those of its optimizer stand in `optimizer_scalars`, (steps, groups, numbers)."""
     like = buffers.weights
     settings = read(Settings, context.settings, like)
     share = number_like(like, 1 / batch.weight if batch.weight else 0.0)
-    return StepScalars(settings, share, number_like(like, 1.0), step * OPTIMIZER_SCALARS)
+    return StepScalars(settings, share, number_like(like, 1.0), groups, step * groups * OPTIMIZER_SCALARS)
 
 
 @inlined

@@ -123,25 +123,27 @@ def panel(count, vector):
 panel_of = inlined(panel)
 
 
-def narrow_strides(units, lanes, sparse):
+def narrow_strides(units, lanes, sparse, narrow=True):
     """Stride of the rows of each narrow layer, 0 for the others.
 
     A layer is narrow where padding would waste more than a third of its vectors, and less of them lie the other way;
-    but not one above sparse inputs, whose entries each need the weights of one feature, side by side.
+    but not one above sparse inputs, whose entries each need the weights of one feature, side by side; and none unless
+    `narrow`.
     """
     strides = []
     for below, above in itertools.pairwise(units):
         across, down = vectors(above, lanes), vectors(below + 1, lanes)
         wasteful = 3 * above < 2 * across * lanes
+        wasteful &= narrow
         strides.append(down * lanes if wasteful and above * down < across * (below + 1) else 0)
     if sparse:
         strides[0] = 0
     return np.array(strides, np.int64)
 
 
-def block_counts(units, lanes, sparse):
+def block_counts(units, lanes, sparse, narrow=True):
     """Blocks of the weights of each layer: of MR rows, bias included, or of one vector where it is narrow."""
-    strides = narrow_strides(units, lanes, sparse)
+    strides = narrow_strides(units, lanes, sparse, narrow)
     return np.array([n // lanes if n else block_count(k) for k, n in zip(units[:-1], strides, strict=True)], np.int64)
 
 
@@ -160,10 +162,10 @@ def block_rows(units, block):
 
 
 @functools.lru_cache
-def plan(units, dtype, rows, sparse):
+def plan(units, dtype, rows, sparse, panels_only=False):
     """Layout of a network and the sizes of its buffers, for chunks of `rows` rows; not to be changed.
 
-    `sparse` tells whether the inputs are sparse.
+    `sparse` tells whether the inputs are sparse, `panels_only` whether no layer may be narrow.
 
     Returns
     -------
@@ -179,14 +181,14 @@ def plan(units, dtype, rows, sparse):
     if sparse:
         stride[0] = 0
     widths = round_up(units, lanes)
-    narrow = narrow_strides(units, lanes, sparse)
+    narrow = narrow_strides(units, lanes, sparse, not panels_only)
     weights = np.where(narrow, units[1:] * narrow, (units[:-1] + 1) * widths[1:])
 
     def offsets(sizes):
         return np.concatenate([[0], np.cumsum(round_up(sizes, line))])
 
     rows_at, weights_at = offsets(rows * stride), offsets(weights)
-    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units, lanes, sparse))])
+    blocks_at = np.concatenate([[0], np.cumsum(block_counts(units, lanes, sparse, not panels_only))])
     layers, blocks = len(units) - 1, int(blocks_at[-1])
     below_sparse = (np.arange(layers) < int(sparse)).astype(np.int64)
     units_at = offsets(widths)
@@ -203,16 +205,16 @@ def plan(units, dtype, rows, sparse):
 
 
 @functools.lru_cache
-def partition(units, dtype, n_threads, sparse):
+def partition(units, dtype, n_threads, sparse, panels_only=False):
     """Which blocks of each layer each thread updates: thread m owns blocks [m, layer] to [m + 1, layer] - 1.
 
     A layer of many blocks, or above sparse inputs, is shared out by itself, so that all threads work on the same rows
     and deltas at a time; the others together, so that their work is equal within a block. No result depends on it.
     """
     lanes = lanes_of_dtype(np.dtype(dtype))
-    counts = block_counts(units, lanes, sparse)
+    counts = block_counts(units, lanes, sparse, not panels_only)
     wide = [MR * vectors(above, lanes) for above in units[1:]]
-    costs = np.where(narrow_strides(units, lanes, sparse), units[1:], wide)
+    costs = np.where(narrow_strides(units, lanes, sparse, not panels_only), units[1:], wide)
     many = counts >= MANY_BLOCKS * n_threads
     many[0] |= sparse
     work = np.where(many, 0, counts * costs)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
-from ..optimizers import MOST_STATES, OPTIMIZERS
+from ..optimizers import GROUPS, MOST_STATES, OPTIMIZERS
 from .layout import aligned, pack, plan, release_pages, unpack
 from .records import GAINS, HYPERPARAMETERS, LEARNED, UNIT_PARAMETERS, VARIANCES
 from .session import Session
@@ -41,6 +41,14 @@ class Network:
         Whether gradients are clipped by their norm, so that sessions have room for the whole gradient.
     sparse : bool
         Whether the inputs of its sessions are sparse.
+    rate_factors : dict or None
+        By what the learning rate is multiplied for some of `fastmlp.optimizers.GROUPS`, 1 for the others.
+
+    Attributes
+    ----------
+    grouped : bool
+        Whether steps have numbers of their own for each group of parameters. Weights and biases then share no vector:
+        no layer is narrow (see `layout`).
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class Network:
         dropout=None,
         clips=False,
         sparse=False,
+        rate_factors=None,
     ):
         self.sparse, self.clips = bool(sparse), bool(clips)
         self.units = tuple(int(n) for n in units)
@@ -67,7 +76,12 @@ class Network:
         names = activation if isinstance(activation, list | tuple) else [activation] * hidden
         self.activations = [ACTIVATIONS.resolve(name) for name in names]
         self.keep = 1 - np.array(dropout if dropout is not None else [0.0] * (hidden + 1), np.float64)
-        self.layout, sizes = plan(self.units, self.dtype, 0, self.sparse)
+        self.rate_factors = dict(rate_factors or {})
+        if not {*self.rate_factors} <= {*GROUPS}:
+            raise ValueError(f"rate_factors must be factors of {', '.join(map(repr, GROUPS))}; got {rate_factors!r}.")
+        alike = all(self.optimizer.for_group(group) == self.optimizer for group in GROUPS)
+        self.grouped = bool(self.rate_factors) or not alike
+        self.layout, sizes = plan(self.units, self.dtype, 0, self.sparse, self.grouped)
         self._states = [
             aligned(sizes["weights"] if n < self.optimizer.states else 0, self.dtype) for n in range(MOST_STATES)
         ]

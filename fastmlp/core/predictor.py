@@ -81,6 +81,7 @@ class Workspace:
         components = Components(
             loss=shape.codes,
             optimizer=0,
+            groups=1,
             normalization=normalized,
             unit_parameters=False,
             activation=np.array(activations, np.int64),

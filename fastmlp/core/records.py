@@ -65,7 +65,7 @@ class Buffers(NamedTuple):
     unit_parameter_gradient: Numbers  # (LEARNED, unit_parameter_row)
     # (2, unit_parameter_row) mean and 1 / deviation of each unit; then (L + 1, m) 1 / deviation of each row
     statistics: Numbers
-    optimizer_scalars: Numbers  # (steps ahead, OPTIMIZER_SCALARS)
+    optimizer_scalars: Numbers  # (steps ahead, groups, OPTIMIZER_SCALARS)
     loss_hyperparameters: Numbers  # (n_L,) that of the loss, for each output
     losses: Numbers  # (m,)
     # Each thread's own: (KC, panel) a transposed stretch of a panel of weights, then (m, panel) products.
@@ -94,6 +94,7 @@ class Components(NamedTuple):
 
     loss: LossCodes
     optimizer: int
+    groups: int  # of parameters with numbers of their own in a step: 1, or all that there are
     normalization: int
     unit_parameters: bool  # whether units learn anything beside their weights
     activation: Integers  # (L,) of each layer; identity for the last one
@@ -145,7 +146,8 @@ class StepScalars(NamedTuple):
     settings: Settings
     share: Number  # 1 / sum of the batch's sample weights
     scale: Number  # what clipping by the norm leaves of the gradient
-    optimizer_scalars: int  # where the optimizer's begin in `optimizer_scalars`
+    groups: int  # see Components
+    optimizer_scalars: int  # where the optimizer's begin in `optimizer_scalars`, those of the first group
 
 
 class ThreadContext(NamedTuple):

@@ -16,6 +16,7 @@ from ..machine.record import table_of, write
 from ..machine.target import lanes_of_dtype
 from ..machine.team import WAITED, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
+from ..optimizers import GROUPS
 from .engine import work
 from .layout import CHUNK, KC, LINE, aligned, partition, plan
 from .records import (
@@ -104,6 +105,7 @@ class Session:
         self._settings = np.zeros(len(Settings._fields), np.int64)
         self._total = np.zeros(2)
         self._prepared = self._known_settings = None
+        self._optimizer, self._groups = network.optimizer, len(GROUPS) if network.grouped else 1
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._n_threads = n_threads
         self._team = self._lease = self._lead = None
@@ -139,7 +141,7 @@ class Session:
         """Layout and buffers for a team of `n_threads`."""
         network, dtype = self.network, self.network.dtype
         self._capacity = max(n_threads, min(self._rows, max(self._chunk, PREDICTION_ROWS * n_threads)))
-        layout, sizes = plan(network.units, dtype, self._capacity, network.sparse)
+        layout, sizes = plan(network.units, dtype, self._capacity, network.sparse, network.grouped)
         panel = NR * lanes_of_dtype(dtype)
         tile = panel * TALLEST_POSSIBLE
         before_tiles = int(layout.weights_at[1]) if network.sparse else 0
@@ -162,7 +164,9 @@ class Session:
             saved=aligned(LEARNED * learned, dtype),
             unit_parameter_gradient=aligned(LEARNED * layout.unit_parameter_row, dtype),
             statistics=aligned(2 * layout.unit_parameter_row + (layout.layers + 1) * self._capacity + panel, dtype),
-            optimizer_scalars=aligned(MAX_SCALARS_AHEAD * OPTIMIZER_SCALARS if self._data.ordered else 0, dtype),
+            optimizer_scalars=aligned(
+                MAX_SCALARS_AHEAD * self._groups * OPTIMIZER_SCALARS if self._data.ordered else 0, dtype
+            ),
             loss_hyperparameters=loss_hyperparameters,
             losses=aligned(self._capacity, dtype),
             penalties=aligned(layout.blocks, np.float64),
@@ -236,7 +240,8 @@ class Session:
         return call
 
     def _thread_context(self, team, buffers):
-        line = LINE // self.network.dtype.itemsize
+        network = self.network
+        line = LINE // network.dtype.itemsize
         return ThreadContext(
             n_threads=team.n_threads,
             capacity=self._capacity,
@@ -245,9 +250,9 @@ class Session:
             tile=(buffers.gradient.size - max(self._tiles, 0)) // team.n_threads // line * line,
             barrier_state=team.barrier_state,
             task=self._task,
-            partition=partition(self.network.units, self.network.dtype, team.n_threads, self.network.sparse),
+            partition=partition(network.units, network.dtype, team.n_threads, network.sparse, network.grouped),
             settings=self._settings,
-            keep=self.network.keep,
+            keep=network.keep,
             total=self._total,
         )
 
@@ -257,6 +262,7 @@ class Session:
         return Components(
             loss=codes_of(network.loss, network.output),
             optimizer=network.optimizer.code,
+            groups=self._groups,
             normalization=normalizations.code_of(network.normalization),
             unit_parameters=network.has_unit_parameters,
             activation=np.array(activations, np.int64),
@@ -313,17 +319,36 @@ class Session:
                 return step - first
         count = min(max(steps, SCALARS_AHEAD), MAX_SCALARS_AHEAD) if constant else steps
         t = np.arange(step + 1, step + count + 1, dtype=np.float64)
-        scalars = self.network.optimizer.scalars(t, np.full(count, rate) if constant else rate)
-        self._keepalive[1].optimizer_scalars.reshape(-1, OPTIMIZER_SCALARS)[:count, : scalars.shape[1]] = scalars
+        rates = np.full(count, rate) if constant else rate
+        rows = self._keepalive[1].optimizer_scalars.reshape(-1, self._groups, OPTIMIZER_SCALARS)
+        if self._groups == 1:
+            scalars = self._optimizer.scalars(t, rates)
+            rows[:count, 0, : scalars.shape[1]] = scalars
+        else:
+            for n, group in enumerate(GROUPS):
+                factor = self.network.rate_factors.get(group, 1.0)
+                scalars = self._optimizer.for_group(group).scalars(t, factor * rates)
+                rows[:count, n, : scalars.shape[1]] = scalars
         self._prepared = (rate, step, step + count) if constant else None
         return 0
+
+    def _follow(self, dropout, optimizer):
+        """Take on what may change from epoch to epoch."""
+        if dropout is not None:
+            self.network.keep[:] = 1 - np.asarray(dropout, np.float64)
+        optimizer = self.network.optimizer if optimizer is None else optimizer
+        if optimizer is not self._optimizer:
+            if optimizer.code != self.network.optimizer.code:
+                ours = type(self.network.optimizer).__name__
+                raise ValueError(f"optimizer must be the network's {ours} with other numbers; got {optimizer!r}.")
+            self._optimizer, self._prepared = optimizer, None
 
     @property
     def steps(self):
         """Optimizer steps that this session has taken, exact after an interrupt too: a part of a batch is none."""
         return int(self._total[1])
 
-    def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, **settings):
+    def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, dropout=None, optimizer=None, **settings):
         """Train on the rows `order` (n,), in consecutive batches, the last one smaller.
 
         Parameters
@@ -336,6 +361,10 @@ class Session:
             Of the epoch's random bits, for dropout.
         progress : callable(rows done) or None
             Called every some milliseconds.
+        dropout : sequence of float or None
+            As of `Network`, from this epoch on: what follows a schedule comes anew for each epoch.
+        optimizer : Optimizer or None
+            The network's with other numbers, such as ``replace(network.optimizer, weight_decay=...)``, for this epoch.
         settings : fields of `records.Settings`
 
         Returns
@@ -346,6 +375,7 @@ class Session:
         rows = len(order)
         self._data.order[:rows] = order
         self._set(settings)
+        self._follow(dropout, optimizer)
         self._total[0] = 0.0
         operations = self._row_operations + self._step_operations // self._batch
         try:

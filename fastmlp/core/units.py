@@ -25,7 +25,8 @@ from ..machine.simd import (
     store,
     where,
 )
-from .affine import activate, optimizer_step, write_ones
+from ..optimizers import NORMALIZATION, SLOPES
+from .affine import activate_tile, optimizer_step, write_ones
 from .layout import narrow_at, panel_at, panel_of, row_at, unit_at, unit_parameter_at, vectors_of
 from .records import GAINS, HYPERPARAMETERS, LEARNED, MEANS, SHIFTS, VARIANCES
 
@@ -47,7 +48,7 @@ def thread_vectors(layout, level, rank, n_threads, lanes):
 
 
 @inlined
-def activate_rows(layout, level, activation, learned, span, buffers):
+def activate(layout, level, activation, learned, span, buffers):
     """Z -> f(Z) and its slope, (m, n), for the thread's rows; a learned slope keeps min(Z, 0) for its gradient."""
     Z, lanes, stride = buffers.outputs, lanes_of(buffers.outputs), layout.stride[level]
     at = row_at(layout, level, span.start)
@@ -56,7 +57,7 @@ def activate_rows(layout, level, activation, learned, span, buffers):
         for r in range(span.stop - span.start):
             for c in range(at + r * stride, at + r * stride + layout.units[level], lanes):
                 store(buffers.saved, saved + c, minimum(load(Z, c), 0))
-    activate(layout, level, activation, span.stop - span.start, 0, layout.units[level], at, buffers)
+    activate_tile(layout, level, activation, span.stop - span.start, 0, layout.units[level], at, buffers)
     write_ones(layout, level, span, buffers)
 
 
@@ -265,7 +266,8 @@ def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, ran
         (G, unit_at(layout, unit_parameter, level) + begin, 0),
         (unit_parameter_at(layout, unit_parameter, level) + begin, 0),
     )
-    optimizer_step(optimizer, scalars, (1, stop - begin), gradient, weights, buffers)
+    group = SLOPES if unit_parameter == HYPERPARAMETERS else NORMALIZATION
+    optimizer_step(optimizer, scalars, group, (1, stop - begin), gradient, weights, buffers)
 
 
 @inlined

@@ -38,7 +38,7 @@ from fastmlp.machine.jit import OPTIONS
 from fastmlp.machine.record import read, table_of
 from fastmlp.machine.target import lanes_of_dtype
 from fastmlp.machine.tile import MR, NR, TALLEST_POSSIBLE
-from fastmlp.optimizers import Adam, Nesterov
+from fastmlp.optimizers import GROUPS, Adam, Nesterov
 
 pytestmark = pytest.mark.width
 
@@ -46,7 +46,9 @@ TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
 GUARD = 54321.0
 MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the affine expect
 LAYER = 1  # of two, so that there is a layer below to go back to
-TERMS = StepScalars(Settings(alpha=0.3, l1=0.2), share=0.125, scale=1.0, optimizer_scalars=2 * OPTIMIZER_SCALARS)
+TERMS = StepScalars(
+    Settings(alpha=0.3, l1=0.2), share=0.125, scale=1.0, groups=1, optimizer_scalars=2 * OPTIMIZER_SCALARS
+)
 TANH, ADAM = Tanh(), Adam()
 GATHER, FORWARD, DELTA, BACKWARD, SUM, UPDATE, PREDICT = range(7)
 STATES = ("state0", "state1", "state2")
@@ -133,7 +135,7 @@ class Step:
         no_rows = SparseRows(*[np.zeros(0, np.int64)] * 2, np.zeros(0, self.dtype), np.zeros(0, np.int64))
         self.buffers = Buffers(**{name: self.guarded(name, size.get(name, 0)) for name in names}, rows=no_rows)
         self.buffers.zeros[:] = 0
-        names = ("weights", "gradient", "outputs", "deltas", "penalties")
+        names = ("weights", "gradient", "outputs", "deltas", "penalties", "norms")
         self.truth = SimpleNamespace(**{name: [None] * 3 for name in names})
         self.truth.states = [[None] * 3 for _ in STATES]
         self.truth.saved, self.truth.unit_parameters = ([SimpleNamespace() for _ in range(3)] for _ in range(2))
@@ -290,27 +292,28 @@ def arguments(module, name):
     return [*inspect.signature(getattr(function, "py_func", function)).parameters]
 
 
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        (affine, "gather"),
-        (affine, "affine_forward"),
-        (top, "output_delta"),
-        (affine, "affine_backward"),
-        (affine, "affine_gradient"),
-        (affine, "affine_update"),
-        (units, "drop"),
-    ],
-)
-def test_both_have_the_same_pass(module, name):
-    assert arguments(module, name) == arguments(reference, name)
+MODULES = (affine, top, units)
+WHOLE_ARRAYS = {"with_ones"}  # what is no pass
 
 
-def test_the_reference_has_no_pass_that_is_not_compiled():
-    """But for what is a matter of whole arrays: a column of ones, and both kinds of normalization at once."""
-    defined = {n for n, f in vars(reference).items() if inspect.isfunction(f) and f.__module__ == reference.__name__}
-    missing = {name for name in defined if not any(hasattr(module, name) for module in (affine, top, units))}
-    assert missing == {"with_ones", "normalize", "normalize_backward", "penalized_gradient"}
+def passes():
+    """Names of the reference's passes."""
+    functions = {n for n, f in vars(reference).items() if inspect.isfunction(f) and f.__module__ == reference.__name__}
+    return sorted(functions - WHOLE_ARRAYS)
+
+
+@pytest.mark.parametrize("name", passes())
+def test_both_have_the_same_pass(name):
+    """With the same arguments."""
+    found = {tuple(arguments(module, name)) for module in MODULES if hasattr(module, name)}
+    assert found == {tuple(arguments(reference, name))}
+
+
+def test_compiled_passes_that_the_reference_has():
+    """All that are no step within a pass."""
+    called = {name for name in vars(engine) if any(hasattr(module, name) for module in MODULES)}
+    functions = {name for name in called if hasattr(vars(engine)[name], "py_func")}
+    assert functions - {"barrier", "row_of"} <= {*passes()}
 
 
 @pytest.mark.parametrize("module", [affine, engine, layout, sparse, top, units], ids=lambda module: module.__name__)
@@ -611,19 +614,13 @@ def updated(step, optimizer, accumulate, whole, ranges, phase=ALL, scalars=TERMS
 
 def reference_update(step, optimizer, scalars, optimizer_scalars, clip_norm=np.inf):
     """The same by the reference; returns the norm of the gradient before it is clipped."""
-    scalars = SimpleNamespace(
-        alpha=scalars.settings.alpha,
-        l1=scalars.settings.l1,
-        clip=scalars.settings.clip_value,
-        share=scalars.share,
-        optimizer_scalars=optimizer_scalars,
-    )
-    reference.affine_gradient(None, LAYER, None, step.truth)
-    reference.penalized_gradient(None, LAYER, scalars, step.truth)
-    norm = np.linalg.norm(step.truth.gradient[LAYER])
-    scalars.scale = min(1, clip_norm / norm)
     step.truth.states = step.truth.states[: optimizer.states]
-    reference.affine_update(None, LAYER, optimizer, scalars, None, step.truth)
+    scalars = scalars._replace(optimizer_scalars=[optimizer_scalars] * len(GROUPS))
+    reference.affine_gradient(None, LAYER, None, step.truth)
+    reference.affine_update(None, LAYER, optimizer, scalars, SimpleNamespace(phase=GRADIENT), step.truth)
+    norm = step.truth.norms[LAYER] ** 0.5
+    scalars = scalars._replace(scale=min(1, clip_norm / norm))
+    reference.affine_update(None, LAYER, optimizer, scalars, SimpleNamespace(phase=STEP), step.truth)
     return norm
 
 

@@ -22,7 +22,7 @@ from fastmlp.core.network import Network
 from fastmlp.core.session import MAX_SCALARS_AHEAD, SCALARS_AHEAD
 from fastmlp.losses import LogLoss, SquaredError
 from fastmlp.normalizations import NORMALIZATIONS
-from fastmlp.optimizers import OPTIMIZERS
+from fastmlp.optimizers import OPTIMIZERS, AdamW
 from fastmlp.reference import Reference
 
 pytestmark = [pytest.mark.width, pytest.mark.threads]
@@ -147,6 +147,55 @@ def test_a_constant_rate_is_an_array_of_it():
         trained.append(network.weights()[0])
     for one, other in zip(*trained):
         np.testing.assert_array_equal(one, other)
+
+
+# --- what changes from epoch to epoch, and groups of parameters -------------------------------------------------------
+
+
+def test_dropout_and_weight_decay_of_each_epoch():
+    """They are those of a network that is made anew with them."""
+    problem = Problem((5, 19, 7, 3), 50, 16, np.float64, optimizer=AdamW(weight_decay=0.5), dropout=[0.0, 0.5, 0.1])
+    (first, settings), (second, later) = problem.epochs()
+    network, other = problem.network(), AdamW(weight_decay=0.1)
+    with problem.session(network) as session:
+        session.epoch(first, **settings)
+    middle, states = network.parameters(), network.take_states()
+    network.set_states(states)
+    with problem.session(network) as session:
+        session.epoch(second, dropout=[0.2, 0.0, 0.3], optimizer=other, **later)
+        with pytest.raises(ValueError, match="optimizer must be the network's AdamW with other numbers; got Adam"):
+            session.epoch(second, optimizer=OPTIMIZERS["adam"](), **later)
+    heir = Problem((5, 19, 7, 3), 50, 16, np.float64, optimizer=other, dropout=[0.2, 0.0, 0.3]).network()
+    heir.set_parameters(middle)
+    heir.set_states(states)
+    with problem.session(heir) as session:
+        session.epoch(second, **later)
+    for one, expected in zip(network.weights(), heir.weights()):
+        for array, truth in zip(one, expected):
+            np.testing.assert_array_equal(array, truth)
+
+
+FACTORS = {"first_layer": 2.0, "biases": 0.1, "slopes": 0.5, "normalization": 0.0}
+GROUPED = {
+    "factors": {"rate_factors": FACTORS, "optimizer": "momentum"},
+    "factors of adam": {"rate_factors": FACTORS, "optimizer": "adam"},
+    "weights only": {"optimizer": AdamW(weight_decay=0.5, weights_only=True)},
+    "both": {"rate_factors": FACTORS, "optimizer": AdamW(weight_decay=0.5, weights_only=True)},
+    "clipped": {"rate_factors": FACTORS, "optimizer": "momentum", "settings": {"clip_norm": 0.1}},
+}
+
+
+@over_dtypes
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_of_parameters(name, outputs, dtype):
+    components = {"activation": "prelu", "normalization": NORMALIZATIONS["layer"](), **GROUPED[name]}
+    Problem((5, 19, 7, outputs), 50, 16, dtype, loss=SquaredError(), **components).check((1, 2))
+
+
+def test_a_factor_of_no_group():
+    with pytest.raises(ValueError, match="rate_factors must be factors of 'first_layer', 'weights', "):
+        Problem((5, 3), 50, 16, np.float64, rate_factors={"weight": 1}).network()
 
 
 # --- parameters and states --------------------------------------------------------------------------------------------
