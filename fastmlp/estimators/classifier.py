@@ -343,7 +343,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     ) -> "MLPClassifier":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
-        Schedules that go by the share of the training ('polynomial', 'one_cycle', 'coslog') plan each call anew.
+        Two calls are one longer call where ``shuffle=False``; with ``shuffle=True`` each call begins with the rows as
+        they are given, while within a call each epoch shuffles the order of the one before. What a parameter does that
+        was changed between two calls is in the table of "Parameters between fits" in the documentation. Schedules that
+        go by the share of the training ('polynomial', 'one_cycle', 'coslog') plan each call anew.
 
         Parameters
         ----------

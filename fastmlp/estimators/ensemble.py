@@ -11,8 +11,9 @@ from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
-from ..machine.cores import BUDGET, Cancellation, Cancelled, Lease
+from ..machine.cores import BUDGET, Cancellation, Cancelled, Lease, available_cores
 from ..machine.worker import Worker, hire
+from .configuration import threads_of
 from .history import forget_training
 
 PROMPT = (
@@ -110,6 +111,7 @@ class Ensemble(BaseEstimator):
     n_threads: int | None
     random_state: Any
     warm_start: bool
+    max_time: float | None
     out_activation_: str
     estimators_: list[Any]
 
@@ -139,21 +141,27 @@ class Ensemble(BaseEstimator):
     def _fit_members(self, X: Any, y: Any, sample_weight: Any, validation: tuple, n_epochs: int | None) -> None:
         """Check the data once, then train every member; the first one gives the ensemble its attributes."""
         begin = not hasattr(self, "estimators_") or (not self.warm_start and n_epochs is None)
-        if not begin and len(self.estimators_) != self.n_estimators:
-            raise ValueError(
-                f"n_estimators must be {len(self.estimators_)}, as in the previous call to fit, to train on; got "
-                f"{self.n_estimators}. Fit with warm_start=False to begin anew."
-            )
         members = self._new_members() if begin else [self._going_on(member) for member in self.estimators_]
         names = ("X_val", "y_val", "sample_weight_val")
 
-        def train(member: Any) -> Any:
-            if n_epochs is None:
-                return member.fit(X, y, sample_weight, **dict(zip(names, validation)))
-            known = {"classes": self.classes_} if hasattr(self, "classes_") else {}
-            return member.partial_fit(X, y, sample_weight, n_epochs=n_epochs, **known)
+        n_threads = threads_of(self.n_threads)
+        if self.max_time is not None:  # members that wait for others have what these have left
+            rounds = -(-len(members) // min(n_threads or available_cores(), len(members)))
+            for member in members:
+                member.max_time = self.max_time / rounds
 
-        trained = side_by_side(train, members, self.n_threads)
+        def train(numbered: tuple[int, Any]) -> Any:
+            number, member = numbered
+            member._name = f", network {number} of {len(members)}"  # for the lines that it prints
+            try:
+                if n_epochs is None:
+                    return member.fit(X, y, sample_weight, **dict(zip(names, validation)))
+                known = {"classes": self.classes_} if hasattr(self, "classes_") else {}
+                return member.partial_fit(X, y, sample_weight, n_epochs=n_epochs, **known)
+            finally:
+                del member._name
+
+        trained = side_by_side(train, list(enumerate(members, 1)), n_threads)
         forget_training(self)
         for name in ("coefs_", "intercepts_", "_parameters", "feature_names_in_"):
             self.__dict__.pop(name, None)

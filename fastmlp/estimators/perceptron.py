@@ -1,5 +1,6 @@
 """What both estimators share: the order of events in a fit, what goes on between fits, and prediction."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -39,19 +40,36 @@ from .targets import Targets
 from .validation import check_validation
 from .weights import parameters_of
 
+# Estimators that some thread is training, by their identity.
+_IN_TRAINING: dict[int, object] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_IN_TRAINING.clear)
+
 
 @contextmanager
 def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
     """Give an estimator its attributes back if the block raises: a fit succeeds as a whole or leaves no trace.
 
     The block must replace attributes, not modify them in place.
+
+    Raises
+    ------
+    RuntimeError
+        If another thread is in such a block with the same estimator: both would write to it.
     """
+    mine = object()
+    if _IN_TRAINING.setdefault(id(estimator), mine) is not mine:
+        raise RuntimeError(
+            f"This {type(estimator).__name__} is being fitted by another thread; give each thread a clone of it."
+        )
     before = dict(vars(estimator))
     try:
         yield
     except BaseException:
         estimator.__dict__ = before
         raise
+    finally:
+        del _IN_TRAINING[id(estimator)]
 
 
 def checked_epochs(n_epochs: Any) -> int:
