@@ -151,13 +151,15 @@ def name_sources(app, what, name, obj, options, lines):
     """A paragraph "Source: ..." below a section is a section of its own."""
     sections = [place for place, line in enumerate(lines) if re.fullmatch(r"-{3,}", line)]
     for place in range(len(lines) - 1, 0, -1):
-        if re.match(r"Sources?: ", lines[place]) and sections and place > sections[0]:
+        above = [section for section in sections if section < place]
+        if re.match(r"Sources?: ", lines[place]) and above and lines[above[-1] - 1] not in ("Notes", "References"):
             lines[place:place] = ["Notes", "-----"]
 
 
-def skip_fields(app, what, name, obj, skip, options):
-    """Leave out the fields of named tuples, which their classes explain."""
-    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") else None
+def skip_member(app, what, name, obj, skip, options):
+    """Leave out the fields of named tuples, which their classes explain, and what estimators inherit from sklearn."""
+    field = (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
+    return True if field or (getattr(obj, "__module__", None) or "").startswith("sklearn") else None
 
 
 # --- tables of measurements -------------------------------------------------------------------------------------------
@@ -174,6 +176,6 @@ def fill_tables(app, name, source):
 def setup(app):
     """What Sphinx calls at its start."""
     app.connect("source-read", fill_tables)
-    app.connect("autodoc-skip-member", skip_fields)
+    app.connect("autodoc-skip-member", skip_member)
     app.connect("autodoc-process-docstring", name_sources, priority=300)
     app.connect("autodoc-process-docstring", escape_formulas, priority=400)  # before numpydoc
