@@ -12,7 +12,7 @@ from .team import STALL, STALLED
 
 ALONE = 1e-3  # seconds of work before more threads are tried
 FIRST_SLICE, SLICE = 1e-3, 10e-3  # seconds between two looks, at first and later
-FIRST_COST = 5e-12  # seconds of an operation, before any has been timed
+FIRST_COST = 5e-11  # seconds of an operation, before any has been timed
 JUDGED = 3e-3  # seconds after which a team's speed is judged
 MEMORY = 20e-3  # seconds in which what has been measured is forgotten by a factor of e
 GAIN = 0.9  # share of the time without them that more threads may take at most
