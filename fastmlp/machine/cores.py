@@ -10,6 +10,7 @@ import time
 import weakref
 
 PATIENCE = 0.2  # seconds that a newcomer waits for a core which a larger team is about to leave
+LOADAVG = "/proc/loadavg"
 GLANCE = 0.0005  # seconds between two looks
 
 
@@ -23,6 +24,22 @@ def available_cores():
         if value.isdecimal() and int(value) > 0:
             limits.append(int(value))
     return min(limits)
+
+
+def cores_left(n_threads):
+    """Cores of the machine on which nobody else computes at this moment; all of them where the system does not tell.
+
+    n_threads : threads of the caller that compute now
+
+    The fourth field of Linux's /proc/loadavg is the number of threads that run or could: proc(5).
+    """
+    cores = os.cpu_count() or 1
+    try:
+        with open(LOADAVG, "rb") as file:
+            running = int(file.read().split()[3].split(b"/")[0])
+    except (OSError, IndexError, ValueError):
+        return cores
+    return max(0, cores - max(0, running - n_threads))
 
 
 def fair_shares(cores, wanted):

@@ -8,6 +8,7 @@ tries again after a while, later each time. No result depends on any of it.
 
 import math
 
+from .cores import cores_left
 from .team import STALL, STALLED
 
 ALONE = 1e-3  # seconds of work before more threads are tried
@@ -18,7 +19,9 @@ MEMORY = 20e-3  # seconds in which what has been measured is forgotten by a fact
 GAIN = 0.9  # share of the time without them that more threads may take at most
 FORGIVEN = 10  # a stall is an accident after so many times its length without one
 NEVER = 2**62  # nanoseconds
-FIRST_PAUSE, LONGEST_PAUSE = 20e-3, 2.0  # seconds of work before more threads are tried again
+FIRST_PAUSE, LONGEST_PAUSE = 20e-3, 2.0  # seconds of work before more threads are tried again; or...
+REGRET = 10  # ... so many times what the trial has taken
+GLANCE = 5e-3  # seconds of work between two looks at whether the machine has a core left
 
 
 class Pacing:
@@ -28,6 +31,8 @@ class Pacing:
     ----------
     n_threads : int or None
         A size that is always kept, or None to find it.
+    cores_left : callable(n_threads) -> int
+        See `cores.cores_left`.
 
     Attributes
     ----------
@@ -35,7 +40,8 @@ class Pacing:
     patience : nanoseconds at barriers, beyond a share of a slice's time, after which it should end early
     """
 
-    def __init__(self, n_threads=None):
+    def __init__(self, n_threads=None, cores_left=cores_left):
+        self.cores_left = cores_left
         self.fixed = n_threads is not None
         self.n_threads = n_threads or 1
         self.patience = NEVER if self.fixed else STALL
@@ -50,7 +56,10 @@ class Pacing:
             return self.n_threads
         self.n_threads = min(self.n_threads, most)
         if self.n_threads < most and self._worked >= self._next_trial:
-            return most if self._pause == FIRST_PAUSE else min(2 * self.n_threads, most)
+            trial = min(most, self.cores_left(self.n_threads))
+            if trial > self.n_threads:
+                return trial if self._pause == FIRST_PAUSE else min(2 * self.n_threads, trial)
+            self._next_trial = self._worked + GLANCE
         return self.n_threads
 
     def operations(self, kind, n_threads):
@@ -72,7 +81,7 @@ class Pacing:
         if n_threads == 1:
             self.n_threads = 1
         elif self._hinder_each_other(n_threads, seconds, waited) or not self._pays(kind, n_threads):
-            self._shrink(n_threads)
+            self._shrink(n_threads, seconds)
         else:
             self.n_threads = n_threads
 
@@ -100,10 +109,10 @@ class Pacing:
             return True
         return self._costs[kind, n_threads] < GAIN * self._costs[kind, max(smaller)]
 
-    def _shrink(self, n_threads):
+    def _shrink(self, n_threads, seconds):
         """Half the team, and a longer pause before the next trial."""
         self.n_threads = n_threads // 2
         self._undisturbed = 0.0
-        self._next_trial = self._worked + self._pause
+        self._next_trial = self._worked + max(self._pause, REGRET * seconds)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._costs = {}  # what has disturbed the team may have changed all of them

@@ -246,3 +246,22 @@ def test_affinity_limits_the_cores(unlimited):
         assert available_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("0.00 0.00 0.00 1/99 7", 4),
+        ("0.00 0.00 0.00 3/99 7", 2),
+        ("9 9 9 30/99 7", 0),
+        ("", 4),
+        ("a b c d/e", 4),
+    ],
+)
+def test_cores_left(text, left, tmp_path, monkeypatch):
+    (tmp_path / "loadavg").write_text(text)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(cores, "LOADAVG", str(tmp_path / "loadavg"))
+    assert cores.cores_left(1) == left
+    monkeypatch.setattr(cores, "LOADAVG", str(tmp_path / "missing"))
+    assert cores.cores_left(1) == 4
