@@ -20,7 +20,16 @@ PREBUILT = pathlib.Path(__file__).resolve().parent / "prebuilt"
 
 # What machine code is made of, beside components: the rest of the package only calls it.
 PARTS = ("machine", "core")
-DRIVERS = ("core/network.py", "core/predictor.py", "core/session.py", "machine/kernels.py", "machine/object_file.py")
+DRIVERS = (
+    "core/network.py",
+    "core/predictor.py",
+    "core/session.py",
+    "machine/cores.py",
+    "machine/kernels.py",
+    "machine/object_file.py",
+    "machine/pacing.py",
+    "machine/worker.py",
+)
 
 
 class Unfit(Exception):
