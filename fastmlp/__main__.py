@@ -1,4 +1,4 @@
-"""The command line: `fastmlp demo`, `fastmlp info`, `fastmlp warmup`; `python -m fastmlp` is the same.
+"""The command line: `fastmlp demo`, `fit`, `predict`, `info`, `warmup`; `python -m fastmlp` is the same.
 
 Nothing heavy is imported before the arguments are read.
 """
@@ -112,6 +112,9 @@ def parser() -> argparse.ArgumentParser:
         text = (function.__doc__ or "").strip()
         parsers[name] = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
         parsers[name].set_defaults(function=function)
+    from .tabular.command import add_arguments
+
+    add_arguments(commands)
     demos = parsers["demo"]
     demos.add_argument("name", nargs="?", choices=list(DEMOS), default="digits", help="its name (default: digits)")
     demos.add_argument("--list", action="store_true", help="say what each demo shows")
@@ -126,11 +129,12 @@ def main(components: Sequence[str] | None = None) -> int:
     """Run the command in `components` (the process's own without it) and return the exit status."""
     from .demos import Interrupted
     from .demos.data import DataError
+    from .tabular.command import TableError
 
     arguments = parser().parse_args(components)
     try:
         arguments.function(arguments)
-    except DataError as error:
+    except (DataError, TableError) as error:
         print(f"fastmlp: error: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Interrupted):

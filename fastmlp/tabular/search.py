@@ -1,9 +1,7 @@
 """Networks of several recipes trained side by side, the selection among them, and the model made of them."""
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
 from time import monotonic
@@ -13,13 +11,13 @@ import numpy as np
 
 from ..core.network import Network
 from ..core.session import Session
-from ..machine.cores import BUDGET
+from ..estimators.ensemble import side_by_side
+from ..machine.cores import available_cores
 from .members import Member, folded
 from .presets import Preset, Recipe, cycles_in
 from .selection import Split, best_of, greedy
 from .training import Problem, Run, train
 
-MOST_THREADS = 2**16
 SPARE = 0.9  # of the time left is planned
 Job = tuple[Recipe, int, int, int | None]  # recipe, copy, seed, split
 FIRST_LAYER = 16.0  # inputs times this over √d: the first layer's learning rate in NTK's parametrization
@@ -140,7 +138,7 @@ class Search:
     ) -> None:
         self.problem, self.splits, self.refit_rows = problem, splits, refit_rows
         self.finish, self.score_of, self.error_of = finish, score_of, error_of
-        self.clock, self.n_threads = clock, n_threads
+        self.clock, self.n_threads, self.threads = clock, n_threads, n_threads or available_cores()
         self.judges = bool(len(splits[0].validation))
         self.columns = {True: np.ones(len(bins), bool), False: ~bins if not bins.all() else bins}
         self._views: dict[bool, Problem] = {}
@@ -161,7 +159,7 @@ class Search:
 
     # Training.
 
-    def _train(self, recipe: Recipe, seed: int, split: int | None, n_threads: int) -> Run:
+    def _train(self, recipe: Recipe, seed: int, split: int | None, n_threads: int | None) -> Run:
         """One network; on all rows where there is no split."""
         problem = self._view(recipe)
         rows, validation = (self.refit_rows, ()) if split is None else self.splits[split]
@@ -186,21 +184,16 @@ class Search:
         return replace(loss, label_smoothing=recipe.label_smoothing) if hasattr(loss, "label_smoothing") else loss
 
     def _side_by_side(self, jobs: Sequence[Job]) -> list[Trained]:
-        """Train networks in as many threads as there are; Ctrl-C ends all of them after their epoch."""
+        """Train networks in as many threads as there are; a network alone has all of them."""
         for recipe, *_ in jobs:
             self._view(recipe)
-        workers = min(self.threads, len(jobs))
-        with ThreadPoolExecutor(workers) as pool:
-            runs = [
-                pool.submit(self._train, recipe, seed, split, max(1, self.threads // workers))
-                for recipe, _, seed, split in jobs
-            ]
-            try:
-                return [Trained(*job, run.result()) for job, run in zip(jobs, runs)]
-            except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=2)
-                self.clock.deadline = monotonic()
-                return [Trained(*job, run.result()) for job, run in zip(jobs, runs)]
+        each = self.n_threads if len(jobs) == 1 else max(1, self.threads // len(jobs))
+
+        def trained(job: Job) -> Trained:
+            recipe, _, seed, split = job
+            return Trained(*job, self._train(recipe, seed, split, each))
+
+        return side_by_side(trained, jobs, self.n_threads)
 
     def _in_time(self, recipes: Sequence[Recipe], seeds: int, n_refits: int) -> tuple[list[Recipe], int]:
         """Shorter recipes and fewer refits, where the time is too short for all of them."""
@@ -228,14 +221,6 @@ class Search:
         n_members : networks in the model, at least as many as there are splits
         seeds : RandomState from which each network's seed is drawn
         """
-        if self.n_threads:
-            self.threads = self.n_threads
-            return self._run(preset, recipes, n_members, seeds)
-        with BUDGET.lease(MOST_THREADS) as lease:
-            self.threads = BUDGET.share(lease)
-            return self._run(preset, recipes, n_members, seeds)
-
-    def _run(self, preset: Preset, recipes: Sequence[Recipe], n_members: int, seeds: np.random.RandomState) -> Outcome:
         n_splits, refits = len(self.splits), self.refit_rows is not None
         copies = preset.seeds if refits else max(preset.seeds, -(-n_members // n_splits))
         n_refits = max(0, n_members - n_splits * copies) if refits else 0
