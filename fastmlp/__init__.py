@@ -2,10 +2,14 @@
 
 >>> from fastmlp import MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor
 
-The estimators load scikit-learn and Numba when they are first named; ``import fastmlp`` alone loads neither.
+The estimators and all modules load when they are first named, such as ``fastmlp.progress``; ``import fastmlp`` alone
+loads neither scikit-learn nor Numba.
 """
 
 from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +18,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "__version__", "warmup"]
+_MODULE_OF = {  # of what loads at its first use
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "TabularClassifier": "tabular",
+    "TabularRegressor": "tabular",
+}
 
 
 def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> dict[str, str]:
@@ -36,17 +46,14 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> dict[str, str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Load the estimators at their first use (PEP 562)."""
-    if name in ("MLPClassifier", "MLPRegressor"):
-        from . import estimators
-
-        return getattr(estimators, name)
-    if name in ("TabularClassifier", "TabularRegressor"):
-        from . import tabular
-
-        return getattr(tabular, name)
-    raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+    """Load an estimator or a module at its first use (PEP 562, Scientific Python's SPEC 1)."""
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    modules = (module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted({*globals(), *__all__, *modules})

@@ -4,13 +4,16 @@ Nothing heavy is imported before the arguments are read.
 """
 
 import argparse
+import codecs
 import importlib.metadata
+import os
 import pathlib
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn")
 
@@ -80,13 +83,19 @@ def warmup(arguments: argparse.Namespace) -> None:
     print(f"cached at {cache_folder()}")
 
 
+def demos_by_line() -> str:
+    """The demos, a line for each."""
+    from .demos import DEMOS
+
+    return "\n".join(f"{name:<11} {about}" for name, about in DEMOS.items())
+
+
 def demo(arguments: argparse.Namespace) -> None:
     """Run the demo of that name, or list their names."""
-    from .demos import DEMOS, Options, run
+    from .demos import Options, run
 
     if arguments.list:
-        for name, about in DEMOS.items():
-            print(f"{name:<11} {about}")
+        print(demos_by_line())
         return
     options = Options(arguments.epochs, arguments.mnist, arguments.output, arguments.quick, cache_folder())
     run(arguments.name, options)
@@ -94,35 +103,86 @@ def demo(arguments: argparse.Namespace) -> None:
 
 def positive(text: str) -> int:
     """An integer from 1 up, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more; got {number}")
-    return number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more; got {text!r}")
+    return int(text)
+
+
+def writable_folder(text: str) -> pathlib.Path:
+    """A folder that is there or can be made, for argparse: no demo should find out at its end that it cannot write."""
+    folder = path = pathlib.Path(text)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a folder; {path} is a file")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"must be a folder that can be written; {path} cannot")
+    return folder
+
+
+def demo_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `fastmlp demo`."""
+    from .demos import DEMOS
+
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"demos:\n{demos_by_line()}"
+    parser.add_argument(
+        "name", nargs="?", choices=list(DEMOS), default="digits", metavar="NAME", help="its name (default: digits)"
+    )
+    parser.add_argument("--list", action="store_true", help="say what each demo shows")
+    parser.add_argument("--quick", action="store_true", help="show everything on a small scale, within seconds")
+    parser.add_argument("--epochs", metavar="N", type=positive, help="to train, at most (default: the demo's own)")
+    parser.add_argument(
+        "--output", metavar="FOLDER", type=writable_folder, default=pathlib.Path(), help="for figures (default: here)"
+    )
+    parser.add_argument("--mnist", metavar="FOLDER", type=pathlib.Path, help="the four files of MNIST, gzipped or not")
+
+
+def no_arguments(parser: argparse.ArgumentParser) -> None:
+    """For a command that takes none."""
+
+
+class Command(NamedTuple):
+    """A command: what runs it, what `--help` says of it, and what adds its arguments."""
+
+    run: Callable[[argparse.Namespace], None]
+    about: str
+    add_arguments: Callable[[argparse.ArgumentParser], None] = no_arguments
+
+
+COMMANDS = {
+    "demo": Command(demo, "Run a demo, or list them with what each shows.", demo_arguments),
+    "info": Command(info, "Print versions, processor, vector width, threads, and where compiled kernels are kept."),
+    "warmup": Command(warmup, "Compile every kernel in both precisions, or load what is there."),
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command line."""
-    from .demos import DEMOS
-
-    top = argparse.ArgumentParser(prog="fastmlp", description="scikit-learn's MLP, trained by fused Numba kernels.")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    about = {"demo": demo, "info": info, "warmup": warmup}
-    parsers = {}
-    for name, function in about.items():
-        text = (function.__doc__ or "").strip()
-        parsers[name] = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
-        parsers[name].set_defaults(function=function)
+    from . import __version__
     from .tabular.command import add_arguments
 
+    top = argparse.ArgumentParser(prog="fastmlp", description="scikit-learn's MLP, trained by fused Numba kernels.")
+    top.add_argument("--version", action="version", version=f"fastmlp {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        text = command.about
+        below = commands.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text)
+        below.set_defaults(function=command.run)
+        command.add_arguments(below)
     add_arguments(commands)
-    demos = parsers["demo"]
-    demos.add_argument("name", nargs="?", choices=list(DEMOS), default="digits", help="its name (default: digits)")
-    demos.add_argument("--list", action="store_true", help="say what each demo shows")
-    demos.add_argument("--quick", action="store_true", help="show everything on a small scale, within seconds")
-    demos.add_argument("--epochs", metavar="N", type=positive, help="to train, at most (default: the demo's own)")
-    demos.add_argument("--output", metavar="FOLDER", type=pathlib.Path, default=".", help="for figures (default: here)")
-    demos.add_argument("--mnist", metavar="FOLDER", type=pathlib.Path, help="the four files of MNIST, gzipped or not")
     return top
+
+
+PLAIN = {"×": "x", "²": "^2", "→": "->", "–": "-", "−": "-", "π": "pi", "…": "...", "·": "*", "α": "alpha"}
+
+
+def plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """What is printed for letters that the terminal's encoding has not."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN.get(letter, "?") for letter in letters), error.end
 
 
 def main(components: Sequence[str] | None = None) -> int:
@@ -131,6 +191,10 @@ def main(components: Sequence[str] | None = None) -> int:
     from .demos.data import DataError
     from .tabular.command import TableError
 
+    codecs.register_error("fastmlp.plain", plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="fastmlp.plain")
     arguments = parser().parse_args(components)
     try:
         arguments.function(arguments)

@@ -18,6 +18,26 @@ from .machine.elementary import erf, exp, expm1, log1p
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import absolute, full_like, maximum, minimum, where
 
+__all__ = [
+    "ACTIVATIONS",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "GELUTanh",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "LeakyReLU",
+    "Logistic",
+    "Mish",
+    "PReLU",
+    "ReLU",
+    "SiLU",
+    "Softplus",
+    "Tanh",
+]
+
 ACTIVATIONS = Registry(
     "activation", {"linear": "identity", "none": "identity", "leaky": "leaky_relu", "rectifier": "relu"}
 )

@@ -10,6 +10,8 @@ import numpy as np
 
 from .components import Component, Registry, check_number
 
+__all__ = ["AUGMENTATIONS", "Augmentation", "GaussianNoise", "Mixup", "Shift"]
+
 AUGMENTATIONS = Registry(
     "augmentation", {"noise": "gaussian_noise", "gaussian": "gaussian_noise", "translate": "shift"}
 )

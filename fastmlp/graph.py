@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import numpy as np
 
+__all__ = ["Affine", "Node", "ReLU", "Sigmoid", "SoftmaxWithLoss", "exp", "log", "maximum", "summed_to", "tanh"]
+
 
 class Node:
     """A value in the graph; after `backward` of a node above it, also that node's derivative by this value.
@@ -105,11 +107,30 @@ class Node:
             raise ValueError(f"@ multiplies matrices (m, k) @ (k, n); got shapes {A.value.shape} and {B.value.shape}.")
         return Node(A.value @ B.value, "@", (A, B), lambda gradient: (gradient @ B.value.T, A.value.T @ gradient))
 
+    def __truediv__(self, other):
+        """y = a / b, elementwise: dL/da = dL/dy / b, dL/db = -dL/dy a / b^2."""
+        a, b = self, self.constant(other)
+        y = a.value / b.value
+        return Node(y, "/", (a, b), lambda gradient: (gradient / b.value, -gradient * y / b.value))
+
+    def __pow__(self, power):
+        """y = a^p, elementwise: dL/da = dL/dy p a^(p-1). A node as the power gives exp(p log a), for a above 0."""
+        if isinstance(power, Node):
+            return exp(power * log(self))
+        p = np.asarray(power, self.value.dtype)
+        slope = p * self.value ** np.where(p == 0, 0, p - 1).astype(p.dtype)  # 0 where p = 0, at a = 0 too
+        return Node(self.value**p, "power", (self,), lambda gradient: (gradient * slope,))
+
     def sum(self, axis=None, keepdims=False):
         """y = sum of x over an axis, or over all: each number in it gets the whole of dL/dy."""
         kept, ones = self.value.sum(axis=axis, keepdims=True), np.ones_like(self.value)
         y = kept if keepdims else kept.squeeze(axis)
         return Node(y, "sum", (self,), lambda gradient: (gradient.reshape(kept.shape) * ones,))
+
+    def mean(self, axis=None, keepdims=False):
+        """y = mean of x over an axis, or over all: each number in it gets its share of dL/dy."""
+        total = self.sum(axis, keepdims)
+        return total * (total.value.size / self.value.size)
 
     def __neg__(self):
         return self * -1
@@ -123,6 +144,12 @@ class Node:
     def __rmatmul__(self, other):
         return self.constant(other) @ self
 
+    def __rtruediv__(self, other):
+        return self.constant(other) / self
+
+    def __rpow__(self, other):
+        return self.constant(other) ** self
+
     __radd__, __rmul__ = __add__, __mul__
 
 
@@ -135,6 +162,12 @@ def exp(x):
 def log(x):
     """y = log(x): dL/dx = dL/dy / x."""
     return Node(np.log(x.value), "log", (x,), lambda gradient: (gradient / x.value,))
+
+
+def tanh(x):
+    """y = tanh(x): dL/dx = dL/dy (1 - y^2)."""
+    y = np.tanh(x.value)
+    return Node(y, "tanh", (x,), lambda gradient: (gradient * (1 - y * y),))
 
 
 def maximum(a, b):

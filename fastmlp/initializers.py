@@ -12,6 +12,26 @@ import numpy as np
 
 from .components import Component, Registry, check_number
 
+__all__ = [
+    "INITIALIZERS",
+    "Auto",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LeCunNormal",
+    "LeCunUniform",
+    "Normal",
+    "Orthogonal",
+    "Scaled",
+    "ScaledNormal",
+    "ScaledUniform",
+    "Uniform",
+    "Zeros",
+    "initial_weights",
+]
+
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
 INITIALIZERS = Registry(

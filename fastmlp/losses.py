@@ -23,6 +23,27 @@ from .machine.elementary import exp, expm1, log, log1p
 from .machine.elementwise import vector_dispatch
 from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, smallest_like, traced, where
 
+__all__ = [
+    "LOSSES",
+    "OUTPUTS",
+    "PAIRS",
+    "AbsoluteError",
+    "ClassLoss",
+    "ErrorLoss",
+    "Focal",
+    "Gamma",
+    "Huber",
+    "KLDivergence",
+    "LogCosh",
+    "LogLoss",
+    "Loss",
+    "LossCodes",
+    "Output",
+    "Poisson",
+    "Quantile",
+    "SquaredError",
+]
+
 LOSSES = Registry(
     "loss",
     {

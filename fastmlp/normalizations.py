@@ -8,6 +8,8 @@ import numpy as np
 
 from .components import Component, Registry, check_number
 
+__all__ = ["NORMALIZATIONS", "BatchNormalization", "LayerNormalization", "code_of"]
+
 NORMALIZATIONS = Registry(
     "normalization",
     {

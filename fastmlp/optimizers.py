@@ -16,6 +16,27 @@ from .components import Component, Registry, check_number
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import maximum, sqrt, where
 
+__all__ = [
+    "GROUPS",
+    "OPTIMIZERS",
+    "AMSGrad",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Gradient",
+    "GradientDescent",
+    "Inertia",
+    "Lion",
+    "Moments",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "RAdam",
+    "RMSProp",
+]
+
 # Groups of parameters that an optimizer may treat each in its own way: coefficients of the first layer and of the
 # others, intercepts, learned slopes, and gains and shifts of a normalization.
 GROUPS = ("first_layer", "weights", "biases", "slopes", "normalization")

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+__all__ = ["Bar", "bar"]
+
 REDRAW = 0.1  # seconds between two redraws, at least
+
+# A console has one live area. The bars that are shown at a time on it, of threads or of fits inside a fit, share it:
+# console -> (progress, number of bars).
+_shown: dict[Any, tuple[Progress, int]] = {}
+_lock = threading.RLock()
 
 
 class Bar:
@@ -75,6 +83,7 @@ def bar(max_epochs: int, n_rows: int, console: Any = None, title: str = "") -> I
         If rich is not installed.
     """
     try:
+        from rich import get_console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError as error:
         raise ImportError('fastmlp.progress.bar needs rich; install it with pip install "fastmlp[rich]".') from error
@@ -84,10 +93,43 @@ def bar(max_epochs: int, n_rows: int, console: Any = None, title: str = "") -> I
         TextColumn("{task.fields[facts]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console, auto_refresh=False) as progress:
-        task = progress.add_task(title, total=max_epochs * n_rows, facts="", epochs=f"epoch 1/{max_epochs}")
-        shown = Bar(progress, task, max_epochs, n_rows)
-        try:
-            yield shown
-        finally:
-            shown.draw(ended=True)
+    console = get_console() if console is None else console
+    with _lock:
+        progress, count = _shown.get(console, (None, 0))
+        if progress is None:
+            progress = _started(Progress(*columns, console=console, auto_refresh=False))
+        _shown[console] = progress, count + 1
+    task = progress.add_task(title, total=max_epochs * n_rows, facts="", epochs=f"epoch 1/{max_epochs}")
+    shown = Bar(progress, task, max_epochs, n_rows)
+    try:
+        yield shown
+    finally:
+        shown.draw(ended=True)
+        with _lock:
+            progress, count = _shown[console]
+            if count > 1:
+                _shown[console] = progress, count - 1
+                _leave(progress, task)
+            else:
+                del _shown[console]
+                progress.stop()
+
+
+def _started(progress: Progress) -> Progress:
+    """The progress, started; one that draws nothing where another program's display has the console."""
+    from rich.errors import LiveError
+
+    try:
+        progress.start()
+    except LiveError:
+        progress.disable = True
+    return progress
+
+
+def _leave(progress: Progress, task: Any) -> None:
+    """Print the last state of a bar above those that go on, so that the live area does not grow with each fit."""
+    fields = next(each for each in progress.tasks if each.id == task)
+    line = f"{fields.description}{fields.fields['epochs']}  {fields.fields['facts']}"
+    progress.remove_task(task)
+    if not progress.disable:
+        progress.console.print(line, markup=False, highlight=False)

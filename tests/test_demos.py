@@ -11,7 +11,7 @@ import pytest
 from fastmlp import MLPClassifier
 from fastmlp.demos import DEMOS, Interrupted, Options, capacity, deep_mnist, optimizers, run, schedules, vanishing
 from fastmlp.demos.data import DataError, handwritten, load_digits, load_mnist, read_idx
-from fastmlp.demos.digits import table
+from fastmlp.demos.digits import compare, median, table
 from fastmlp.demos.graph import fruit_bill
 from fastmlp.demos.live_fit import Result, display, fit_watched
 from fastmlp.demos.output import print_table, save_figure
@@ -193,7 +193,15 @@ def test_capacity_has_a_line_for_each_network(told):
     _, rows = told("capacity")
     found = {row[0]: [*map(float, row[1:])] for row in rows if row and row[0] in capacity.CASES}
     assert set(found) == set(capacity.CASES)
-    assert found["1 unit"][0] > 0.5
+    train, test = zip(*found.values())
+    names = [*found]
+    assert [*train[:3]] == sorted(train[:3], reverse=True)  # 1, 2, 4 units: too few to follow the curve
+    assert found["1 unit"][0] > 0.6 > 0.4 > found["10 units"][1]
+    largest = names.index("100 + 100 units")
+    assert train[largest] < capacity.NOISE - 0.05  # it follows the noise
+    assert test[largest] > found["10 units"][1] + 0.03
+    assert found["... weight decay"][1] < test[largest]
+    assert found["... early stopping"][1] < test[largest]
 
 
 def test_capacity_too_little_and_too_much():
@@ -214,17 +222,49 @@ def test_digits_ends_with_a_table(told):
     lines = text.splitlines()
     assert lines[0] == "digits: 1,347 rows of 64 pixels (float32) to train on, 450 to test on"
     assert lines[1].startswith("compiling kernels (once; cached at ")
-    assert rows[-3] == ["seconds", "epochs", "test accuracy", "ratio"]
-    for side, row in zip(("fastmlp", "scikit-learn"), rows[-2:]):
+    assert rows[-5] == ["seconds", "CPU seconds", "epochs", "test accuracy", "ratio"]
+    for side, row in zip(("fastmlp", "scikit-learn, default threads", "scikit-learn, one thread"), rows[-4:-1]):
         assert row[0] == side
-        assert row[2] == "3"
-        assert row[3].endswith("%")
-        assert row[4].endswith("×")
+        assert float(row[1]) > 0
+        assert float(row[2]) > 0
+        assert row[3] == "3"
+        assert row[4].endswith("%")
+        assert row[5].endswith("×")
+    assert {row[4] for row in rows[-4:-1]} == {rows[-2][4]}  # the same seed, the same model
+    assert "median of 3 runs" in text
 
 
-def test_the_ratio_is_to_the_slowest():
-    rows = table([Result("fastmlp", 0.5, 10, 0.9), Result("scikit-learn", 2.0, 11, 0.875)])
-    assert rows[1:] == [["fastmlp", "0.500", "10", "90.00%", "4.0×"], ["scikit-learn", "2.000", "11", "87.50%", "1.0×"]]
+def test_the_ratio_is_to_the_better_side_of_scikit_learn():
+    results = [
+        Result("fastmlp", 0.5, 10, 0.9, 0.75),
+        Result("scikit-learn, default threads", 4.0, 11, 0.875, 9.0),
+        Result("scikit-learn, one thread", 2.0, 11, 0.875, 1.875),
+    ]
+    assert table(results)[1:] == [
+        ["fastmlp", "0.500", "0.750", "10", "90.00%", "4.0×"],
+        ["scikit-learn, default threads", "4.000", "9.000", "11", "87.50%", "0.5×"],
+        ["scikit-learn, one thread", "2.000", "1.875", "11", "87.50%", "1.0×"],
+    ]
+    assert median([results[0], results[1], results[2]]).seconds == 2.0
+
+
+def test_sides_take_turns_and_one_has_one_blas_thread(monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    seen = []
+
+    def watched(estimator, data, side):
+        threads = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+        seen.append((side, type(estimator).__module__.partition(".")[0], max(threads)))
+        return Result(side, float(len(seen)), 1, 0.5, 1.0)
+
+    monkeypatch.setattr("fastmlp.demos.digits.fit_watched", watched)
+    results = compare(load_digits(), 1)
+    assert [side for side, _, _ in seen] == 3 * ["fastmlp", *(result.side for result in results[1:])]
+    assert [package for _, package, _ in seen[:3]] == ["fastmlp", "sklearn", "sklearn"]
+    assert seen[2][2] == 1
+    assert seen[1][2] == seen[0][2]
+    assert [result.seconds for result in results] == [4, 5, 6]
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -259,6 +299,16 @@ def test_a_table_by_rich(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "a title"
     assert [component.strip() for component in lines[-2].split("│")[1:3]] == ["one", "1.5"]
+
+
+def test_no_column_is_cut(capsys, monkeypatch):
+    pytest.importorskip("rich")
+    monkeypatch.setenv("COLUMNS", "40")
+    cells = [f"a long column number {number}" for number in range(6)]
+    print_table([cells, cells], "a title")
+    text = capsys.readouterr().out
+    assert "…" not in text
+    assert all(text.count(cell) == 2 for cell in cells)
 
 
 def test_a_table_without_rich(without_rich, capsys):

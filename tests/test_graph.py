@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from fastmlp import graph
 from fastmlp.activations import ACTIVATIONS
-from fastmlp.graph import Affine, Node, ReLU, Sigmoid, SoftmaxWithLoss, exp, log, maximum
+from fastmlp.graph import Affine, Node, ReLU, Sigmoid, SoftmaxWithLoss, exp, log, maximum, tanh
 from fastmlp.losses import LOSSES, PAIRS
 from fastmlp.normalizations import BatchNormalization, LayerNormalization
 from fastmlp.reference import Reference
@@ -83,17 +83,45 @@ def test_operations_of_two(f):
         lambda x: x.sum(axis=-1, keepdims=True),
         lambda x: x.sum(axis=(0, 1), keepdims=True),
         lambda x: exp(x) * x.sum(axis=1, keepdims=True),
+        tanh,
+        lambda x: x.mean(),
+        lambda x: x.mean(axis=0) * x.mean(axis=1, keepdims=True),
+        lambda x: x.mean(axis=(0, 1), keepdims=True) ** 2,
+        lambda x: x**3 - x**2 + x**1 + x**0,
+        lambda x: (x * x + 0.1) ** 0.5 + (x * x + 0.1) ** -1.5,
+        lambda x: x ** np.array([0, 1, 2, 3]),
+        lambda x: 2**x,
+        lambda x: 1 / (x * x + 1) + x / 3,
+        lambda x: (x - x.mean(axis=0)) / (((x - x.mean(axis=0)) ** 2).mean(axis=0) + 1e-3) ** 0.5,
     ],
-    ids=["exp", "log", "maximum", "sum", "columns", "rows", "kept", "both", "reused"],
+    ids=[
+        *("exp", "log", "maximum", "sum", "columns", "rows", "kept", "both", "reused"),
+        *("tanh", "mean", "means", "kept mean", "powers", "roots", "power by column", "exponent", "divide"),
+        "batch normalization",
+    ],
 )
 def test_operations_of_one(f):
     assert_slopes_are_right(f, matrix(3, 4))
 
 
-@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), st.sampled_from(["+", "×", "max"]))
+@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), st.sampled_from(["+", "×", "/", "max"]))
 def test_a_gradient_is_summed_over_what_broadcasting_repeated(shapes, operation):
-    f = {"+": lambda a, b: a + b, "×": lambda a, b: a * b, "max": maximum}[operation]
+    f = {"+": lambda a, b: a + b, "×": lambda a, b: a * b, "/": lambda a, b: a / (b * b + 1), "max": maximum}[operation]
     assert_slopes_are_right(f, *(matrix(*shape, seed=seed) for seed, shape in enumerate(shapes.input_shapes)))
+
+
+def test_quotients_and_powers_of_nodes():
+    assert_slopes_are_right(lambda a, b: a / (b * b + 1), matrix(3, 4), matrix(4, seed=2))
+    assert_slopes_are_right(lambda a, b: (a * a + 0.1) ** b, matrix(3, 4), matrix(3, 1, seed=2))
+    assert (Node(8.0) / 2).value == (16 / Node(4.0)).value == (Node(2.0) ** 2).value == (2 ** Node(2.0)).value == 4
+
+
+def test_a_power_of_zero_has_no_slope():
+    x = Node([0.0, 2.0])
+    (x**0).sum().backward()
+    np.testing.assert_array_equal(x.gradient, [0, 0])
+    (x**1).sum().backward()
+    np.testing.assert_array_equal(x.gradient, [1, 1])
 
 
 def test_apples_and_oranges():

@@ -1,5 +1,6 @@
 """The command line: what it prints, and what it refuses."""
 
+import os
 import subprocess
 import sys
 
@@ -44,7 +45,7 @@ def test_demos_are_listed(capsys):
     assert main(["demo", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [*DEMOS]
-    assert max(map(len, lines)) <= 120
+    assert max(map(len, lines)) < 80
 
 
 def test_an_interrupted_demo(monkeypatch, capsys):
@@ -63,7 +64,7 @@ def test_errors_are_one_sentence(tmp_path, capsys):
     assert shown.err == f"fastmlp: error: --mnist needs a folder with the four idx files; {tmp_path}/nowhere is none.\n"
 
 
-@pytest.mark.parametrize("components", [[], ["dance"], ["demo", "--epochs", "0"], ["demo", "nothing"]])
+@pytest.mark.parametrize("components", [[], ["dance"], ["demo", "--epochs", "0"], ["demo", "nothing"]], ids=str)
 def test_bad_arguments_are_refused(components, capsys):
     with pytest.raises(SystemExit) as caught:
         main(components)
@@ -71,11 +72,77 @@ def test_bad_arguments_are_refused(components, capsys):
     assert "usage: fastmlp" in capsys.readouterr().err
 
 
-def test_help_names_every_demo(capsys):
+def test_help_has_a_line_for_every_demo(capsys):
     with pytest.raises(SystemExit):
         main(["demo", "--help"])
-    text = capsys.readouterr().out
-    assert all(name in text for name in DEMOS)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(f"{name:<11} {about}" in lines for name, about in DEMOS.items())
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"fastmlp {fastmlp.__version__}\n"
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-3", "2.5", ""])
+def test_epochs_are_a_whole_number(value, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["demo", f"--epochs={value}"])
+    assert caught.value.code == 2
+    expected = f"argument --epochs: must be a whole number, 1 or more; got {value!r}"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(expected)
+
+
+def test_a_bad_folder_is_told_before_the_work(asked, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(SystemExit) as caught:
+            main(["demo", "schedules", "--output", str(folder)])
+        assert caught.value.code == 2
+        assert f"argument --output: must be a folder; {tmp_path}/file is a file" in capsys.readouterr().err
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(SystemExit):
+        main(["demo", "schedules", "--output", str(tmp_path / "new" / "folder")])
+    assert f"must be a folder that can be written; {tmp_path} cannot" in capsys.readouterr().err
+    assert asked == []
+
+
+def test_a_new_folder_is_accepted_and_not_made_yet(asked, tmp_path):
+    assert main(["demo", "schedules", "--output", str(tmp_path / "new" / "folder")]) == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_on_a_terminal_without_the_letters():
+    """An ASCII terminal shows what it can; nothing dies on a multiplication sign."""
+    code = "from fastmlp.__main__ import main; main(['info']); print('3 × x² → ½')"
+    answer = run_python("-c", code, PYTHONIOENCODING="ascii")
+    assert answer.stdout.splitlines()[-1] == "3 x x^2 -> ?"
+    assert run_python("-m", "fastmlp", "demo", "graph", PYTHONIOENCODING="ascii").returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info"], ["demo", "--list"], ["demo", "--help"], ["demo", "graph"]])
+def test_without_docstrings(arguments):
+    """python -OO strips docstrings and assertions."""
+    answer = run_python("-OO", "-m", "fastmlp", *arguments)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout
+
+
+def test_a_fit_without_docstrings():
+    code = """
+import numpy as np
+from fastmlp import MLPClassifier
+print(MLPClassifier((4,), max_iter=1).fit(np.random.rand(9, 2), np.arange(9) % 2).n_iter_)
+"""
+    assert run_python("-OO", "-W", "ignore", "-c", code).stdout == "1\n"
+
+
+def run_python(*arguments, **environment):
+    """A process of its own."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def test_info(capsys):

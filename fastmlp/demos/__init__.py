@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from importlib import import_module
 
 DEMOS = {
-    "digits": "fastmlp beside scikit-learn on handwritten digits, with the same parameters and the same seed",
-    "graph": "forward and backward through a small computation graph, node by node",
-    "two-layer": "the first network of one's own in NumPy: its gradient checked, then trained; and its compiled twin",
-    "deep-mnist": "a deep network of tanh with squared errors, from two initializers, and its modern form",
-    "vanishing": "what ten layers make of the signal and of its gradient, by activation and initial weights",
-    "optimizers": "the paths of optimizers over two bowls, and their losses on one task and budget",
-    "schedules": "the learning rate of every schedule in the course of a training",
-    "capacity": "networks too small and too large for noisy samples of a curve, and what helps against overfitting",
+    "digits": "fastmlp beside scikit-learn on handwritten digits",
+    "graph": "forward and backward through a small computation graph",
+    "two-layer": "the first network in NumPy, its gradient checked; its compiled twin",
+    "deep-mnist": "a deep tanh network from two initializers, and its modern form",
+    "vanishing": "what ten layers make of the signal and of its gradient",
+    "optimizers": "paths of optimizers over two bowls; their losses on one task",
+    "schedules": "the learning rate of every schedule during a training",
+    "capacity": "networks too small and too large for noisy samples of a curve",
 }
 
 

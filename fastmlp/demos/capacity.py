@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ROWS, NOISE = 40, 0.3
 LARGEST = (100, 100)
+RATE, QUICK_RATE = 0.005, 0.03  # the larger one gets as far in a quarter of the epochs
 CASES: dict[str, dict[str, Any]] = {
     "1 unit": {"hidden_layer_sizes": (1,)},
     "2 units": {"hidden_layer_sizes": (2,)},
@@ -66,11 +67,13 @@ def draw_samples(seed: int) -> Samples:
     return Samples(*parts)
 
 
-def fit(parameters: dict[str, Any], samples: Samples, epochs: int) -> tuple[MLPRegressor, float, float]:
+def fit(
+    parameters: dict[str, Any], samples: Samples, epochs: int, rate: float = RATE
+) -> tuple[MLPRegressor, float, float]:
     """A network trained with all rows in a batch, nothing else holding it back; its errors in training and test."""
     plain = {"alpha": 0, "tol": 0, "n_iter_no_change": np.inf, "hidden_layer_sizes": LARGEST}
     model = MLPRegressor(
-        **{**plain, **parameters}, activation="tanh", learning_rate_init=0.005, max_iter=epochs, random_state=0
+        **{**plain, **parameters}, activation="tanh", learning_rate_init=rate, max_iter=epochs, random_state=0
     )
     X, y, X_val, y_val, X_test, y_test = samples
     validation = {"X_val": X_val, "y_val": y_val} if model.early_stopping else {}
@@ -88,7 +91,8 @@ def draw(figure: "Figure", models: dict[str, MLPRegressor], errors: dict[str, ND
         ax.plot(x, curve(x), color=GREY, linewidth=1, linestyle="--")
         ax.plot(samples.X, samples.y, ".", color=GREY, markersize=4)
         ax.plot(x, model.predict(x[:, None]), color=COLOURS[0])
-        ax.set(title=name, ylim=(-2, 2), xticks=[], yticks=[])
+        ax.set(title=name, ylim=(-2, 2), xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+        ax.set(xlabel="x" if letter in "FGHIJ" else "", ylabel="y" if letter in "AF" else "")
         ax.spines[:].set_color(GREY)
     places = np.arange(len(errors))[::-1]
     train, test = np.array([*errors.values()]).T
@@ -99,14 +103,14 @@ def draw(figure: "Figure", models: dict[str, MLPRegressor], errors: dict[str, ND
     errors_ax.set_yticks(places, errors)
     errors_ax.set(xlabel="root mean squared error", xlim=(0, None))
     errors_ax.spines[["top", "right"]].set_visible(False)
-    errors_ax.legend(frameon=False, loc="upper left")
+    errors_ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 
 
 def demonstrate(options: Options) -> None:
     """Train all networks on a few sets of samples."""
     sets = [draw_samples(seed) for seed in range(1 if options.quick else 5)]
-    epochs = options.budget(4000, quick=400)
-    fits = {name: [fit(parameters, samples, epochs) for samples in sets] for name, parameters in CASES.items()}
+    epochs, rate = options.budget(4000, quick=1000), QUICK_RATE if options.quick else RATE
+    fits = {name: [fit(parameters, samples, epochs, rate) for samples in sets] for name, parameters in CASES.items()}
     errors = {name: np.mean([each[1:] for each in several], axis=0) for name, several in fits.items()}
     table = [["network", "training error", "test error"]]
     table += [[name, f"{train:.3f}", f"{test:.3f}"] for name, (train, test) in errors.items()]

@@ -21,7 +21,7 @@ import numpy as np
 from .. import MLPClassifier
 from ..initializers import Uniform
 from ..inspection import summary
-from ..plotting import COLOURS
+from ..plotting import COLOURS, DASHES, name_epochs
 from ..schedules import Cosine, WarmUp
 from . import Options
 from .data import Data, handwritten
@@ -74,15 +74,17 @@ def draw(figure: "Figure", courses: dict[str, Course], name: str) -> None:
     from matplotlib.ticker import LogLocator
 
     ax = figure.subplots()
-    for (form, course), colour in zip(courses.items(), COLOURS):
+    for (form, course), colour, dashes in zip(courses.items(), COLOURS, DASHES):
         errors = 100 * (1 - np.array(course.accuracies))
-        ax.plot(np.arange(1, len(errors) + 1), errors, color=colour, label=f"{form}: {errors[-1]:.2f} %")
-    ax.set(xlabel="epoch", ylabel="test error in %", title=f"Four hidden layers on {name}")
+        epochs, label = np.arange(1, len(errors) + 1), f"{form}: {errors[-1]:.2f} %"
+        ax.plot(epochs, errors, color=colour, linestyle=dashes, label=label)
+    ax.set(ylabel="test error in %", title=f"Four hidden layers on {name}")
+    name_epochs(ax)
     ax.set_yscale("log", subs=[])
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(courses), frameon=False)
 
 
 def demonstrate(options: Options) -> None:

@@ -8,6 +8,7 @@ Source: K. Saitoh, "Deep learning from scratch" (O'Reilly Japan 2016), section 6
 """
 
 from collections.abc import Callable
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import MLPClassifier
 from ..inspection import optimizer_path
-from ..plotting import COLOURS, PathDisplay
+from ..plotting import COLOURS, DASHES, PathDisplay, legend_beside, name_epochs
 from . import Options
 from .data import load_digits
 from .output import print_table, save_figure
@@ -70,20 +71,22 @@ def draw_paths(figure: "Figure", paths: dict[str, dict[str, NDArray[Any]]]) -> N
         for (name, rate), ax in zip(bowl.rates.items(), row):
             PathDisplay({name: paths[formula][name]}, bowl.f, [(-8, 8), (-4, 4)]).plot(ax)
             ax.get_legend().remove()
-            ax.set(xlabel="", ylabel="", title=f"{name}, rate {rate:g}", aspect="equal")
-        row[0].set_ylabel(formula)
+            ax.set(xlabel="x", ylabel="", title=f"{name}, rate {rate:g}", aspect="equal")
+        row[0].set_ylabel(f"{formula}\ny")
 
 
 def draw_losses(figure: "Figure", models: dict[str, MLPClassifier]) -> None:
     """The training loss by epoch, in two families."""
     axes = figure.subplots(1, len(FAMILIES), sharey=True)
     for (title, rates), ax in zip(FAMILIES.items(), axes):
-        for name, colour in zip(rates, COLOURS):
-            losses = models[name].loss_curve_
-            ax.plot(range(1, len(losses) + 1), losses, color=colour, label=f"{name}, {rates[name]:g}")
-        ax.set(title=title, xlabel="epoch", yscale="log")
+        widths = np.linspace(3.4, 1.4, len(rates))  # curves that coincide show below each other
+        for name, colour, dashes, width in zip(rates, COLOURS, cycle(DASHES), widths):
+            losses, label = models[name].loss_curve_, f"{name}, {rates[name]:g}"
+            ax.plot(range(1, len(losses) + 1), losses, color=colour, linestyle=dashes, linewidth=width, label=label)
+        ax.set(title=title, yscale="log")
+        name_epochs(ax)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(title="optimizer, rate", frameon=False)
+        legend_beside(ax, title="optimizer, rate")
     axes[0].set_ylabel("training loss")
 
 
@@ -117,4 +120,4 @@ def demonstrate(options: Options) -> None:
         table.append([name, f"{rate:g}", f"{model.loss_:.4f}", f"{accuracy:.2%}"])
     print_table(table, f"After {epochs} epochs, in batches of 100, from the same weights")
     save_figure(lambda figure: draw_paths(figure, paths), options.output / "optimizer_paths.png", (13, 4.2))
-    save_figure(lambda figure: draw_losses(figure, models), options.output / "optimizer_losses.png", (11, 4.5))
+    save_figure(lambda figure: draw_losses(figure, models), options.output / "optimizer_losses.png", (13, 4.5))

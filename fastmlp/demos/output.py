@@ -12,6 +12,7 @@ def print_table(rows: Sequence[Sequence[str]], title: str) -> None:
     """A table: the names of the columns, then the rows; the first column at the left, numbers at the right."""
     try:
         from rich.console import Console
+        from rich.measure import Measurement
         from rich.table import Table
     except ImportError:
         widths = [max(map(len, column)) for column in zip(*rows)]
@@ -27,7 +28,10 @@ def print_table(rows: Sequence[Sequence[str]], title: str) -> None:
         drawn.add_column(name, justify="right")
     for row in rest:
         drawn.add_row(*row)
-    Console(soft_wrap=True).print(drawn)
+    console = Console(soft_wrap=True)
+    wide = console.options.update(width=10_000)
+    console.width = max(console.width, Measurement.get(console, wide, drawn).maximum)  # no column is cut
+    console.print(drawn)
 
 
 def save_figure(draw: Callable[["Figure"], None], path: pathlib.Path, size: tuple[float, float]) -> None:

@@ -65,9 +65,11 @@ def draw(figure: "Figure", found: dict[str, NDArray[np.float64]]) -> None:
         ax.set_title(name)
         ax.set(ylim=(0, 1.05 * INITIAL), xticks=np.linspace(0, EPOCHS, 5))
         ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes[len(found) - columns : len(found)]:
+        ax.tick_params(labelbottom=True)  # the lowest of its column
     for ax in axes[len(found) :]:
         ax.set_axis_off()
-    figure.supxlabel("epochs")
+    figure.supxlabel("epoch")
     figure.supylabel("learning rate")
 
 

@@ -19,7 +19,7 @@ from ..activations import Activation, LeakyReLU, Logistic, ReLU, Tanh
 from ..core.network import Network
 from ..initializers import GlorotNormal, HeNormal, Initializer, Normal, initial_weights
 from ..inspection import activation_statistics, gradient_statistics
-from ..plotting import COLOURS, ActivationHistogramDisplay
+from ..plotting import COLOURS, DASHES, ActivationHistogramDisplay, legend_beside
 from . import Options
 from .data import handwritten
 from .output import print_table, save_figure
@@ -61,11 +61,11 @@ def draw(
     """A row for each activation: histograms of the outputs for each initializer, then the norms of the gradients."""
     axes = figure.subplots(len(ACTIVATIONS), len(INITIALIZERS) + 1)
     for (activation, (_, limits)), row in zip(ACTIVATIONS.items(), axes):
-        for start, ax, colour in zip(INITIALIZERS, row, COLOURS):
+        for start, ax, colour, dashes in zip(INITIALIZERS, row, COLOURS, DASHES):
             ActivationHistogramDisplay.from_estimator(networks[activation, start], X, limits=limits, ax=ax)
-            ax.set(xlabel="", ylabel=activation if start == "N(0, 1)" else "")
+            ax.set(xlabel="", ylabel=f"{activation}\nlayer" if start == "N(0, 1)" else "")
             ax.set_yticks(np.array([1, 5, 10]) - 0.6, ["1", "5", "10"])
-            row[-1].plot(range(1, LAYERS + 2), norms[activation, start], color=colour, label=start)
+            row[-1].plot(range(1, LAYERS + 2), norms[activation, start], color=colour, linestyle=dashes, label=start)
         row[-1].set(yscale="log", xticks=[1, 6, 11])
         row[-1].spines[["top", "right"]].set_visible(False)
     for title, ax in zip([*INITIALIZERS, "norm of the gradient"], axes[0]):
@@ -73,7 +73,7 @@ def draw(
     for ax in axes[-1]:
         ax.set_xlabel("output")
     axes[-1, -1].set_xlabel("layer")
-    axes[0, -1].legend(frameon=False, fontsize="small")
+    legend_beside(axes[0, -1])
 
 
 def demonstrate(options: Options) -> None:
@@ -95,4 +95,4 @@ def demonstrate(options: Options) -> None:
     print_table(
         table, f"{data.name}: outputs from layer 1 up to {LAYERS}, gradients from the last layer down to the first"
     )
-    save_figure(lambda figure: draw(figure, networks, norms, X), options.output / "vanishing.png", (14, 10))
+    save_figure(lambda figure: draw(figure, networks, norms, X), options.output / "vanishing.png", (15, 10))
