@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import InvalidParameterError, validate_para
 from sklearn.utils.validation import check_is_fitted
 
 from .estimators import MLPClassifier, MLPRegressor
+from .estimators.configuration import activations_of
 from .optimizers import Adam, Momentum, Nesterov
 from .schedules import Adaptive, Constant, InverseScaling, Progress
 from .training import OptimizerState
@@ -49,22 +50,37 @@ FITTED = (  # attributes that both sides have, with the same meaning; some exist
 )
 
 
+THEIR_ACTIVATIONS = ("identity", "logistic", "relu", "tanh")
 SCHEDULES_OF_BOTH = {"constant": Constant, "invscaling": InverseScaling, "adaptive": Adaptive}
 
 
-def _check_plain(estimator: Any) -> None:
-    """Refuse a network that scikit-learn's classes, and ONNX's converters of them, could not compute."""
+def _plain_activation(estimator: Any) -> str:
+    """The one activation of the hidden layers; refuses a network that scikit-learn's classes could not compute.
+
+    Batch normalization is in the weights already.
+    """
     outputs = ("softmax", "logistic") if isinstance(estimator, MLPClassifier) else ("identity", "exp")
     for name, allowed in {
-        "activation": ("identity", "logistic", "relu", "tanh"),
         "output_activation": ("auto",),
         "out_activation_": outputs,
-        "normalization": (None,),
         "n_estimators": (1,),
     }.items():
         if (value := getattr(estimator, name)) not in allowed:
             expected = " or ".join(map(repr, allowed))
             raise ValueError(f"{name} must be {expected} to convert a model; got {value!r}: fit one that has it so.")
+    _, activations, normalization = estimator._learned()
+    if normalization is not None:
+        raise ValueError(
+            "normalization must be None or 'batch', which is in the weights, to convert a model; "
+            f"got {estimator.normalization!r}: fit one that has it so."
+        )
+    names = {component.name for component in activations} or {activations_of(estimator, 1)[0].name}
+    if len(names) > 1 or not names <= set(THEIR_ACTIVATIONS):
+        expected = " or ".join(map(repr, THEIR_ACTIVATIONS))
+        raise ValueError(
+            f"activation must be {expected} to convert a model; got {estimator.activation!r}: fit one that has it so."
+        )
+    return names.pop()
 
 
 def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
@@ -86,16 +102,17 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     Raises
     ------
     ValueError
-        If scikit-learn has no such network: other activations, normalization, an ensemble; or, before 1.7, no Poisson
-        loss.
+        If scikit-learn has no such network: other activations, layer normalization, an ensemble; or, before 1.7, no
+        Poisson loss.
     """
     target = next((theirs for ours, theirs in PAIRS if isinstance(estimator, ours)), None)
     if target is None:
         raise TypeError(f"to_sklearn takes an MLPClassifier or MLPRegressor of fastmlp; got {type(estimator)}.")
     check_is_fitted(estimator)
-    _check_plain(estimator)
+    activation = _plain_activation(estimator)
     known = target().get_params()
-    parameters = {name: value for name, value in estimator.get_params().items() if name in known}
+    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name in known}
+    parameters["activation"] = activation
     if "loss" not in known and estimator.out_activation_ == "exp":
         raise ValueError("loss='poisson' requires scikit-learn>=1.7, whose MLPRegressor has it.")
     result = target(**{name: deepcopy(value) for name, value in parameters.items() if _admits(target, name, value)})
@@ -153,8 +170,8 @@ def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
     schedule = state and next(
         (name for name, kind in SCHEDULES_OF_BOTH.items() if isinstance(state.schedule, kind)), None
     )
-    if state is None or schedule is None:
-        return None
+    if state is None or schedule is None or getattr(estimator, "_parameters", None) is not None:
+        return None  # moments of a normalization, too, have no place there
     component, initial = state.optimizer, state.learning_rate_init
     optimizer: Any
     if isinstance(component, Adam) and schedule == "constant":
@@ -198,22 +215,14 @@ def _our_optimizer(estimator: Any) -> OptimizerState:
 
 # --- ONNX -------------------------------------------------------------------------------------------------------------
 
-ONNX_OF_ACTIVATION = {
-    "identity": "Identity",
-    "logistic": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "softmax": "Softmax",
-    "exp": "Exp",
-}
-ONNX_OPTIONS = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
-
 
 def register_onnx() -> None:
     """Teach skl2onnx the estimators of fastmlp, alone or in pipelines; call it once, before ``skl2onnx.to_onnx``.
 
-    Classifiers have scikit-learn's outputs and options ('zipmap', ...); regressors an output of shape
-    (n_samples, n_outputs). The model computes in float64 where its input is declared as double, else in float32.
+    Every component and ensembles become nodes of ONNX; batch normalization is in the weights, layer normalization is
+    written out. Classifiers have scikit-learn's outputs and options ('zipmap', ...), and 'raw_scores' for their
+    decision function, for which a calibration asks; regressors have an output of shape (n_samples, n_outputs). The
+    model computes in float64 where its input is declared as double, else in float32.
 
     Raises
     ------
@@ -222,90 +231,17 @@ def register_onnx() -> None:
 
     Notes
     -----
-    The conversion raises ValueError for a network that scikit-learn's classes do not have.
+    The conversion raises ValueError for what would give other numbers: labels beyond 32-bit integers, a single class,
+    weights that are not finite, and an isotonic calibration, which skl2onnx computes otherwise than scikit-learn.
     """
     try:
         from skl2onnx import update_registered_converter
     except ImportError as error:
         raise ImportError('register_onnx needs skl2onnx; install it with pip install "fastmlp[onnx]".') from error
 
+    from .serving import onnx_graph as graph
+
     update_registered_converter(
-        MLPClassifier, "FastmlpMLPClassifier", _classifier_shapes, _convert_classifier, options=ONNX_OPTIONS
+        MLPClassifier, "FastmlpMLPClassifier", graph.classifier_shapes, graph.convert_classifier, options=graph.OPTIONS
     )
-    update_registered_converter(MLPRegressor, "FastmlpMLPRegressor", _regressor_shape, _convert_regressor)
-
-
-def _classifier_shapes(operator: Any) -> None:
-    """skl2onnx's shapes, but a matrix of labels for multilabel."""
-    from skl2onnx.common.data_types import Int64TensorType
-    from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
-
-    model = operator.raw_operator
-    _check_plain(model)
-    calculate_linear_classifier_output_shapes(operator)
-    if model._label_binarizer.y_type_.startswith("multilabel"):
-        operator.outputs[0].type = Int64TensorType([operator.inputs[0].type.shape[0], model.n_outputs_])
-
-
-def _convert_classifier(scope: Any, operator: Any, container: Any) -> None:
-    """skl2onnx's own converter, for the attributes are scikit-learn's; its multilabel has no double in ONNX Runtime."""
-    from skl2onnx.common._apply_operation import apply_cast
-    from skl2onnx.operator_converters.multilayer_perceptron import convert_sklearn_mlp_classifier
-    from skl2onnx.proto import onnx_proto
-
-    labels, probabilities = (output.full_name for output in operator.outputs)
-    if operator.raw_operator._label_binarizer.y_type_.startswith("multilabel"):
-        dtype = _add_layers(scope, operator, container, probabilities)
-        half, positive = scope.get_unique_variable_name("half"), scope.get_unique_variable_name("positive")
-        container.add_initializer(half, dtype, [], [0.5])
-        container.add_node("Greater", [probabilities, half], positive, name=scope.get_unique_operator_name("Greater"))
-        apply_cast(scope, positive, labels, container, to=onnx_proto.TensorProto.INT64)
-        return
-    classes = operator.raw_operator.classes_
-    if classes.dtype.kind in "iuf" and np.abs(classes.astype(np.float64)).max() > np.iinfo(np.int32).max:
-        raise ValueError(f"skl2onnx holds labels as 32-bit integers; the greatest of classes_ is {classes[-1]}.")
-    convert_sklearn_mlp_classifier(scope, operator, container)
-
-
-def _regressor_shape(operator: Any) -> None:
-    from skl2onnx.common.data_types import guess_tensor_type
-    from skl2onnx.common.utils import check_input_and_output_numbers
-
-    _check_plain(operator.raw_operator)
-    check_input_and_output_numbers(operator, input_count_range=1, output_count_range=1)
-    source = operator.inputs[0].type
-    kind = type(guess_tensor_type(source))
-    operator.outputs[0].type = kind([source.shape[0], operator.raw_operator.n_outputs_])
-
-
-def _convert_regressor(scope: Any, operator: Any, container: Any) -> None:
-    _add_layers(scope, operator, container, operator.outputs[0].full_name)
-
-
-def _add_layers(scope: Any, operator: Any, container: Any, result: str) -> Any:
-    """x -> f(x W + b) for each layer, the last one called ``result``. Returns ONNX's code of the dtype."""
-    from skl2onnx.common._apply_operation import apply_cast
-    from skl2onnx.common.data_types import guess_proto_type
-    from skl2onnx.proto import onnx_proto
-
-    model = operator.raw_operator
-    dtype = guess_proto_type(operator.inputs[0].type)
-    if dtype != onnx_proto.TensorProto.DOUBLE:
-        dtype = onnx_proto.TensorProto.FLOAT
-    below = scope.get_unique_variable_name("rows")
-    apply_cast(scope, operator.inputs[0].full_name, below, container, to=dtype)
-    activations = [model.activation] * (len(model.coefs_) - 1) + [model.out_activation_]
-    for layer, (coef, intercept, activation) in enumerate(zip(model.coefs_, model.intercepts_, activations)):
-        names = {name: scope.get_unique_variable_name(f"{name}_{layer}") for name in ("coef", "intercept", "xw", "z")}
-        container.add_initializer(names["coef"], dtype, coef.shape, coef.ravel())
-        container.add_initializer(names["intercept"], dtype, [1, len(intercept)], intercept)
-        last = layer == len(model.coefs_) - 1
-        above = result if last else scope.get_unique_variable_name(f"a_{layer}")
-        for kind, inputs, output in (
-            ("MatMul", [below, names["coef"]], names["xw"]),
-            ("Add", [names["xw"], names["intercept"]], names["z"]),
-            (ONNX_OF_ACTIVATION[activation], [names["z"]], above),
-        ):
-            container.add_node(kind, inputs, output, name=scope.get_unique_operator_name(kind))
-        below = above
-    return dtype
+    update_registered_converter(MLPRegressor, "FastmlpMLPRegressor", graph.regressor_shape, graph.convert_regressor)

@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastmlp
+from fastmlp.activations import ReLU
 from fastmlp.conversion import from_sklearn, register_onnx, to_sklearn
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -173,18 +174,32 @@ def test_a_scikit_learn_without_poisson_loss(monkeypatch):
     [
         ({"activation": "gelu"}, "activation must be 'identity' or 'logistic' or 'relu' or 'tanh' .* got 'gelu': fit"),
         ({"activation": ["relu", "tanh"]}, r"activation must be .* got \['relu', 'tanh'\]"),
-        ({"normalization": "batch"}, "normalization must be None to convert a model; got 'batch'"),
+        ({"activation": "leaky_relu"}, "activation must be 'identity' or .* got 'leaky_relu': fit one that has it so"),
+        ({"normalization": "layer"}, "normalization must be None or 'batch', .* got 'layer'"),
         ({"n_estimators": 2}, "n_estimators must be 1 to convert a model; got 2"),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("task", [multiclass, one_target])
 def test_networks_that_scikit_learn_has_not(parameters, message, task):
-    ours, X, _ = fitted(fastmlp, task, **parameters)
+    ours, _, _ = fitted(fastmlp, task, **parameters)
     with pytest.raises(ValueError, match=message):
         to_sklearn(ours)
-    with pytest.raises(ValueError, match=message):
-        run(ours, X)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"normalization": "batch"}, {"activation": ["tanh"], "hidden_layer_sizes": (9,)}, {"activation": ReLU()}],
+    ids=str,
+)
+@pytest.mark.parametrize("task", [multiclass, one_target])
+def test_networks_that_scikit_learn_has_by_another_name(parameters, task):
+    """Batch normalization is in the weights; a component is its name."""
+    ours, X, y = fitted(fastmlp, task, **parameters)
+    theirs = to_sklearn(ours)
+    name = "predict_proba" if task is multiclass else "predict"
+    np.testing.assert_allclose(getattr(theirs, name)(X), getattr(ours, name)(X), rtol=1e-6, atol=1e-9)
+    theirs.set_params(warm_start=True, max_iter=1).fit(X, y)
 
 
 @pytest.mark.parametrize(
