@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..core.records import HYPERPARAMETERS
 from ..estimators import MLPClassifier, MLPRegressor
+from ..estimators.targets import RealTargets
 from .steps import Step, step_of
 
 NOTHING, CLIP, COMPLEMENT, NORMALIZE = 0, 1, 2, 4
@@ -113,7 +114,7 @@ def read_model(estimator: Any, consumer: str) -> Model:
         output,
         _finish(estimator, output, n_outputs) if classifies else NOTHING,
         loss,
-        1 if classifies else estimator._levels(),
+        1 if classifies else RealTargets.of(loss).outputs_per_target,
         not classifies,
     )
 
@@ -125,7 +126,7 @@ def _finish(classifier: MLPClassifier, output: str, n_outputs: int) -> int:
     finish = NOTHING if output == "logistic" else CLIP
     if n_outputs == 1:
         return finish | COMPLEMENT
-    return finish if classifier._multilabel() else finish | NORMALIZE
+    return finish if classifier._known_labels().multilabel else finish | NORMALIZE
 
 
 def _check_widths(steps: list[Step], width: int) -> None:

@@ -228,7 +228,7 @@ def _wants_scores(container: Any, estimator: Any, parents: list[Any]) -> bool:
 
 
 def _is_multilabel(estimator: Any) -> bool:
-    return estimator._label_binarizer.y_type_.startswith("multilabel")
+    return estimator._known_labels().multilabel
 
 
 def classifier_shapes(operator: Any) -> None:
