@@ -15,10 +15,13 @@ MB = 10**6
 ROWS, FEATURES = 60_000, 784  # MNIST's shape
 
 
-def measure(task, *arguments, **environment):
-    """Run a task in a new process, with these environment variables besides the present ones."""
+def measure(task, *arguments, installed=None, **environment):
+    """Run a task in a new process, with these environment variables besides the present ones.
+
+    `installed` is the folder of an installed package that is to be measured in place of the source.
+    """
     root = str(pathlib.Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (installed and str(installed), root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, __file__, task, *map(str, arguments)]
     answer = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, **environment}
@@ -103,6 +106,19 @@ def first_fit(dtype="float32"):
     return {"first": seconds[0], "second": seconds[1]}
 
 
+def whole(package):
+    """Nothing but what a user does: import, fit the digits with default parameters, predict, end."""
+    from sklearn.datasets import load_digits
+
+    if package == "fastmlp":
+        from fastmlp import MLPClassifier
+    else:
+        from sklearn.neural_network import MLPClassifier
+    X, y = load_digits(return_X_y=True)
+    X = X / 16
+    return {"accuracy": float((MLPClassifier(random_state=0).fit(X, y).predict(X) == y).mean())}
+
+
 def import_time(package):
     """Seconds until the classifier of "fastmlp" or "scikit-learn" is there."""
     start = time.perf_counter()
@@ -146,7 +162,7 @@ def search(package, backend, dtype):
     return {"seconds": seconds, "scores": scores, "best": searching.best_params_}
 
 
-TASKS = {task.__name__: task for task in (memory, sparse_memory, first_fit, import_time, search)}
+TASKS = {task.__name__: task for task in (memory, sparse_memory, first_fit, whole, import_time, search)}
 
 if __name__ == "__main__":
     os.environ["PYTHONWARNINGS"] = "ignore"  # nothing converges in so few epochs, in worker processes neither

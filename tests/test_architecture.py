@@ -30,6 +30,7 @@ TOP = {
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
+    "hatch_build.py",
     "fastmlp",
     "benchmarks",
     "tests",

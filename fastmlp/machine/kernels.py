@@ -156,6 +156,18 @@ def load_all(dtypes):
     return origins
 
 
+def compile_into(folder, dtypes):
+    """Compile all kernels for numbers of these dtypes into files of a folder: what a wheel brings."""
+    from .compiler import compile_kernel
+
+    for kernel in KERNELS:
+        for dtype in kernel.dtypes:
+            if dtype in ("", *dtypes):
+                write(
+                    pathlib.Path(folder) / kernel.file_name(dtype), kernel.stamp(dtype), compile_kernel(kernel, dtype)
+                )
+
+
 def entry(function):
     """Decorator: a function for Python to call as machine code; see `Kernel`."""
     return Kernel(function)

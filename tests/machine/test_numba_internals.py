@@ -1,0 +1,155 @@
+"""What kernels need of Numba beside its public interface, item by item; seen to work with 0.68.1.
+
+Where one fails on a new version, `fastmlp/machine/numba_internals.py` says what it is for.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numba
+import pytest
+from numba.core import codegen, compiler, config
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from fastmlp.machine.jit import OPTIONS, inlined, intrinsic, load_numba
+from fastmlp.machine.target import LEVELS, TARGET
+
+load_numba()
+internals = sys.modules["fastmlp.machine.numba_internals"]
+
+
+@inlined
+def twice(x):
+    return 2 * x
+
+
+@pytest.mark.parametrize("version", ["0.61.2", "0.59", "0.5.1"])
+def test_a_version_that_is_known_to_break_is_refused(version):
+    with pytest.raises(ImportError, match=rf"fastmlp needs numba 0.62 or newer .* this is {version}"):
+        internals.check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.62.0", "0.68.1", "0.70.0rc1", "1.0", numba.__version__])
+def test_newer_versions_are_taken(version):
+    internals.check_version(version)
+
+
+def test_the_compiler_has_its_library_and_context():
+    """Compiler.compile_extra, state.library, state.targetctx."""
+    pipeline = compiler.Compiler(cpu_target.typing_context, cpu_target.target_context, None, (), None, _flags(), {})
+    assert pipeline.state.library is None
+    assert pipeline.state.targetctx.codegen() is cpu_target.target_context.codegen()
+    assert callable(pipeline.compile_extra)
+
+
+def _flags():
+    flags = compiler.Flags()
+    flags.error_model = "numpy"
+    return flags
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_optimize_functions", "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals"],
+)
+def test_libraries_have_the_stages_that_are_left_out(name):
+    assert callable(getattr(codegen.JITCodeLibrary, name))
+
+
+def test_a_context_for_another_code_generator():
+    """JITCPUCodegen._init, BaseContext.subtarget."""
+    context = internals._context()
+    assert context is internals._context()
+    assert context.codegen() is not cpu_target.target_context.codegen()
+    assert context.codegen()._tm.target_data is not None
+    assert context.codegen()._create_empty_module("m").triple == TARGET.triple
+
+
+def test_an_object_with_a_numba_type_is_one_in_compiled_code():
+    @numba.njit(**OPTIONS)
+    def four_times(x):
+        return twice(twice(x))
+
+    assert four_times(3) == 12
+
+
+def test_intrinsics_are_made_when_they_are_needed():
+    @intrinsic
+    def seven(typing_context):
+        return numba.types.int64(), lambda context, builder, sig, values: context.get_constant(numba.types.int64, 7)
+
+    @numba.njit(**OPTIONS)
+    def call():
+        return seven()
+
+    assert call() == 7
+
+
+def test_numba_compiles_although_it_was_told_not_to(monkeypatch):
+    monkeypatch.setattr(config, "DISABLE_JIT", 1)
+    dispatcher = internals.part_dispatcher(twice.py_func)
+    assert config.DISABLE_JIT == 1
+    assert hasattr(dispatcher, "overloads")
+
+
+def test_locks_are_renewed_only_where_another_thread_has_them():
+    with global_compiler_lock:
+        before = global_compiler_lock._lock
+        internals.renew_locks()
+        assert global_compiler_lock._lock is before
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with global_compiler_lock:
+            held.set()
+            done.wait(60)
+
+    before = global_compiler_lock._lock
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+    try:
+        internals.renew_locks()
+        assert global_compiler_lock._lock is not before
+        with global_compiler_lock:
+            assert global_compiler_lock.is_locked()
+    finally:
+        global_compiler_lock._lock = before
+        done.set()
+        thread.join()
+
+
+CROSS = """
+import sys
+import numpy as np
+from fastmlp.machine.compiler import compile_kernel
+from fastmlp.machine.kernels import entry
+from fastmlp.machine.simd import load, pointer, store
+
+@entry
+def double(numbers, zero):
+    x = pointer(numbers, zero)
+    store(x, 0, load(x, 0) + load(x, 0))
+
+compiled = compile_kernel(double, "float32")
+assert b"fastmlp_double_float32" in compiled.code
+sys.stdout.buffer.write(compiled.code)
+"""
+MACHINES = {"x86_64": 62, "aarch64": 183}  # e_machine of ELF
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="object files of other systems have another head")
+@pytest.mark.parametrize("level", LEVELS)
+def test_object_files_for_every_level(level):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_CPU")}
+    answer = subprocess.run(
+        [sys.executable, "-c", CROSS], env={**environment, "FASTMLP_TARGET": level}, capture_output=True, check=False
+    )
+    if b"No available targets" in answer.stderr:
+        pytest.skip("this LLVM writes code for its own architecture alone")
+    assert answer.returncode == 0, answer.stderr.decode()
+    assert answer.stdout[:4] == b"\x7fELF"
+    assert int.from_bytes(answer.stdout[18:20], "little") == MACHINES[LEVELS[level].architecture]
