@@ -27,10 +27,12 @@ class Augmentation(Component):
 
     mixes_targets = False
 
-    def check(self, n_features):
+    def check(self, n_features: int) -> None:
         """Raise a ValueError if rows of that many features do not fit."""
 
-    def apply(self, X, targets, random_state):
+    def apply(
+        self, X: np.ndarray, targets: np.ndarray, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Changed copies of X (n_rows, n_features) and of the targets (n_rows, n_outputs), in their dtypes."""
         raise NotImplementedError
 
@@ -51,10 +53,12 @@ class GaussianNoise(Augmentation):
 
     std: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "std", at_least=0)
 
-    def apply(self, X, targets, random_state):
+    def apply(
+        self, X: np.ndarray, targets: np.ndarray, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
         return X + (self.std * random_state.standard_normal(X.shape)).astype(X.dtype), targets
 
 
@@ -78,10 +82,12 @@ class Mixup(Augmentation):
     alpha: float = 0.2
     mixes_targets = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "alpha", above=0)
 
-    def apply(self, X, targets, random_state):
+    def apply(
+        self, X: np.ndarray, targets: np.ndarray, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
         share = random_state.beta(self.alpha, self.alpha, (len(X), 1)).astype(X.dtype)
         partner = random_state.permutation(len(X))
         return X[partner] + share * (X - X[partner]), targets[partner] + share * (targets - targets[partner])
@@ -89,21 +95,25 @@ class Mixup(Augmentation):
 
 @AUGMENTATIONS.add("shift")
 class Shift(Augmentation):
-    """Images moved by up to ``pixels`` up or down and left or right, each step as likely; zeros come in at the edges.
+    """Each image moved up or down and left or right by a random number of pixels; zeros come in at the edges.
 
     Parameters
     ----------
     pixels : int >= 0, default=1
-    shape : (height, width) of the images that rows are, default=None: square
+        Greatest move in each direction; all moves are equally probable.
+    shape : (height, width) or None, default=None
+        Of the image that each row is; None for a square.
 
+    Notes
+    -----
     Source: Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document recognition",
     1998, section III.B (distortions).
     """
 
     pixels: int = 1
-    shape: tuple | None = None
+    shape: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "pixels", at_least=0, whole=True)
         shape = self.shape
         if shape is not None:
@@ -111,7 +121,7 @@ class Shift(Augmentation):
                 raise ValueError(f"shape of Shift must be (height, width) or None; got {shape!r}.")
             object.__setattr__(self, "shape", tuple(map(int, shape)))
 
-    def check(self, n_features):
+    def check(self, n_features: int) -> None:
         height, width = self._shape(n_features)
         if height * width != n_features:
             raise ValueError(
@@ -119,24 +129,27 @@ class Shift(Augmentation):
                 f"got {self.shape}."
             )
 
-    def _shape(self, n_features):
+    def _shape(self, n_features: int) -> tuple[int, int]:
         return self.shape or (math.isqrt(n_features),) * 2
 
-    def apply(self, X, targets, random_state):
+    def apply(
+        self, X: np.ndarray, targets: np.ndarray, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
         height, width = self._shape(X.shape[1])
         images, moved = X.reshape(-1, height, width), np.zeros((len(X), height, width), X.dtype)
         steps = random_state.randint(-self.pixels, self.pixels + 1, (len(X), 2))
         for down, right in np.unique(steps, axis=0):
             rows = (steps == (down, right)).all(axis=1)
             source, target = _overlap(down, height, right, width)
-            moved[(rows, *target)] = images[(rows, *source)]
+            (to_down, to_right), (from_down, from_right) = target, source
+            moved[rows, to_down, to_right] = images[rows, from_down, from_right]
         return moved.reshape(X.shape), targets
 
 
-def _overlap(down, height, right, width):
+def _overlap(down: int, height: int, right: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Slices of the pixels that stay in the image, before and after the move."""
 
-    def pair(step, size):
+    def pair(step: int, size: int) -> tuple[slice, slice]:
         return slice(max(0, -step), max(0, size - max(0, step))), slice(max(0, step), max(0, size + min(0, step)))
 
     (above, below), (left, beside) = pair(down, height), pair(right, width)

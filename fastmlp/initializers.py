@@ -1,8 +1,8 @@
 """Initial weights: how the coefficients and intercepts of a layer are drawn.
 
-What matters is the variance: each unit sums over fan_in inputs, so that coefficients of variance c / fan_in keep the
-size of the signal from layer to layer, and c / fan_out that of the error on its way back. With larger ones units
-saturate, with smaller ones they all say the same.
+What matters is the variance of the coefficients. Each unit sums over fan_in inputs, so that a variance of c / fan_in
+keeps the outputs of each layer as large as those of the layer before; c / fan_out does the same for the gradient on its
+way back. With larger coefficients units saturate; with smaller ones all units of a layer give the same.
 """
 
 from collections.abc import Sequence
@@ -52,11 +52,13 @@ INITIALIZERS = Registry(
 class Initializer(Component):
     """A component of this file. Intercepts start at zero, unless ``draw`` says otherwise."""
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         """A float64 ndarray of shape (fan_in, fan_out)."""
         raise NotImplementedError
 
-    def draw(self, random_state, fan_in, fan_out, activation):
+    def draw(
+        self, random_state: np.random.RandomState, fan_in: int, fan_out: int, activation: str
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The weights of one layer.
 
         Parameters
@@ -86,7 +88,9 @@ class Auto(Initializer):
     equation 16; scikit-learn, ``BaseMultilayerPerceptron._init_coef``.
     """
 
-    def draw(self, random_state, fan_in, fan_out, activation):
+    def draw(
+        self, random_state: np.random.RandomState, fan_in: int, fan_out: int, activation: str
+    ) -> tuple[np.ndarray, np.ndarray]:
         bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))
         coefficients = random_state.uniform(-bound, bound, (fan_in, fan_out))
         return coefficients, random_state.uniform(-bound, bound, fan_out)
@@ -104,7 +108,7 @@ class Zeros(Initializer):
     Keras, Zeros.
     """
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         return np.zeros((fan_in, fan_out))
 
 
@@ -124,10 +128,10 @@ class Normal(Initializer):
 
     std: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "std", above=0)
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         return random_state.normal(0, self.std, (fan_in, fan_out))
 
 
@@ -148,18 +152,18 @@ class Uniform(Initializer):
     low: float = -0.05
     high: float = 0.05
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "low")
         check_number(self, "high", above=self.low)
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         return random_state.uniform(self.low, self.high, (fan_in, fan_out))
 
 
 class Scaled(Initializer):
     """Coefficients whose variance depends on the layer's size."""
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         """What the components below differ in."""
         raise NotImplementedError
 
@@ -167,7 +171,7 @@ class Scaled(Initializer):
 class ScaledUniform(Scaled):
     """W ~ U(-√(3 variance), √(3 variance))."""
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         bound = np.sqrt(3 * self.variance(fan_in, fan_out))
         return random_state.uniform(-bound, bound, (fan_in, fan_out))
 
@@ -175,7 +179,7 @@ class ScaledUniform(Scaled):
 class ScaledNormal(Scaled):
     """W ~ N(0, variance)."""
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         return random_state.normal(0, np.sqrt(self.variance(fan_in, fan_out)), (fan_in, fan_out))
 
 
@@ -192,7 +196,7 @@ class GlorotUniform(ScaledUniform):
     equation 16.
     """
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         return 2 / (fan_in + fan_out)
 
 
@@ -205,7 +209,7 @@ class GlorotNormal(ScaledNormal):
     Source: X. Glorot and Y. Bengio 2010, equation 12.
     """
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         return 2 / (fan_in + fan_out)
 
 
@@ -218,7 +222,7 @@ class HeUniform(ScaledUniform):
     Source: as `HeNormal`.
     """
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         return 2 / fan_in
 
 
@@ -233,7 +237,7 @@ class HeNormal(ScaledNormal):
     Source: K. He et al. 2015, "Delving deep into rectifiers", equation 10.
     """
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         return 2 / fan_in
 
 
@@ -246,7 +250,7 @@ class LeCunUniform(ScaledUniform):
     Source: as `LeCunNormal`.
     """
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         return 1 / fan_in
 
 
@@ -259,7 +263,7 @@ class LeCunNormal(ScaledNormal):
     Source: Y. LeCun et al. 1998, "Efficient backprop", section 4.6, equation 16.
     """
 
-    def variance(self, fan_in, fan_out):
+    def variance(self, fan_in: int, fan_out: int) -> float:
         return 1 / fan_in
 
 
@@ -284,10 +288,10 @@ class Orthogonal(Initializer):
 
     gain: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "gain", above=0)
 
-    def coefficients(self, random_state, fan_in, fan_out):
+    def coefficients(self, random_state: np.random.RandomState, fan_in: int, fan_out: int) -> np.ndarray:
         q, r = np.linalg.qr(random_state.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out))))
         q *= self.gain * np.copysign(1, np.diag(r))
         return q if fan_in >= fan_out else q.T
@@ -308,7 +312,7 @@ def initial_weights(
     units : sequence of int, (n_features, \\*hidden, n_outputs)
     dtype : numpy dtype of the result; the numbers are drawn in float64 and rounded
     activation : name of the activation of the hidden layers
-    initializer : a component of `INITIALIZERS`, or arrays (coefs, intercepts) of one's own, which are copied
+    initializer : a component of `INITIALIZERS`, or the user's arrays (coefs, intercepts), which are copied
 
     Returns
     -------
@@ -317,16 +321,17 @@ def initial_weights(
     Raises
     ------
     ValueError
-        If arrays of one's own do not fit the network or are not finite.
+        If the user's arrays do not fit the network or are not finite.
     """
     if not isinstance(initializer, Initializer):
         return _checked(initializer, units, dtype)
     layers = [initializer.draw(random_state, *fans, activation) for fans in pairwise(units)]
-    return tuple([array.astype(dtype, copy=False) for array in arrays] for arrays in zip(*layers))
+    coefs, intercepts = ([array.astype(dtype, copy=False) for array in arrays] for arrays in zip(*layers))
+    return coefs, intercepts
 
 
 def _checked(weights: Weights, units: Sequence[int], dtype: np.dtype) -> Weights:
-    """Copies of one's own arrays, which fit the network and are finite."""
+    """Copies of the user's arrays, if they fit the network and are finite."""
     layers = len(units) - 1
     lengths = [len(arrays) if hasattr(arrays, "__len__") else None for arrays in weights]
     if lengths != [layers, layers]:
@@ -334,17 +339,20 @@ def _checked(weights: Weights, units: Sequence[int], dtype: np.dtype) -> Weights
             f"initializer must be a component or (coefs, intercepts), two lists of {layers} arrays, one per layer; "
             f"got {len(lengths)} of lengths {lengths}."
         )
-    shapes = {"coefs": [*pairwise(units)], "intercepts": [(fan_out,) for fan_out in units[1:]]}
-    result = []
-    for name, arrays in zip(shapes, weights):
-        result.append([])
-        for layer, (array, shape) in enumerate(zip(arrays, shapes[name])):
-            with np.errstate(over="ignore"):  # too large for float32 is infinite, and told below
-                array = np.array(array, dtype)
-            if array.shape != shape:
-                raise ValueError(f"{name}[{layer}] of initializer must have shape {shape}; got {array.shape}.")
-            if not np.isfinite(array).all():
-                bad = array[~np.isfinite(array)][0]
-                raise ValueError(f"{name}[{layer}] of initializer must be finite in {np.dtype(dtype)}; got {bad}.")
-            result[-1].append(array)
-    return tuple(result)
+    coefs, intercepts = weights
+    return (
+        [_checked_array(f"coefs[{n}]", *pair, dtype) for n, pair in enumerate(zip(coefs, pairwise(units)))],
+        [_checked_array(f"intercepts[{n}]", b, (units[n + 1],), dtype) for n, b in enumerate(intercepts)],
+    )
+
+
+def _checked_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A copy of one of the user's arrays; an error names it."""
+    with np.errstate(over="ignore"):  # too large for float32 is infinite, and told below
+        array = np.array(array, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name} of initializer must have shape {shape}; got {array.shape}.")
+    if not np.isfinite(array).all():
+        bad = array[~np.isfinite(array)][0]
+        raise ValueError(f"{name} of initializer must be finite in {np.dtype(dtype)}; got {bad}.")
+    return array

@@ -174,11 +174,17 @@ def predict(arguments: argparse.Namespace) -> None:
     found.to_csv(arguments.output or sys.stdout, index=False)
 
 
+ABOUT = {  # python -OO strips docstrings
+    "fit": "train a model for the column of a table, and say how good it is beside simpler ones",
+    "predict": "write a model's predictions for the rows of a table as comma-separated values",
+}
+
+
 def add_arguments(commands: Any) -> None:
     """Give argparse's subcommands these two."""
     for function in (fit, predict):
-        text = (function.__doc__ or "").strip()
-        command = commands.add_parser(function.__name__, help=text[0].lower() + text[1:].rstrip("."), description=text)
+        text = ABOUT[function.__name__]
+        command = commands.add_parser(function.__name__, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.set_defaults(function=function)
         if function is predict:
             command.add_argument("model", metavar="MODEL", type=pathlib.Path, help="what fastmlp fit has written")
