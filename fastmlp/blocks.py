@@ -238,7 +238,7 @@ def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:
     y : dask Array, DataFrame or Series with the same partitions of rows
     sample_weight : the same, default=None
     """
-    parts = [_partitions(values) for values in (X, y, sample_weight) if values is not None]
+    parts = [partitions_of(values) for values in (X, y, sample_weight) if values is not None]
     if len({len(part) for part in parts}) > 1:
         raise ValueError(
             f"y and sample_weight must have the partitions of X, {len(parts[0])}; got "
@@ -253,7 +253,7 @@ def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:
     return Blocks([f"partition {n}" for n in range(len(parts[0]))], read)
 
 
-def _partitions(collection: Any) -> list[Any]:
+def partitions_of(collection: Any) -> list[Any]:
     """Delayed partitions of rows of a Dask collection."""
     if hasattr(collection, "numblocks") and collection.ndim == 2 and collection.numblocks[1] > 1:
         collection = collection.rechunk({1: -1})
