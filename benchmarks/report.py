@@ -26,6 +26,8 @@ TITLES = {  # the tables that come first, and what a reader must know of each
     ),
     "float64": ("Training in float64", "The same jobs in double precision."),
     "threads": ("Threads", "Two physical cores against one; the results are equal to the bit."),
+    "streams": ("Streams", "One call of `partial_fit` after another, float32, against scikit-learn."),
+    "small fits": ("Small fits", "`fit` of 300 rows of 10 features, float64, hidden layer of 100."),
     "accuracy": ("Accuracy", "A whole fit, until it stops by itself."),
     "memory": ("Memory", "Growth of the peak of resident memory by one fit of 60,000 rows of 784 float32."),
     "start-up": ("Start-up", "In new processes."),

@@ -292,6 +292,18 @@ class Trainer:
         parameters : the last ones, or with ``score`` those of the best score
             They are not finite if training diverged; a warning has then told the epoch.
         """
+        self.train(random_state)
+        if self.best is not None:
+            if self._has_best_score() or self.history.diverged or not self.history.n_epochs:
+                return self.best
+            self._report_useless_scores()
+        parameters = self.network.parameters()
+        if not self.history.diverged and not all_finite(parameters.coefs + parameters.intercepts):
+            self.report_divergence()
+        return parameters
+
+    def train(self, random_state: np.random.RandomState) -> None:
+        """`run` without its result: the network holds the last weights."""
         self.history.n_epochs = 0
         self.history.prepare(self.score is not None)
         if self.score is not None:
@@ -305,14 +317,6 @@ class Trainer:
             self._report_lack_of_time()
         self.optimizer.save_from(self.network)
         self.history.pad()
-        if self.best is not None:
-            if self._has_best_score() or self.history.diverged or not self.history.n_epochs:
-                return self.best
-            self._report_useless_scores()
-        parameters = self.network.parameters()
-        if not self.history.diverged and not all_finite(parameters.coefs + parameters.intercepts):
-            self._report_divergence()
-        return parameters
 
     def _run_epochs(self, random_state: np.random.RandomState) -> None:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
@@ -451,7 +455,7 @@ class Trainer:
             coefs, intercepts = self.network.weights()
             if all_finite(coefs + intercepts):
                 return False
-            self._report_divergence()
+            self.report_divergence()
         return self.best is None
 
     def _report_lack_of_time(self) -> None:
@@ -466,7 +470,10 @@ class Trainer:
             "is defined."
         )
 
-    def _report_divergence(self) -> None:
+    def report_divergence(self) -> None:
+        """Warn that the weights are not finite, once."""
+        if self.history.diverged:
+            return
         self.history.diverged = True
         curve = self.history.loss_curve
         where = f"epoch {len(curve)}" if curve else "the first epoch"

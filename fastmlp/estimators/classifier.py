@@ -19,6 +19,7 @@ from .labels import Labels, classes_of_columns, columns_are_classes, without_spa
 from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .sklearn_internals import StrOptions, fit_context, is_first_partial_fit
+from .stream import learned
 from .targets import Targets
 
 HALF = {"logistic": 0.0, "identity": 0.5, "tanh": np.arctanh(0.5), "exp": np.log(0.5)}  # the z of an output of 1/2
@@ -337,7 +338,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.max_time = max_time
 
     @available_if(lambda estimator: estimator._check_solver())
-    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None, *, n_epochs: int = 1
     ) -> "MLPClassifier":
@@ -371,8 +371,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             As `fit`; also if ``classes`` is missing at first or differs later, with ``early_stopping=True`` or
             ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
+        if not learned(self, X, y, sample_weight, classes, n_epochs):
+            self._partial_fit(X, y, sample_weight, classes, n_epochs)
+        return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any, n_epochs: int) -> None:
+        """The ordinary way: checks of any kind of data, and a network of its own."""
         with unchanged_on_error(self):
-            self._validate_params()
             loss = LOSSES.resolve(self.loss)
             of_columns = columns_are_classes(self.one_hot, loss)
             if classes is None and of_columns and y is not None:
@@ -381,7 +387,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):
                 multilabel = not of_columns and y is not None and type_of_target(y).startswith("multilabel")
                 self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
             self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
-        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict labels.

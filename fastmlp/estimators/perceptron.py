@@ -35,6 +35,7 @@ from .predictions import Predicting
 from .rows import as_rows_like
 from .sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
 from .storage import Storable
+from .stream import ReadWhenAsked, read_all, release
 from .streams import Stream, check_stream, first_pass
 from .targets import Targets
 from .validation import check_validation
@@ -62,7 +63,12 @@ def unchanged_on_error(estimator: BaseEstimator) -> Iterator[None]:
         raise RuntimeError(
             f"This {type(estimator).__name__} is being fitted by another thread; give each thread a clone of it."
         )
-    before = dict(vars(estimator))
+    try:
+        release(estimator)
+        before = dict(vars(estimator))
+    except BaseException:
+        del _IN_TRAINING[id(estimator)]
+        raise
     try:
         yield
     except BaseException:
@@ -88,8 +94,10 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
 
     _parameter_constraints: dict = CONSTRAINTS
 
-    coefs_: list[np.ndarray]
-    intercepts_: list[np.ndarray]
+    coefs_: Any = ReadWhenAsked()
+    intercepts_: Any = ReadWhenAsked()
+    _optimizer: Any = ReadWhenAsked()
+    _stream: Any = ReadWhenAsked()
 
     # What a subclass adds.
 
@@ -311,6 +319,11 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         return loss or LOSSES.resolve(self.loss), self.out_activation_
 
     # scikit-learn's protocols.
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All attributes, those of a network in a stream too."""
+        read_all(self)
+        return super().__getstate__()
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

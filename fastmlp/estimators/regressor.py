@@ -15,6 +15,7 @@ from .constraints import REGRESSION, loss_constraint
 from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .sklearn_internals import fit_context
+from .stream import learned
 from .targets import RealTargets, Targets
 
 
@@ -307,7 +308,6 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.max_time = max_time
 
     @available_if(lambda estimator: estimator._check_solver())
-    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
@@ -335,10 +335,15 @@ class MLPRegressor(RegressorMixin, Perceptron):
         ValueError
             As `fit`; also with ``early_stopping=True`` or ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
-        with unchanged_on_error(self):
-            self._validate_params()
-            self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
+        if not learned(self, X, y, sample_weight, None, n_epochs):
+            self._partial_fit(X, y, sample_weight, n_epochs)
         return self
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, n_epochs: int) -> None:
+        """The ordinary way: checks of any kind of data, and a network of its own."""
+        with unchanged_on_error(self):
+            self._fit(X, y, sample_weight, n_epochs=checked_epochs(n_epochs))
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict targets.
