@@ -8,6 +8,7 @@ z stops at a number beyond which nothing is left, so that no infinity meets a ze
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -54,12 +55,12 @@ class Activation(Component):
 
     learned = False
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(f(z), f'(z)) of an array, in its dtype."""
         raise NotImplementedError
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         """(f(z), f'(z)) of a vector; `number` is the vector of the units' numbers."""
         raise NotImplementedError
 
@@ -71,11 +72,11 @@ class Activation(Component):
 class Identity(Activation):
     """f(z) = z, f'(z) = 1. A network of nothing else is linear however deep it is."""
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return z, np.ones_like(z)
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         return z, full_like(z, 1)
 
 
@@ -87,12 +88,12 @@ class Logistic(Activation):
     equation 2.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = expit(z)
         return y, y * (1 - y)
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         y = elementary.logistic(z)
         return y, y * (1 - y)
 
@@ -105,12 +106,12 @@ class Tanh(Activation):
     faster.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = np.tanh(z)
         return y, 1 - y * y
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         y = elementary.tanh(z)
         return y, 1 - y * y
 
@@ -123,11 +124,11 @@ class ReLU(Activation):
     and Bengio, "Deep sparse rectifier neural networks", AISTATS 2011.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.maximum(z, 0), (z > 0).astype(z.dtype)
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         return maximum(z, 0), where(z > 0, full_like(z, 1), 0)
 
 
@@ -149,14 +150,14 @@ class LeakyReLU(Activation):
 
     slope: float = 0.01
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "slope")
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.where(z > 0, z, self.slope * z), np.where(z > 0, np.ones_like(z), self.slope)
 
     @staticmethod
-    def vector(z, slope):
+    def vector(z: Any, slope: Any) -> Any:
         return where(z > 0, z, slope * z), where(z > 0, 1, slope)
 
 
@@ -191,10 +192,10 @@ class ELU(Activation):
 
     alpha: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "alpha", at_least=0)
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         below = np.minimum(z, 0)
         return (
             np.where(z > 0, z, self.alpha * np.expm1(below)),
@@ -202,7 +203,7 @@ class ELU(Activation):
         )
 
     @staticmethod
-    def vector(z, alpha):
+    def vector(z: Any, alpha: Any) -> Any:
         y = alpha * expm1(minimum(z, 0))
         return where(z > 0, z, y), where(z > 0, 1, y + alpha)
 
@@ -219,12 +220,12 @@ class SELU(Activation):
     Source: Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks", NeurIPS 2017, equation 2.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y, slope = ELU(_SELU_ALPHA).formula(z)
         return _SELU_SCALE * y, _SELU_SCALE * slope
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         y = _SELU_SCALE * _SELU_ALPHA * expm1(minimum(z, 0))
         return where(z > 0, _SELU_SCALE * z, y), where(z > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA)
 
@@ -240,11 +241,11 @@ class Softplus(Activation):
     option pricing", NeurIPS 2000.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.logaddexp(0, z), expit(z)
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         e = exp(-absolute(z))
         return maximum(z, 0) + log1p(e), where(z < 0, e, 1) / (e + 1)
 
@@ -256,12 +257,12 @@ class GELU(Activation):
     Source: Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016), section 2.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         probability, density = ndtr(z), np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
         return z * probability, probability + z * density
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         above = maximum(z, -40)
         near = minimum(above, 40)
         probability = 0.5 * erf(near * math.sqrt(0.5)) + 0.5
@@ -278,14 +279,14 @@ class GELUTanh(Activation):
     Source: Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016), section 2.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         near = np.clip(z, -30, 30)
         u = math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
         slope_of_u = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near**2)
         return z * expit(2 * u), expit(2 * u) + near * expit(2 * u) * expit(-2 * u) * 2 * slope_of_u
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         above = maximum(z, -9)
         near = minimum(above, 9)
         c = 2 * math.sqrt(2 / math.pi)
@@ -304,11 +305,11 @@ class SiLU(Activation):
     (2017), as swish.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return z * expit(z), expit(z) * (1 + z * expit(-z))
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         above = maximum(z, -80)
         near = minimum(above, 80)
         e = exp(-near)
@@ -323,12 +324,12 @@ class Mish(Activation):
     Source: Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020, equation 1.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         share = np.tanh(np.logaddexp(0, z))
         return z * share, share + z * (1 - share**2) * expit(z)
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         """With e = exp(z): tanh(log(1 + e)) = ((1 + e)² - 1) / ((1 + e)² + 1), and its slope 4 e (e + 1) / (...)²."""
         above = maximum(z, -80)
         near = minimum(above, 20)
@@ -350,11 +351,11 @@ class HardSigmoid(Activation):
     in Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.clip(z / 6 + 0.5, 0, 1), (abs(z) < 3).astype(z.dtype) / 6
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         return minimum(maximum(z * (1 / 6) + 0.5, 0), 1), where(absolute(z) < 3, full_like(z, 1 / 6), 0)
 
 
@@ -365,7 +366,7 @@ class HardSwish(Activation):
     Source: Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
     """
 
-    def formula(self, z):
+    def formula(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         below, above = z <= -3, z >= 3
         return (
             np.select([below, above], [np.zeros_like(z), z], z * (z / 6 + 0.5)),
@@ -373,7 +374,7 @@ class HardSwish(Activation):
         )
 
     @staticmethod
-    def vector(z, number):
+    def vector(z: Any, number: Any) -> Any:
         share = minimum(maximum(z * (1 / 6) + 0.5, 0), 1)
         return maximum(z, -3) * share, where(absolute(z) < 3, z * (1 / 3) + 0.5, share)
 
@@ -381,7 +382,7 @@ class HardSwish(Activation):
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
 
-def _strip(component):
+def _strip(component: Any) -> Any:
     """Streams: z, which becomes f(z); f'(z); the unit's number."""
     return ElementwiseFunction(lambda scalars, z, number: component.vector(z, number), 0, (0, 2), (0, 1))
 

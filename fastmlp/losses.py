@@ -12,7 +12,7 @@ here.
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax, xlogy
@@ -81,19 +81,21 @@ _OUTPUTS = {
 OUTPUTS = tuple(_OUTPUTS)
 
 
-def output_formula(output, z):
+def output_formula(output: str, z: np.ndarray) -> Any:
     """y = g(z): z, 1 / (1 + exp(-z)), tanh(z), exp(z), or the softmax exp(z_k) / sum_j exp(z_j)."""
     return _OUTPUTS[output].formula(z)
 
 
-def output_vector(output, z):
+def output_vector(output: Any, z: Any) -> Any:
     """See output_formula; on vectors, all but the softmax."""
-    return _OUTPUTS[output].vector(z)
+    vector: Any = _OUTPUTS[output].vector
+    return vector(z)
 
 
-def output_slope(output, y):
+def output_slope(output: str, y: np.ndarray) -> Any:
     """g'(z) as a function of y = g(z), of an array or a vector; all but the softmax."""
-    return _OUTPUTS[output].slope(y)
+    slope: Any = _OUTPUTS[output].slope
+    return slope(y)
 
 
 # --- what losses have in common ---------------------------------------------------------------------------------------
@@ -114,25 +116,25 @@ class Loss(Component):
     averaged = False  # whether a row's loss is a mean over outputs, not their sum
 
     @staticmethod
-    def takes_codes(output):
+    def takes_codes(output: str) -> bool:
         """Whether targets are class codes (n_rows,) rather than a matrix (n_rows, n_outputs)."""
         return False
 
     @classmethod
-    def row_scale(cls, n_outputs):
+    def row_scale(cls, n_outputs: int) -> float:
         """What the sum over a row's outputs is multiplied by."""
         return 1 / n_outputs if cls.averaged else 1.0
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(loss of each row, delta); shapes (n_rows,) and (n_rows, n_outputs), in the dtype of z."""
         raise NotImplementedError
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         """The loss of each row from the outputs y = g(z), for validation: without smoothing of labels."""
         raise NotImplementedError
 
     @staticmethod
-    def vector(output, z, t, number):
+    def vector(output: Any, z: Any, t: Any, number: Any) -> Any:
         """(loss, delta) of every single output on vectors; `number` is the vector of the outputs' numbers."""
         raise NotImplementedError
 
@@ -149,11 +151,11 @@ class ClassLoss(Loss):
     classifies = True
 
     @staticmethod
-    def takes_codes(output):
+    def takes_codes(output: str) -> bool:
         return output == "softmax"
 
     @staticmethod
-    def row_vector(log_p, number):
+    def row_vector(log_p: Any, number: Any) -> Any:
         """(loss, factor): delta = factor (p - onehot), where log_p is the log of the true class's probability."""
         raise NotImplementedError
 
@@ -164,40 +166,40 @@ class ErrorLoss(Loss):
     delta is not divided by the number of outputs: scikit-learn's convention.
     """
 
-    outputs = ("identity", "logistic", "tanh", "exp")
+    outputs: ClassVar[tuple[str, ...]] = ("identity", "logistic", "tanh", "exp")
     regresses = averaged = True
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = output_formula(output, z)
         rho, slope = self.of_error(y - t)
         return rho.mean(axis=1), slope * output_slope(output, y)
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         return self.of_error(y - t)[0].mean(axis=1)
 
     @classmethod
-    def vector(cls, output, z, t, number):
+    def vector(cls, output: Any, z: Any, t: Any, number: Any) -> Any:
         y = output_vector(output, z)
         rho, slope = cls.of_error_vector(y - t, number)
         return rho, slope * output_slope(output, y)
 
-    def of_error(self, e):
+    def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(rho(e), rho'(e)) of an array."""
         raise NotImplementedError
 
     @staticmethod
-    def of_error_vector(e, number):
+    def of_error_vector(e: Any, number: Any) -> Any:
         """(rho(e), rho'(e)) of a vector."""
         raise NotImplementedError
 
 
-def _clipped(probability):
+def _clipped(probability: Any) -> Any:
     """Probabilities no nearer to 0 and 1 than the dtype's epsilon."""
     epsilon = np.finfo(probability.dtype).eps
     return np.clip(probability, epsilon, 1 - epsilon)
 
 
-def clipped_log(logarithm):
+def clipped_log(logarithm: Any) -> Any:
     """log of a probability that was clipped, from the log of the probability itself; on vectors."""
     epsilon = epsilon_like(logarithm)
     return minimum(maximum(logarithm, log(epsilon)), -epsilon)
@@ -225,10 +227,10 @@ class LogLoss(ClassLoss):
 
     label_smoothing: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "label_smoothing", at_least=0, below=1)
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p, s = output_formula(output, z), self.label_smoothing
         if output == "logistic":
             q = (1 - s) * t + s / 2
@@ -240,14 +242,14 @@ class LogLoss(ClassLoss):
         delta[rows, t] -= 1 - s
         return -(1 - s) * log_p[rows, t] - s * log_p.mean(axis=1), delta
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         if output == "softmax":
             return -np.log(_clipped(y[np.arange(len(t)), t]))
         p = _clipped(y)
         return -np.log(np.where(t > 0, p, 1 - p)).sum(axis=1)
 
     @staticmethod
-    def vector(output, z, t, label_smoothing):
+    def vector(output: Any, z: Any, t: Any, label_smoothing: Any) -> Any:
         q = t + label_smoothing * (0.5 - t)
         rest = log1p(exp(-absolute(z)))
         log_p, log_not_p = minimum(z, 0) - rest, minimum(-z, 0) - rest
@@ -256,7 +258,7 @@ class LogLoss(ClassLoss):
         return loss, elementary.logistic(z) - q
 
     @staticmethod
-    def row_vector(log_p, label_smoothing):
+    def row_vector(log_p: Any, label_smoothing: Any) -> Any:
         """But for what smoothing adds, which needs all classes: loss = -log p, delta = p - onehot."""
         return -where(label_smoothing > 0, log_p, clipped_log(log_p)), full_like(log_p, 1)
 
@@ -271,11 +273,11 @@ class SquaredError(ErrorLoss):
 
     classifies = True
 
-    def of_error(self, e):
+    def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return 0.5 * e**2, e
 
     @staticmethod
-    def of_error_vector(e, number):
+    def of_error_vector(e: Any, number: Any) -> Any:
         return e * e * 0.5, e
 
 
@@ -298,7 +300,7 @@ class KLDivergence(Loss):
     classifies = True
     number = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "classes", None if self.classes is None else tuple(self.classes))
         except TypeError:
@@ -306,16 +308,16 @@ class KLDivergence(Loss):
                 f"classes of KLDivergence must be a sequence of labels or None; got {self.classes!r}."
             ) from None
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = log_softmax(z, axis=1)
         scalars = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
         return scalars.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         return np.where(t == 0, 0, xlogy(t, t) - t * np.log(_clipped(y))).sum(axis=1)
 
     @staticmethod
-    def term_vector(log_p, t):
+    def term_vector(log_p: Any, t: Any) -> Any:
         """What one class adds to the loss of its row."""
         return where(t == 0, 0, t * (log(t) - log_p))
 
@@ -337,10 +339,10 @@ class Focal(ClassLoss):
 
     gamma: float = 2.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "gamma", at_least=0)
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = output_formula(output, z)
         if output == "softmax":
             onehot = np.zeros_like(y)
@@ -350,25 +352,25 @@ class Focal(ClassLoss):
         loss, factor = self._of_log(log_expit(np.where(t == 1, z, -z)))
         return loss.sum(axis=1), factor * (y - t)
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         if output == "softmax":
             return self._of_log(np.log(_clipped(y[np.arange(len(t)), t])))[0]
         return self._of_log(np.log(_clipped(np.where(t > 0, y, 1 - y))))[0].sum(axis=1)
 
-    def _of_log(self, log_p):
+    def _of_log(self, log_p: Any) -> Any:
         """(loss, c) from log p: c = q^gamma (1 - gamma p log(p) / q), where q = 1 - p; log(p) / q is -1 at p = 1."""
         p, q = np.exp(log_p), -np.expm1(log_p)
         ratio = np.divide(log_p, q, out=np.full_like(q, -1), where=q != 0)
         return -(q**self.gamma) * log_p, q**self.gamma * (1 - self.gamma * p * ratio)
 
     @classmethod
-    def vector(cls, output, z, t, gamma):
+    def vector(cls, output: Any, z: Any, t: Any, gamma: Any) -> Any:
         towards = where(t == 1, z, -z)
         loss, factor = cls.row_vector(minimum(towards, 0) - log1p(exp(-absolute(z))), gamma)
         return loss, factor * (elementary.logistic(z) - t)
 
     @staticmethod
-    def row_vector(log_p, gamma):
+    def row_vector(log_p: Any, gamma: Any) -> Any:
         """With q = 1 - p from log p without cancellation: factor = q^gamma (1 - gamma p log(p) / q).
 
         q = 0 is taken as the smallest number above it: for the logarithm, and so that q^0 is 1.
@@ -388,11 +390,11 @@ class AbsoluteError(ErrorLoss):
     Source: Hastie, Tibshirani and Friedman, "The elements of statistical learning" (2009), section 10.6.
     """
 
-    def of_error(self, e):
+    def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return abs(e), np.sign(e)
 
     @staticmethod
-    def of_error_vector(e, number):
+    def of_error_vector(e: Any, number: Any) -> Any:
         return absolute(e), where(absolute(e) > 0, copysign(full_like(e, 1), e), e)
 
 
@@ -412,15 +414,15 @@ class Huber(ErrorLoss):
 
     delta: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "delta", above=0)
 
-    def of_error(self, e):
+    def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         line = self.delta * (abs(e) - 0.5 * self.delta)
         return np.where(abs(e) <= self.delta, 0.5 * e**2, line), np.clip(e, -self.delta, self.delta)
 
     @staticmethod
-    def of_error_vector(e, delta):
+    def of_error_vector(e: Any, delta: Any) -> Any:
         near = minimum(absolute(e), delta)
         return near * (absolute(e) - 0.5 * near), copysign(near, e)
 
@@ -432,11 +434,11 @@ class LogCosh(ErrorLoss):
     Source: Saleh and Saleh, "Statistical properties of the log-cosh loss function used in machine learning" (2022).
     """
 
-    def of_error(self, e):
+    def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.logaddexp(e, -e) - math.log(2), np.tanh(e)
 
     @staticmethod
-    def of_error_vector(e, number):
+    def of_error_vector(e: Any, number: Any) -> Any:
         """With m = exp(-2|e|) - 1: log(cosh(e)) = |e| + log(1 + m/2), tanh|e| = -m / (2 + m)."""
         m = expm1(absolute(e) * -2)
         return absolute(e) + log1p(m * 0.5), copysign(m / (m + 2), e)
@@ -460,7 +462,7 @@ class Quantile(ErrorLoss):
     levels: tuple = (0.5,)
     outputs = ("identity", "exp")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:  # one level needs no sequence
             levels = tuple(map(float, self.levels if np.ndim(self.levels) else (self.levels,)))
         except (TypeError, ValueError):
@@ -469,12 +471,12 @@ class Quantile(ErrorLoss):
             raise ValueError(f"levels of Quantile must be numbers in (0, 1), at least one; got {self.levels!r}.")
         object.__setattr__(self, "levels", levels)
 
-    def of_error(self, e):
+    def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         q = np.resize(np.array(self.levels, e.dtype), e.shape[1])
         return np.maximum((1 - q) * e, -q * e), np.where(e > 0, 1 - q, np.where(e < 0, -q, e))
 
     @staticmethod
-    def of_error_vector(e, q):
+    def of_error_vector(e: Any, q: Any) -> Any:
         return where(e > 0, (1 - q) * e, -q * e), where(e > 0, 1 - q, where(e < 0, -q, e))
 
 
@@ -488,15 +490,15 @@ class Poisson(Loss):
     outputs = ("exp",)
     regresses = nonnegative = True
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y = np.exp(z)
         return (xlogy(t, t) - t * z - t + y).sum(axis=1), y - t
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         return (xlogy(t, t / y) - t + y).sum(axis=1)
 
     @staticmethod
-    def vector(output, z, t, number):
+    def vector(output: Any, z: Any, t: Any, number: Any) -> Any:
         y = exp(z)
         return where(t > 0, t * (log(t) - z - 1), 0) + y, y - t
 
@@ -511,15 +513,15 @@ class Gamma(Loss):
     outputs = ("exp",)
     regresses = positive = True
 
-    def formula(self, output, z, t):
+    def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ratio = t * np.exp(-z)
         return (ratio - np.log(t) + z - 1).sum(axis=1), 1 - ratio
 
-    def of_outputs(self, output, y, t):
+    def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         return (t / y - np.log(t / y) - 1).sum(axis=1)
 
     @staticmethod
-    def vector(output, z, t, number):
+    def vector(output: Any, z: Any, t: Any, number: Any) -> Any:
         """With u = log(t / y): exp(u) - 1 keeps its digits where the prediction is near."""
         u = log(t) - z
         m = expm1(u)
@@ -528,10 +530,10 @@ class Gamma(Loss):
 
 # --- pairs ------------------------------------------------------------------------------------------------------------
 
-PAIRS = [(cls, output) for cls in LOSSES.classes for output in cls.outputs]
+PAIRS: list[tuple[Any, str]] = [(cls, output) for cls in LOSSES.classes for output in cls.outputs]  # type: ignore[attr-defined]
 
 
-def pair_code(loss, output):
+def pair_code(loss: Any, output: str) -> int:
     """The integer that kernels switch on: where the loss and its output activation stand in `PAIRS`.
 
     Raises
@@ -568,7 +570,7 @@ class LossCodes(NamedTuple):
     smoothed: int
 
 
-def codes_of(loss, output):
+def codes_of(loss: Any, output: str) -> LossCodes:
     """LossCodes of a component that allows the output activation."""
     pair_code(loss, output)
     position, codes = OUTPUTS.index(output), loss.takes_codes(output)

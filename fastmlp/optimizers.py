@@ -9,6 +9,7 @@ None of the components knows where g comes from: over all rows, over one, or ove
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ FIRST_LAYER, WEIGHTS, BIASES, SLOPES, NORMALIZATION = range(len(GROUPS))
 OPTIMIZERS = Registry("solver", {"nag": "nesterov", "rms": "rmsprop", "gd": "gradient_descent"})
 
 
-def rows_of(t, *scalars):
+def rows_of(t: np.ndarray, *scalars: Any) -> Any:
     """One row for each step of t, one column for each number: a float64 ndarray of shape (len(t), len(numbers))."""
     rows = np.empty((len(t), len(scalars)))
     for column, number in enumerate(scalars):
@@ -63,7 +64,7 @@ class Optimizer(Component):
 
     states = 0
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         """What all weights share in each of some steps.
 
         Parameters
@@ -77,16 +78,16 @@ class Optimizer(Component):
         """
         raise NotImplementedError
 
-    def for_group(self, group):
+    def for_group(self, group: Any) -> Any:
         """The optimizer of one group of parameters, of the same class: by default this one for all `GROUPS`."""
         return self
 
-    def formula(self, n, g, w, *states):
+    def formula(self, n: Any, g: Any, w: Any, *states: Any) -> Any:
         """(w, *states) after a step, in NumPy; n holds k numbers in the dtype of the arrays."""
         raise NotImplementedError
 
     @staticmethod
-    def vector(n, g, w, *states):
+    def vector(n: Any, g: Any, w: Any, *states: Any) -> Any:
         """(w, *states) after a step, of SIMD vectors; n holds k vectors."""
         raise NotImplementedError
 
@@ -97,14 +98,14 @@ class Gradient(Optimizer):
 
     states = 1
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         return rows_of(t)
 
-    def formula(self, n, g, w, state):
+    def formula(self, n: Any, g: Any, w: Any, state: Any) -> Any:
         return w, g
 
     @staticmethod
-    def vector(n, g, w, state):
+    def vector(n: Any, g: Any, w: Any, state: Any) -> Any:
         return w, g
 
 
@@ -124,15 +125,15 @@ class GradientDescent(Optimizer):
     S. Monro 1951, "A stochastic approximation method".
     """
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         return rows_of(t, rate)
 
-    def formula(self, n, g, w):
+    def formula(self, n: Any, g: Any, w: Any) -> Any:
         (rate,) = n
         return (w - rate * g,)
 
     @staticmethod
-    def vector(n, g, w):
+    def vector(n: Any, g: Any, w: Any) -> Any:
         (rate,) = n
         return (w - g * rate,)
 
@@ -145,10 +146,10 @@ class Inertia(Optimizer):
 
     states = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "momentum", at_least=0, at_most=1)
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         return rows_of(t, rate, self.momentum)
 
 
@@ -172,13 +173,13 @@ class Momentum(Inertia):
     I. Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", equations 1 and 2.
     """
 
-    def formula(self, n, g, w, v):
+    def formula(self, n: Any, g: Any, w: Any, v: Any) -> Any:
         rate, momentum = n
         v = momentum * v - rate * g
         return w + v, v
 
     @staticmethod
-    def vector(n, g, w, v):
+    def vector(n: Any, g: Any, w: Any, v: Any) -> Any:
         rate, momentum = n
         v = v * momentum - g * rate
         return w + v, v
@@ -202,13 +203,13 @@ class Nesterov(Inertia):
     Source: Y. Nesterov 1983; I. Sutskever et al. 2013, equations 3 and 4, with w the point that is looked ahead to.
     """
 
-    def formula(self, n, g, w, v):
+    def formula(self, n: Any, g: Any, w: Any, v: Any) -> Any:
         rate, momentum = n
         v = momentum * v - rate * g
         return w + momentum * v - rate * g, v
 
     @staticmethod
-    def vector(n, g, w, v):
+    def vector(n: Any, g: Any, w: Any, v: Any) -> Any:
         rate, momentum = n
         v = v * momentum - g * rate
         return w + v * momentum - g * rate, v
@@ -228,21 +229,21 @@ class Moments(Optimizer):
 
     states = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "beta_1", at_least=0, below=1)
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def partition(self, t):
+    def partition(self, t: np.ndarray) -> Any:
         """1 - beta_1^t and √(1 - beta_2^t): what m and √v have of their true size after t steps."""
         return 1 - self.beta_1**t, np.sqrt(1 - self.beta_2**t)
 
-    def weights(self):
+    def weights(self) -> Any:
         """beta_1, beta_2, and what remains to 1."""
         return self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2
 
 
-def averages(betas, g, m, v):
+def averages(betas: Any, g: Any, m: Any, v: Any) -> Any:
     """(m, v) of `Moments` after a step, of SIMD vectors."""
     beta_1, beta_2, rest_1, rest_2 = betas
     return m * beta_1 + g * rest_1, v * beta_2 + g * g * rest_2
@@ -270,18 +271,18 @@ class Adam(Moments):
     Source: D. Kingma and J. Ba 2015, "Adam: a method for stochastic optimization", section 2, last paragraph.
     """
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         share_1, share_2 = self.partition(t)
         return rows_of(t, rate * share_2 / share_1, self.epsilon, *self.weights())
 
-    def formula(self, n, g, w, m, v):
+    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
         return w - rate * m / (np.sqrt(v) + epsilon), m, v
 
     @staticmethod
-    def vector(n, g, w, m, v):
+    def vector(n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         rate, epsilon, *betas = n
         m, v = averages(betas, g, m, v)
         return w - m * rate / (sqrt(v) + epsilon), m, v
@@ -310,19 +311,19 @@ class AdaGrad(Optimizer):
 
     states = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "epsilon", above=0)
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         return rows_of(t, rate, self.epsilon)
 
-    def formula(self, n, g, w, s):
+    def formula(self, n: Any, g: Any, w: Any, s: Any) -> Any:
         rate, epsilon = n
         s = s + g**2
         return w - rate * g / (np.sqrt(s) + epsilon), s
 
     @staticmethod
-    def vector(n, g, w, s):
+    def vector(n: Any, g: Any, w: Any, s: Any) -> Any:
         rate, epsilon = n
         s = s + g * g
         return w - g * rate / (sqrt(s) + epsilon), s
@@ -354,20 +355,20 @@ class RMSProp(Optimizer):
 
     states = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "rho", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
 
-    def formula(self, n, g, w, s):
+    def formula(self, n: Any, g: Any, w: Any, s: Any) -> Any:
         rate, epsilon, rho, rest = n
         s = rho * s + rest * g**2
         return w - rate * g / (np.sqrt(s) + epsilon), s
 
     @staticmethod
-    def vector(n, g, w, s):
+    def vector(n: Any, g: Any, w: Any, s: Any) -> Any:
         rate, epsilon, rho, rest = n
         s = s * rho + g * g * rest
         return w - g * rate / (sqrt(s) + epsilon), s
@@ -399,21 +400,21 @@ class AdaDelta(Optimizer):
 
     states = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "rho", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
 
-    def formula(self, n, g, w, s, u):
+    def formula(self, n: Any, g: Any, w: Any, s: Any, u: Any) -> Any:
         rate, epsilon, rho, rest = n
         s = rho * s + rest * g**2
         d = g * np.sqrt(u + epsilon) / np.sqrt(s + epsilon)
         return w - rate * d, s, rho * u + rest * d**2
 
     @staticmethod
-    def vector(n, g, w, s, u):
+    def vector(n: Any, g: Any, w: Any, s: Any, u: Any) -> Any:
         rate, epsilon, rho, rest = n
         s = s * rho + g * g * rest
         d = g * sqrt((u + epsilon) / (s + epsilon))
@@ -447,11 +448,11 @@ class AMSGrad(Moments):
 
     states = 3
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         share_1, share_2 = self.partition(t)
         return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, *self.weights())
 
-    def formula(self, n, g, w, m, v, largest):
+    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any, largest: Any) -> Any:
         rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
@@ -459,7 +460,7 @@ class AMSGrad(Moments):
         return w - rate * m / (np.sqrt(largest) + epsilon), m, v, largest
 
     @staticmethod
-    def vector(n, g, w, m, v, largest):
+    def vector(n: Any, g: Any, w: Any, m: Any, v: Any, largest: Any) -> Any:
         rate, epsilon, *betas = n
         m, v = averages(betas, g, m, v)
         largest = maximum(v, largest)
@@ -495,29 +496,29 @@ class AdamW(Moments):
     weight_decay: float = 0.01
     weights_only: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self, "weight_decay", at_least=0)
         if not isinstance(self.weights_only, bool):
             raise ValueError(f"weights_only of AdamW must be True or False; got {self.weights_only!r}.")
 
-    def for_group(self, group):
+    def for_group(self, group: Any) -> Any:
         spared = self.weights_only and group not in ("first_layer", "weights")
         return replace(self, weight_decay=0.0) if spared else self
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         share_1, share_2 = self.partition(t)
         decay = rate * self.weight_decay
         return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, decay, *self.weights())
 
-    def formula(self, n, g, w, m, v):
+    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         rate, epsilon, decay, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
         return w - decay * w - rate * m / (np.sqrt(v) + epsilon), m, v
 
     @staticmethod
-    def vector(n, g, w, m, v):
+    def vector(n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         rate, epsilon, decay, *betas = n
         m, v = averages(betas, g, m, v)
         return w - w * decay - m * rate / (sqrt(v) + epsilon), m, v
@@ -549,23 +550,23 @@ class NAdam(Moments):
 
     momentum_decay: float = 4e-3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_number(self, "momentum_decay", at_least=0)
 
-    def mu(self, t):
+    def mu(self, t: Any) -> Any:
         """The momentum of step t."""
         return self.beta_1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
 
     @cached_property
-    def mu_products(self):
+    def mu_products(self) -> Any:
         """mu_1 ... mu_t for t = 0, 1, ... until they no longer change 1: after 54 steps by default."""
         products = [1.0]
         while products[-1] > 1e-17:
             products.append(products[-1] * self.mu(len(products)))
         return np.array(products)
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         share_2 = self.partition(t)[1]
         mu, mu_next = self.mu(t), self.mu(t + 1)
         product = self.mu_products[np.minimum(t, len(self.mu_products) - 1).astype(np.intp)]
@@ -573,14 +574,14 @@ class NAdam(Moments):
         of_average = rate * share_2 * mu_next / (1 - product * mu_next)
         return rows_of(t, of_gradient, of_average, self.epsilon * share_2, *self.weights())
 
-    def formula(self, n, g, w, m, v):
+    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         of_gradient, of_average, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
         return w - (of_gradient * g + of_average * m) / (np.sqrt(v) + epsilon), m, v
 
     @staticmethod
-    def vector(n, g, w, m, v):
+    def vector(n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         of_gradient, of_average, epsilon, *betas = n
         m, v = averages(betas, g, m, v)
         return w - (g * of_gradient + m * of_average) / (sqrt(v) + epsilon), m, v
@@ -612,7 +613,7 @@ class RAdam(Moments):
     the bound 5 as in PyTorch.
     """
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         share_1, share_2 = self.partition(t)
         rho = 2 / (1 - self.beta_2) - 1
         rho_t = rho - 2 * t * self.beta_2**t / share_2**2
@@ -622,14 +623,14 @@ class RAdam(Moments):
         plain, adaptive = rate / share_1 * ~trusted, rate / share_1 * rectification * share_2
         return rows_of(t, plain, adaptive, self.epsilon, *self.weights())
 
-    def formula(self, n, g, w, m, v):
+    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         plain, adaptive, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
         return w - plain * m - adaptive * m / (np.sqrt(v) + epsilon), m, v
 
     @staticmethod
-    def vector(n, g, w, m, v):
+    def vector(n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         plain, adaptive, epsilon, *betas = n
         m, v = averages(betas, g, m, v)
         return w - m * plain - m * adaptive / (sqrt(v) + epsilon), m, v
@@ -661,21 +662,21 @@ class Lion(Optimizer):
 
     states = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number(self, "beta_1", at_least=0, below=1)
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "weight_decay", at_least=0)
 
-    def scalars(self, t, rate):
+    def scalars(self, t: np.ndarray, rate: Any) -> Any:
         decay = rate * self.weight_decay
         return rows_of(t, rate, decay, self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2)
 
-    def formula(self, n, g, w, m):
+    def formula(self, n: Any, g: Any, w: Any, m: Any) -> Any:
         rate, decay, beta_1, beta_2, rest_1, rest_2 = n
         return w - rate * np.sign(beta_1 * m + rest_1 * g) - decay * w, beta_2 * m + rest_2 * g
 
     @staticmethod
-    def vector(n, g, w, m):
+    def vector(n: Any, g: Any, w: Any, m: Any) -> Any:
         rate, decay, beta_1, beta_2, rest_1, rest_2 = n
         direction = m * beta_1 + g * rest_1
         sign = where(direction > 0, 1, where(direction < 0, -1, direction))  # 0 and NaN are their own
@@ -684,10 +685,10 @@ class Lion(Optimizer):
 
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
-MOST_STATES = max(component.states for component in OPTIMIZERS.classes)
+MOST_STATES = max(component.states for component in OPTIMIZERS.classes)  # type: ignore[attr-defined]
 
 
-def _strip(component):
+def _strip(component: Any) -> Any:
     """Streams: g; w and the states, which become new."""
     saved = tuple(range(1, 2 + component.states))
     return ElementwiseFunction(

@@ -93,6 +93,10 @@ def test_the_version_is_in_one_place():
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.?\w+)?", fastmlp.__version__)
 
 
+def test_the_package_says_that_it_has_types():
+    assert (PACKAGE / "py.typed").is_file()
+
+
 def test_importing_the_package_is_cheap():
     """Neither Numba nor scikit-learn, nor anything that draws, before an estimator is asked for."""
     heavy = "{'numba', 'sklearn', 'scipy', 'matplotlib', 'rich'} & set(sys.modules)"

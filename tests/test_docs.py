@@ -11,6 +11,8 @@ import warnings
 
 import pytest
 
+from fastmlp import activations, augmentations, initializers, losses, normalizations, optimizers, schedules
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
@@ -19,6 +21,31 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.DOT
 def examples(path):
     """[code, what it prints or ""] of each Python block of a page."""
     return BLOCK.findall(path.read_text(encoding="utf8"))
+
+
+REGISTRIES = [
+    activations.ACTIVATIONS,
+    augmentations.AUGMENTATIONS,
+    initializers.INITIALIZERS,
+    losses.LOSSES,
+    normalizations.NORMALIZATIONS,
+    optimizers.OPTIMIZERS,
+    schedules.SCHEDULES,
+]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.parameter)
+def test_the_table_of_components_is_complete(registry):
+    """Each by its name; the kinds of "glorot, he and lecun" are shown together."""
+    table = (ROOT / "docs" / "components.md").read_text(encoding="utf8").partition("## Where to begin")[0]
+    shown = set(re.findall(r"\w+", table))
+    public = [component.name for component in registry.classes if component.name != "gradient"]  # a session's own
+    assert not [name for name in public if not {name, kind(name)} & shown]
+
+
+def kind(name):
+    """The family of initializers of a name, such as he of he_normal."""
+    return re.sub(r"_(normal|uniform)$", "", name)
 
 
 def test_pages_have_examples():
