@@ -13,6 +13,18 @@ and back down as deltas, the derivatives of the loss by Z (Rumelhart, Hinton and
 back-propagating errors", Nature 323, 1986):
 
     delta_below = (delta W[:-1]^T) * f'(Z_below),    dW = [A_below, 1]^T delta.
+
+A network of 2 inputs, 4 hidden units and 2 classes learns the exclusive or from its four rows:
+
+>>> X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 0])
+>>> random = np.random.default_rng(0)
+>>> coefs = [random.normal(size=(2, 4)), random.normal(size=(4, 2))]
+>>> intercepts = [np.zeros(4), np.zeros(2)]
+>>> network = Reference(coefs, intercepts, activation="tanh", loss="log_loss", optimizer="gradient_descent")
+>>> for epoch in range(300):
+...     loss = network.epoch(X, y, order=np.arange(4), batch_size=4, learning_rate=0.5)
+>>> network.predict(X).argmax(axis=1)
+array([0, 1, 1, 0])
 """
 
 from types import SimpleNamespace
@@ -46,12 +58,9 @@ def with_ones(A):
 
 
 def activate(layout, level, activation, learned, span, buffers):
-    """A = f(Z), and the slope f'(Z). A learned slope a (PReLU) keeps dA/da = min(Z, 0) for its gradient."""
+    """A = f(Z), and the slope f'(Z)."""
     Z = buffers.outputs[level][:, :-1]
-    component = activation
-    if learned:  # its formula takes a slope for each unit as well
-        component = SimpleNamespace(slope=buffers.unit_parameters[level].number)
-        buffers.saved[level].number = np.minimum(Z, 0)
+    component = with_learned_slopes(level, Z, buffers) if learned else activation
     A, buffers.deltas[level] = type(activation).formula(component, Z)
     buffers.outputs[level] = with_ones(A)
 
@@ -186,6 +195,12 @@ def batch_backward(layout, level, span, buffers):
     delta, saved, G = buffers.deltas[level], buffers.saved[level], buffers.unit_parameter_gradient
     centred = delta - (G[level, "shift"] + saved.gain * G[level, "gain"]) / delta.dtype.type(len(delta))
     buffers.deltas[level] = centred * buffers.unit_parameters[level].gain * saved.scale
+
+
+def with_learned_slopes(level, Z, buffers):
+    """What the formula of PReLU takes for its number: a slope a for each unit. dA/da = min(Z, 0) is kept for later."""
+    buffers.saved[level].number = np.minimum(Z, 0)
+    return SimpleNamespace(slope=buffers.unit_parameters[level].number)
 
 
 def unit_parameter_gradient(layout, level, unit_parameter, rows, accumulate, rank, n_threads, buffers):

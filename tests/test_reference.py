@@ -1,5 +1,6 @@
 """The passes in NumPy against finite differences and against steps computed by hand."""
 
+import doctest
 import math
 
 import numpy as np
@@ -257,3 +258,7 @@ def test_batch_normalization_predicts_by_running_statistics(rows):
     Z = X @ W + b
     expected = np.tanh((Z - Z.mean(axis=0)) / np.sqrt(Z.var(axis=0, ddof=1) + 1e-5)) @ V + c
     np.testing.assert_allclose(network.predict(X[:rows]), expected[:rows], rtol=1e-12)
+
+
+def test_example_in_the_docstring():
+    assert doctest.testmod(reference) == (0, 7)

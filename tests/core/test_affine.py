@@ -293,7 +293,7 @@ def arguments(module, name):
 
 
 MODULES = (affine, top, units)
-WHOLE_ARRAYS = {"with_ones"}  # what is no pass
+WHOLE_ARRAYS = {"with_learned_slopes", "with_ones"}  # what is no pass
 
 
 def passes():
