@@ -20,6 +20,7 @@ from .prediction import FEW, WEIGHTS, predict_rows
 from .records import HYPERPARAMETERS, UNIT_PARAMETERS, Buffers, Components, PredictionForm, SparseRows
 
 BLOCK = 256  # rows that pass through the network together, so that packing a panel costs little beside its products
+FEWEST = 32  # rows for a thread, since each packs all weights
 BLOCK_NUMBERS = 2**22  # outputs of all layers for these rows, at most
 # Operations for which a second thread is worth its start, and between two looks at interrupts: some ten milliseconds.
 SHARED_WORK = 5e7
@@ -236,14 +237,14 @@ class Predictor:
         operations = n_rows * shape.row_operations
         if shape.sparse:
             operations = operations * (X.nnz / max(1, n_rows * shape.units[0]))
-        wanted = min(-(-n_rows // self._block), int(operations / SHARED_WORK) + 1, n_threads or n_rows)
-        slices = self._slices(n_rows, operations, wanted)
+        wanted = max(1, min(n_rows // FEWEST, int(operations / SHARED_WORK) + 1, n_threads or n_rows))
         if wanted == 1:
-            return outputs, self._work(slices, *tables)
+            return outputs, self._work(self._slices(n_rows, operations, 1), *tables)
         if n_threads is not None:
-            return outputs, self._share(slices, wanted, tables)
+            return outputs, self._share(self._slices(n_rows, operations, wanted), wanted, tables)
         with BUDGET.lease(wanted, patient=False) as lease:
-            return outputs, self._share(slices, BUDGET.begin(lease, wanted), tables)
+            granted = BUDGET.begin(lease, wanted)
+            return outputs, self._share(self._slices(n_rows, operations, granted), granted, tables)
 
     def _predict_few(self, X: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
         workspace = self._few.take()
@@ -272,10 +273,9 @@ class Predictor:
     def _slices(self, n_rows: int, operations: float, wanted: int) -> list[tuple[int, int]]:
         """(first, stop) of rows between which Python looks at interrupts and threads share what is left; reversed."""
         blocks = -(-n_rows // self._block)
-        enough = max(1, int(SLICE * blocks / max(operations, 1)))
+        step = max(1, int(SLICE * blocks / max(operations, 1))) * self._block
         if wanted > 1:  # a thread that is slower leaves more to the others
-            enough = min(enough, -(-blocks // (4 * wanted)))
-        step = enough * self._block
+            step = min(step, -(-blocks // (4 * wanted)) * self._block, -(-n_rows // wanted))
         return [(first, min(first + step, n_rows)) for first in range(0, n_rows, step)][::-1]
 
     def _work(self, slices: list[tuple[int, int]], *tables: np.ndarray) -> bool:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core.prediction import FEW
-from fastmlp.core.predictor import BLOCK, KEPT_POOLS, POOLS, Predictor
+from fastmlp.core.predictor import BLOCK, FEWEST, KEPT_POOLS, POOLS, Predictor
 from fastmlp.core.records import GAINS, HYPERPARAMETERS, SHIFTS, UNIT_PARAMETERS
 from fastmlp.losses import LogLoss, SquaredError, codes_of
 from fastmlp.normalizations import LayerNormalization
@@ -109,6 +109,9 @@ def test_threads_share_large_work(monkeypatch):
         shared, finite = model.predict(X, n_threads)
         assert finite
         np.testing.assert_array_equal(shared, alone)
+    for count in (2 * FEWEST - 1, 2 * FEWEST, 100, 3 * BLOCK + 1):  # of which a block would be all, or most
+        for n_threads in (2, 3, None):
+            np.testing.assert_array_equal(model.predict(X[:count], n_threads)[0], alone[:count])
     X[19_999, 49] = np.inf
     assert not model.predict(X, 3)[1]
 
