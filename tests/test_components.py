@@ -140,7 +140,11 @@ def test_numbers_of_a_component_inside_another():
 @pytest.mark.parametrize(
     ("component", "params", "message"),
     [
-        (AdamW(), {"decay": 1}, "AdamW has the parameters beta_1, beta_2, epsilon, weight_decay, weights_only; got 'decay'."),
+        (
+            AdamW(),
+            {"decay": 1},
+            "AdamW has the parameters beta_1, beta_2, epsilon, weight_decay, weights_only; got 'decay'.",
+        ),
         (
             AdamW(),
             {"weight_decy": 1},

@@ -105,7 +105,10 @@ def test_others_keep_a_shared_component():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"solver__decay": 1}, "AdamW has the parameters beta_1, beta_2, epsilon, weight_decay, weights_only; got 'decay'."),
+        (
+            {"solver__decay": 1},
+            "AdamW has the parameters beta_1, beta_2, epsilon, weight_decay, weights_only; got 'decay'.",
+        ),
         ({"solver__weight_decay": -1}, r"weight_decay of AdamW must be a number in \[0, inf\); got -1."),
         (
             {"solver": "lbfgs", "solver__beta_1": 0},
