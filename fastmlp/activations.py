@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, ndtr
 
-from .components import Component, Registry, check_number
-from .machine import elementary
+from .components import Component, Registry, check_number, require
+from .machine import elementary, own
 from .machine.elementary import erf, exp, expm1, log1p
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import absolute, full_like, maximum, minimum, where
@@ -388,3 +388,22 @@ def _strip(component: Any) -> Any:
 
 
 apply = elementwise_dispatch("activation", [_strip(component) for component in ACTIVATIONS.classes])
+
+
+def code_of(activation: Any, dtype: Any) -> int:
+    """What kernels know it by: its place among the built-in ones, or the address of a user's own."""
+    if not ACTIVATIONS.is_own(activation):
+        return activation.code
+    cls = type(activation)
+    return own.elementwise_address(cls, _strip(cls), 3, dtype)
+
+
+def _check(cls: Any) -> None:
+    """What an activation of a user's own needs."""
+    reason = "An activation has formula(z) and vector(z, number), each giving f and its slope: see Activation."
+    require(cls, Activation, ("formula", "vector"), reason)
+    if cls.learned:
+        raise TypeError(f"{cls.__qualname__} must not set learned: only PReLU's derivative by its number is compiled.")
+
+
+ACTIVATIONS.complete(_check)

@@ -139,18 +139,42 @@ class Registry(Mapping[str, type[Component]]):
         What error messages call the kind: the estimators' parameter.
     synonyms : mapping of str to str, or None
         Names that other libraries use, with the name to suggest in place of each.
+    Attributes
+    ----------
+    built_in : int or None
+        How many components the package itself has: those that compiled code knows. None where all are Python's.
     """
 
     def __init__(self, parameter: str, synonyms: Mapping[str, str] | None = None) -> None:
         self.parameter = parameter
+        self.built_in: int | None = None
+        self._check: Callable[[type[Component]], None] = lambda cls: None
         self.synonyms = dict(synonyms or {})
         self.classes: list[type[Component]] = []
         self._by_name: dict[str, type[Component]] = {}
 
     def add(self, name: str, *aliases: str) -> Callable[[C], C]:
-        """Class decorator: a frozen dataclass, equal by value, whose position in the registry is its ``code``."""
+        """Class decorator: a frozen dataclass, equal by value, whose position in the registry is its ``code``.
+
+        A class that is defined again, in a notebook say, takes the place of the one before.
+
+        Raises
+        ------
+        ValueError
+            If a name belongs to another component.
+        TypeError
+            If the class lacks something; the message says what to add.
+        """
 
         def register(cls: C) -> C:
+            self._check(cls)
+            for each in (name, *aliases):
+                owner = self._by_name.get(each)
+                if owner is not None and (owner.__module__, owner.__qualname__) != (cls.__module__, cls.__qualname__):
+                    raise ValueError(
+                        f"{self.parameter} {each!r} is the name of {owner.__module__}.{owner.__qualname__}; "
+                        f"give {cls.__qualname__} another one."
+                    )
             component: Any = dataclass(frozen=True, repr=False)(cls)
             component.name, component.code = name, len(self.classes)
             self.classes.append(component)
@@ -158,6 +182,14 @@ class Registry(Mapping[str, type[Component]]):
             return component
 
         return register
+
+    def complete(self, check: Callable[[type[Component]], None]) -> None:
+        """What compiled code knows is all there: what is added later is a user's own and must pass a check."""
+        self.built_in, self._check = len(self.classes), check
+
+    def is_own(self, component: Component | type[Component]) -> bool:
+        """Whether a component is a user's own, that compiled code knows only by the address of its function."""
+        return self.built_in is not None and component.code >= self.built_in
 
     def resolve(self, value: Any) -> Any:
         """The component that a user means: an instance as it is, a name with its default numbers.
@@ -201,6 +233,20 @@ class Registry(Mapping[str, type[Component]]):
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+
+def require(cls: type[Component], base: type[Component], names: Iterable[str], reason: str) -> None:
+    """Raise a TypeError unless a class is a subclass of `base` with methods of these names of its own.
+
+    Parameters
+    ----------
+    reason : what the message says of them, a sentence
+    """
+    if not issubclass(cls, base):
+        raise TypeError(f"{cls.__qualname__} must be a subclass of {base.__qualname__}.")
+    missing = [name for name in names if getattr(cls, name) is getattr(base, name)]
+    if missing:
+        raise TypeError(f"{cls.__qualname__} lacks {' and '.join(missing)}. {reason}")
 
 
 def did_you_mean(value: Any, names: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:

@@ -17,8 +17,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax, xlogy
 
-from .components import Component, Registry, check_number
-from .machine import elementary
+from .components import Component, Registry, check_number, require
+from .machine import elementary, own
 from .machine.elementary import exp, expm1, log, log1p
 from .machine.elementwise import vector_dispatch
 from .machine.simd import absolute, copysign, epsilon_like, full_like, maximum, minimum, smallest_like, traced, where
@@ -533,18 +533,11 @@ class Gamma(Loss):
 PAIRS: list[tuple[Any, str]] = [(cls, output) for cls in LOSSES.classes for output in cls.outputs]  # type: ignore[attr-defined]
 
 
-def pair_code(loss: Any, output: str) -> int:
-    """The integer that kernels switch on: where the loss and its output activation stand in `PAIRS`.
-
-    Raises
-    ------
-    ValueError
-        If the loss does not allow that output activation.
-    """
+def check_pair(loss: Any, output: str) -> None:
+    """Raise a ValueError if the loss does not allow that output activation."""
     if output not in loss.outputs:
         allowed = ", ".join(map(repr, loss.outputs))
         raise ValueError(f"output_activation must be one of {allowed} with loss {loss.name!r}; got {output!r}.")
-    return PAIRS.index((type(loss), output))
 
 
 # --- for compiled code ------------------------------------------------------------------------------------------------
@@ -570,21 +563,50 @@ class LossCodes(NamedTuple):
     smoothed: int
 
 
-def codes_of(loss: Any, output: str) -> LossCodes:
-    """LossCodes of a component that allows the output activation."""
-    pair_code(loss, output)
-    position, codes = OUTPUTS.index(output), loss.takes_codes(output)
+def codes_of(loss: Any, output: str, dtype: Any = None) -> LossCodes:
+    """LossCodes of a component that allows the output activation.
+
+    Without a dtype they serve predictions only: the component of a user's own is left out.
+    """
+    check_pair(loss, output)
+    position, codes, cls = OUTPUTS.index(output), loss.takes_codes(output), type(loss)
     if output != "softmax":
-        return LossCodes(ELEMENTWISE, _ELEMENTWISE.index((type(loss), output)), position, loss.averaged, 0, 0)
+        component = _code_of(cls, _ELEMENTWISE, (cls, output), partial(cls.vector, output), 3, dtype)
+        return LossCodes(ELEMENTWISE, component, position, loss.averaged, 0, 0)
     if not codes:
         return LossCodes(SOFTMAX_OF_ROWS, 0, position, 0, 0, 0)
+    component = _code_of(cls, _OF_CODES, cls, cls.row_vector, 2, dtype)
     smoothed = getattr(loss, "label_smoothing", 0) > 0
-    return LossCodes(
-        SOFTMAX_OF_CODES, _OF_CODES.index(type(loss)), position, 0, not isinstance(loss, LogLoss), smoothed
-    )
+    return LossCodes(SOFTMAX_OF_CODES, component, position, 0, not isinstance(loss, LogLoss), smoothed)
+
+
+def _code_of(cls: Any, known: list[Any], key: Any, function: Any, arity: int, dtype: Any) -> int:
+    """The place of a built-in loss among those of its kind, or the address of a user's own function of vectors."""
+    if not LOSSES.is_own(cls):
+        return known.index(key)
+    return 0 if dtype is None else own.vector_address((key, arity), function, arity, 2, dtype)
+
+
+def _check(cls: Any) -> None:
+    """What a loss of a user's own needs."""
+    if issubclass(cls, ErrorLoss):
+        reason = "A loss of errors has of_error(e) and of_error_vector(e, number), each giving rho and its slope."
+        require(cls, ErrorLoss, ("of_error", "of_error_vector"), f"{reason} See ErrorLoss.")
+        return
+    reason = "A loss has formula(output, z, t) and vector(output, z, t, number), each giving loss and delta, and"
+    require(cls, Loss, ("formula", "vector", "of_outputs"), f"{reason} of_outputs(output, y, t): see Loss.")
+    outputs = getattr(cls, "outputs", ())
+    if not outputs or not {*outputs} <= {*OUTPUTS}:
+        allowed = ", ".join(map(repr, OUTPUTS))
+        raise TypeError(f"outputs of {cls.__qualname__} must be a tuple of some of {allowed}; got {outputs!r}.")
+    if "softmax" in outputs:
+        reason = "A loss of a softmax has row_vector(log_p, number), which gives loss and factor: see ClassLoss."
+        require(cls, ClassLoss, ("row_vector",), reason)
 
 
 apply = vector_dispatch([partial(cls.vector, output) for cls, output in _ELEMENTWISE], 3, results=2)
 predict = vector_dispatch([_OUTPUTS[output].vector for output in OUTPUTS if output != "softmax"], 1)
 divergence = traced(KLDivergence.term_vector)
 row = vector_dispatch([cls.row_vector for cls in _OF_CODES], 2, results=2)
+
+LOSSES.complete(_check)

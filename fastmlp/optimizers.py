@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .components import Component, Registry, check_number
+from .components import Component, Registry, check_number, require
+from .machine import own
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import maximum, sqrt, where
 
@@ -688,12 +689,38 @@ class Lion(Optimizer):
 MOST_STATES = max(component.states for component in OPTIMIZERS.classes)  # type: ignore[attr-defined]
 
 
+MOST_SCALARS = 8
+
+
 def _strip(component: Any) -> Any:
     """Streams: g; w and the states, which become new."""
     saved = tuple(range(1, 2 + component.states))
-    return ElementwiseFunction(
-        component.vector, component().scalars(np.ones(1), np.ones(1)).shape[1], (0, *saved), saved
+    return ElementwiseFunction(component.vector, component.scalars(np.ones(1), np.ones(1)).shape[1], (0, *saved), saved)
+
+
+apply = elementwise_dispatch("optimizer", [_strip(component()) for component in OPTIMIZERS.classes])
+
+
+def code_of(optimizer: Any, dtype: Any) -> int:
+    """What kernels know it by: its place among the built-in ones, or the address of a user's own."""
+    if not OPTIMIZERS.is_own(optimizer):
+        return optimizer.code
+    strip = _strip(optimizer)
+    if strip.scalars > MOST_SCALARS:
+        name = type(optimizer).__name__
+        raise ValueError(f"scalars of {name} must give at most {MOST_SCALARS} columns; got {strip.scalars}.")
+    return own.elementwise_address((type(optimizer), strip.scalars), strip, 2 + MOST_STATES, dtype)
+
+
+def _check(cls: Any) -> None:
+    """What an optimizer of a user's own needs."""
+    reason = (
+        "An optimizer has scalars(t, rate), formula(n, g, w, *states) and vector(n, g, w, *states), the latter two "
+        "giving (w, *states): see Optimizer."
     )
+    require(cls, Optimizer, ("scalars", "formula", "vector"), reason)
+    if not 0 <= cls.states <= MOST_STATES:
+        raise TypeError(f"states of {cls.__qualname__} must be at most {MOST_STATES}; got {cls.states}.")
 
 
-apply = elementwise_dispatch("optimizer", [_strip(component) for component in OPTIMIZERS.classes])
+OPTIMIZERS.complete(_check)

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import normalizations
-from ..activations import ACTIVATIONS
+from .. import activations, normalizations
 from ..losses import LossCodes
 from ..machine.cores import BUDGET
 from ..machine.jit import callable_from_compiled
@@ -15,6 +14,7 @@ from ..machine.record import table_of
 from ..machine.target import lanes_of_dtype
 from ..machine.tile import NR
 from ..machine.worker import hire
+from .engine import IDENTITY
 from .layout import KC, aligned, plan
 from .prediction import FEW, WEIGHTS, predict_rows
 from .records import HYPERPARAMETERS, UNIT_PARAMETERS, Buffers, Components, PredictionForm, SparseRows
@@ -78,14 +78,14 @@ class Workspace:
             **dict.fromkeys(("penalties", "norms"), np.zeros(0)),
             "rows": SparseRows(no_codes, no_codes, nothing, no_codes),
         }
-        activations = [*(component.code for component in shape.activations), ACTIVATIONS["identity"].code]
+        hidden = [activations.code_of(component, dtype) for component in shape.activations]
         components = Components(
             loss=shape.codes,
             optimizer=0,
             groups=1,
             normalization=normalized,
             unit_parameters=False,
-            activation=np.array(activations, np.int64),
+            activation=np.array([*hidden, IDENTITY], np.int64),
             learned=np.zeros(len(units) - 1, np.int64),
         )
         epsilon = getattr(shape.normalization, "epsilon", 0.0)

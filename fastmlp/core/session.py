@@ -7,8 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-from .. import normalizations
-from ..activations import ACTIVATIONS
+from .. import activations, normalizations, optimizers
 from ..losses import codes_of
 from ..machine.cores import BUDGET, check_cancelled
 from ..machine.pacing import Pacing
@@ -17,7 +16,7 @@ from ..machine.target import lanes_of_dtype
 from ..machine.team import WAITED, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
 from ..optimizers import GROUPS
-from .engine import work
+from .engine import IDENTITY, work
 from .layout import CHUNK, KC, LINE, aligned, partition, plan
 from .records import (
     BATCH,
@@ -258,14 +257,14 @@ class Session:
 
     def _component_codes(self):
         network = self.network
-        activations = [*(component.code for component in network.activations), ACTIVATIONS["identity"].code]
+        hidden = [activations.code_of(component, network.dtype) for component in network.activations]
         return Components(
-            loss=codes_of(network.loss, network.output),
-            optimizer=network.optimizer.code,
+            loss=codes_of(network.loss, network.output, network.dtype),
+            optimizer=optimizers.code_of(network.optimizer, network.dtype),
             groups=self._groups,
             normalization=normalizations.code_of(network.normalization),
             unit_parameters=network.has_unit_parameters,
-            activation=np.array(activations, np.int64),
+            activation=np.array([*hidden, IDENTITY], np.int64),
             learned=network.learned,
         )
 

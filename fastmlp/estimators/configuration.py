@@ -12,7 +12,7 @@ import numpy as np
 from ..activations import ACTIVATIONS, Activation
 from ..augmentations import AUGMENTATIONS, Augmentation
 from ..initializers import INITIALIZERS
-from ..losses import LOSSES, Focal, Loss, pair_code
+from ..losses import LOSSES, Focal, Loss, check_pair
 from ..machine.cores import available_cores
 from ..normalizations import NORMALIZATIONS, BatchNormalization
 from ..optimizers import OPTIMIZERS, Gradient, GradientDescent, Inertia, Moments, Optimizer
@@ -106,7 +106,7 @@ def configure(estimator: Any) -> Configuration:
     hidden = hidden_units_of(estimator.hidden_layer_sizes)
     loss = LOSSES.resolve(estimator.loss)
     if estimator.output_activation != "auto":
-        pair_code(loss, estimator.output_activation)
+        check_pair(loss, estimator.output_activation)
     limits = {name: getattr(estimator, name) for name in ("clip_value", "clip_norm", "max_norm")}
     return Configuration(
         hidden_units=hidden,

@@ -73,3 +73,16 @@ CONSTRAINTS: dict[str, list[Any]] = {
 def loss_constraint(allowed: tuple[type[Loss], ...]) -> list[Any]:
     """What ``loss`` may be, where these components are allowed."""
     return [StrOptions({name for name, component in LOSSES.items() if component in allowed}), *allowed]
+
+
+def own_constraint(registry: Any, serves: str) -> list[Any]:
+    """What a parameter may be besides: components of a user's own, and their names.
+
+    Parameters
+    ----------
+    registry : Registry of the parameter's components
+    serves : the attribute of losses that tells whether they suit the estimator, "classifies" or "regresses"
+    """
+    own = [cls for cls in registry.classes if registry.is_own(cls) and getattr(cls, serves, True)]
+    names = {name for name, cls in registry.items() if cls in own}
+    return [StrOptions(names), *own] if own else []

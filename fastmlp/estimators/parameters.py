@@ -6,7 +6,7 @@ component: clones and other estimators that hold the first one keep it.
 
 from typing import Any
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 
 from ..activations import ACTIVATIONS
 from ..augmentations import AUGMENTATIONS
@@ -17,6 +17,7 @@ from ..normalizations import NORMALIZATIONS
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES
 from .configuration import solver_of
+from .constraints import own_constraint
 from .sklearn_internals import InvalidParameterError, StrOptions, validate_parameters
 
 REGISTRIES: dict[str, Registry] = {
@@ -87,9 +88,12 @@ class ComponentParameters(BaseEstimator):
             if name in REGISTRIES:
                 for component in value if isinstance(value, list | tuple) else [value]:
                     REGISTRIES[name].refuse_class(component)
+            allowed = list(self._parameter_constraints.get(name, [object]))
+            if name in REGISTRIES:
+                allowed += own_constraint(REGISTRIES[name], "classifies" if is_classifier(self) else "regresses")
             constraints = [
                 SortedNames(constraint.options) if isinstance(constraint, StrOptions) else constraint
-                for constraint in self._parameter_constraints.get(name, [object])
+                for constraint in allowed
             ]
             try:
                 validate_parameters({name: constraints}, {name: value}, type(self).__name__)

@@ -242,6 +242,17 @@ def object_code(function, kinds, symbol, constants):
             _compiling = None
 
 
+def object_code_of(write, symbol):
+    """Compile LLVM code for `TARGET` into an object file; `write` puts a function of that name into a module."""
+    with global_compiler_lock:
+        library = _Whole(_context().codegen(), symbol)
+        module = library.create_ir_module(symbol)
+        write(module)
+        library.add_ir_module(module)
+        library.finalize()
+        return library.object_code()[0]
+
+
 def _export(compiled, symbol, constants):
     """The object file of a compiled function behind a C function."""
     context = _context()

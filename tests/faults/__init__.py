@@ -1,1 +1,0 @@
-"""A harness of faults: python -m tests.faults SECONDS SEED."""
