@@ -28,6 +28,11 @@ TITLES = {  # the tables that come first, and what a reader must know of each
     "threads": ("Threads", "Two physical cores against one; the results are equal to the bit."),
     "streams": ("Streams", "One call of `partial_fit` after another, float32, against scikit-learn."),
     "small fits": ("Small fits", "`fit` of 300 rows of 10 features, float64, hidden layer of 100."),
+    "busy": (
+        "Busy machines",
+        "Time of a fit by default, and with `n_threads=4`, in multiples of the time with `n_threads=1`, beside other "
+        "work on the same two cores.",
+    ),
     "accuracy": ("Accuracy", "A whole fit, until it stops by itself."),
     "memory": ("Memory", "Growth of the peak of resident memory by one fit of 60,000 rows of 784 float32."),
     "start-up": ("Start-up", "In new processes."),

@@ -1,14 +1,19 @@
 """Ensembles: members side by side, averaged; and averages of one network's weights."""
 
+import _thread
 import pickle
+import sys
+import time
 
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from sklearn import config_context, get_config
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.machine import worker
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -57,6 +62,68 @@ def test_partial_fit_and_warm_start_go_on(digits):
     model.set_params(warm_start=True).fit(X, y)
     assert [len(member.loss_curve_) for member in model.estimators_] == [6, 6, 6]
     assert [len(member.loss_curve_) for member in members] == [2, 2, 2]
+
+
+LONG = {"max_iter": 10**6, "tol": 0, "n_iter_no_change": np.inf}
+
+
+def live_threads():
+    """Threads of this process, also those that Python's `threading` does not know."""
+    return len(sys._current_frames())
+
+
+@pytest.mark.parametrize("error", [ValueError("what a scorer says"), MemoryError()], ids=repr)
+def test_an_exception_in_one_member_ends_the_others(digits, error):
+    """Nothing computes any more when fit has raised, though the members have a million epochs before them."""
+    scored = []
+
+    def scorer(estimator, X, y):
+        scored.append(estimator)
+        if len(scored) == 20:
+            raise error
+        return 0.0
+
+    before, model = live_threads(), ensemble(n_threads=3, metrics={"score": scorer}, **LONG)
+    with pytest.raises(type(error)):
+        model.fit(*digits)
+    while live_threads() > before:
+        time.sleep(0.001)
+    assert not hasattr(model, "estimators_")
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, None])
+def test_an_interrupt_ends_all_members(digits, n_threads):
+    before, model, looks = live_threads(), ensemble(n_threads=n_threads), []
+
+    def scorer(estimator, X, y):
+        looks.append(estimator)
+        if len(looks) == 3:
+            _thread.interrupt_main()
+        return 0.0
+
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(metrics={"score": scorer}, **LONG).fit(*digits)
+    while live_threads() > before:
+        time.sleep(0.001)
+    model.set_params(metrics=None, max_iter=2).fit(*digits)
+    assert len(model.estimators_) == 3
+
+
+def test_an_ensemble_where_no_thread_can_be_started(digits, monkeypatch):
+    expected = ensemble(n_threads=1).fit(*digits)
+
+    class NoWorker:
+        def __init__(self):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(worker, "Worker", NoWorker)
+    np.testing.assert_array_equal(ensemble().fit(*digits).predict_proba(digits[0]), expected.predict_proba(digits[0]))
+
+
+def test_members_have_the_callers_configuration(digits):
+    with config_context(working_memory=77):
+        model = ensemble(metrics={"score": lambda *_: float(get_config()["working_memory"])}, n_threads=2).fit(*digits)
+    assert {*model.estimators_[2].history_["score"]} == {77.0}
 
 
 def test_a_failed_fit_leaves_the_ensemble(digits):

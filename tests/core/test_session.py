@@ -1,15 +1,21 @@
 """Sessions: where slices end, what an interrupt leaves, and teams that shrink between slices."""
 
+import gc
 import itertools
+import mmap
+import sys
+import time
 
 import numpy as np
 import pytest
 from problems import Problem, assert_close, results_of
 
+from fastmlp.core import layout
 from fastmlp.core import session as sessions
 from fastmlp.core.records import TRAIN
 from fastmlp.core.session import slice_end
-from fastmlp.machine import cores
+from fastmlp.machine import cores, pacing, team, worker
+from fastmlp.machine.cores import BUDGET, Cancellation, Cancelled
 from fastmlp.machine.pacing import Pacing
 from fastmlp.normalizations import BatchNormalization
 
@@ -155,3 +161,121 @@ def test_teams_that_change_between_slices_change_no_bit(batch, chunk, rows, earl
         assert {n_threads for n_threads, _ in trained} <= {*sizes}
         if early:
             assert max(rows for n_threads, rows in trained if n_threads > 1) <= chunk
+
+
+# --- what a session holds ---------------------------------------------------------------------------------------------
+
+
+class Thrown(BaseException):
+    """An interrupt."""
+
+
+class Thrower:
+    """Raises at the n-th line of Python that runs in the files of session, team, workers, cores and pacing."""
+
+    files = {module.__file__ for module in (sessions, team, worker, cores, pacing)}
+
+    def __init__(self, line):
+        self.left = line
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename not in self.files or frame.f_code.co_name == "__del__":
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                sys.settrace(None)
+                raise Thrown
+        return self
+
+
+def train_until_thrown(problem, n_threads, line):
+    """Train; whether the training was over before that line of Python."""
+    sys.settrace(Thrower(line))
+    try:
+        problem.by_network(n_threads)
+    except Thrown:
+        return False
+    finally:
+        sys.settrace(None)
+    return True
+
+
+def live_threads():
+    """Threads of this process, also those that Python's `threading` does not know."""
+    return len(sys._current_frames())
+
+
+def open_leases():
+    return [lease for lease in (reference() for reference in BUDGET._leases) if lease is not None and lease.wanted]
+
+
+@pytest.mark.parametrize("n_threads", [2, None])
+def test_an_exception_at_any_line_leaves_nothing_behind(n_threads, cut, monkeypatch):
+    """Neither a thread nor a core; what comes after is as if nothing had happened."""
+    monkeypatch.setattr(cores, "available_cores", lambda: 2)
+    monkeypatch.setattr(sessions, "SHARED_WORK", 1)
+    problem = problem_of(7)
+    cut(problem, 7, 14, () if n_threads else (1, 2))
+    expected, before = problem.by_network(1), live_threads()
+    line, over = 0, False
+    while not over:
+        line += 1 if n_threads else 5
+        over = train_until_thrown(problem, n_threads, line)
+        if open_leases() or live_threads() > before:
+            gc.collect()  # of what an exception keeps alive
+        assert not open_leases()
+        while live_threads() > before:  # who has been told to end
+            time.sleep(0.0001)
+    assert line > 200
+    for one, other in zip(problem.by_network(n_threads), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_training_whose_result_nobody_wants_ends():
+    problem, cancellation = problem_of(7), Cancellation()
+    with cancellation, problem.session(problem.network(), 2) as session:
+        (order, settings), _ = problem.epochs()
+        session.epoch(order, **settings)
+        cancellation.requested = True
+        with pytest.raises(Cancelled):
+            session.epoch(order, **settings)
+
+
+def test_small_work_asks_for_no_core(monkeypatch):
+    """Neither a lease, for which it might wait, nor a thread."""
+    problem = Problem((2, 2), 4, 4, np.float64)
+    expected = problem.by_network(1)
+    monkeypatch.setattr(BUDGET, "lease", None)
+    monkeypatch.setattr(worker, "Worker", None)
+    for one, other in zip(problem.by_network(None), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_native_threads_one_does_the_work(monkeypatch):
+    """Under gevent or eventlet, whose threads are greenlets that would wait for each other for ever."""
+    monkeypatch.setattr(worker, "threads_are_native", lambda: False)
+    before = live_threads()
+    problem = problem_of(7)
+    with problem.session(problem.network(), 3) as session:
+        (order, settings), _ = problem.epochs()
+        session.epoch(order, **settings)
+        assert session._team.n_threads == 1
+        assert live_threads() == before
+
+
+@pytest.mark.parametrize("n_threads", [0, -1])
+def test_no_team_of_nobody(n_threads):
+    problem = problem_of(7)
+    with pytest.raises(ValueError, match=rf"n_threads must be at least 1, or None; got {n_threads}\."):
+        problem.session(problem.network(), n_threads)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="small pages only")
+def test_no_room_for_a_buffer_is_a_memory_error(monkeypatch):
+    def none_left(*arguments):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(layout.mmap, "mmap", none_left)
+    with pytest.raises(MemoryError, match=r"no room for a buffer of 8000000 bytes"):
+        layout.aligned(10**6, np.float64)

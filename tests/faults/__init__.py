@@ -1,0 +1,1 @@
+"""A harness of faults: python -m tests.faults SECONDS SEED."""
