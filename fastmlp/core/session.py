@@ -33,6 +33,7 @@ from .records import (
     Task,
     ThreadContext,
 )
+from .step_time import best_threads
 
 PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
 # Operations of a step below which a second thread costs more than it brings.
@@ -201,7 +202,8 @@ class Session:
         self._most = self._n_threads or self._useful_threads()
         if self._n_threads is None and self._most > 1:
             self._lease = BUDGET.lease(self._most)
-            self._most = min(self._most, BUDGET.cores)
+            most = min(self._most, BUDGET.cores)
+            self._most = max(best_threads(most, self._batch, self._row_operations), min(2, most))
         layout, buffers = self._allocate(self._most)
         components = self._component_codes()
         self._records = [*map(table_of, (components, layout, buffers, self._data))]

@@ -24,6 +24,7 @@ DRIVERS = (
     "core/network.py",
     "core/predictor.py",
     "core/session.py",
+    "core/step_time.py",
     "machine/cores.py",
     "machine/kernels.py",
     "machine/object_file.py",

@@ -6,6 +6,7 @@ core is taken.
 
 import gc
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import warnings
 import numpy as np
 
 PATIENCE = 300  # seconds after which a process hangs
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 FAULTS = {}
 
 
@@ -37,7 +39,7 @@ def run(name, seed):
         name,
         str(seed),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
     try:
         output = process.communicate(timeout=PATIENCE)[0]
     except subprocess.TimeoutExpired:
