@@ -5,8 +5,8 @@
 m rows of a batch, c operations for a row. Forward and backward pass are two thirds of them: a thread has ceil(m / n)
 rows, and takes as long for r(n), the next multiple of the rows that a register tile holds, since it reads all weights
 for each tile. The update is the last third, and shared out evenly. At each of two barriers n threads add to one number,
-one after the other. R, B and b are measured with one and two threads (`bench_results/`); what they say of more threads
-is a model's word, and `machine.pacing` tries whether it holds.
+one after the other. R, B and b are orders of magnitude, assumed and not measured: the model only bounds the number of
+threads, and `machine.pacing` finds by trial how many of them pay.
 """
 
 from ..machine.tile import MR
