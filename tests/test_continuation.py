@@ -49,7 +49,7 @@ def test_the_page_shows_the_table():
 # --- the optimizer ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("before", "after"), itertools.permutations(sorted(SOLVERS - {"lbfgs"}), 2))
+@pytest.mark.parametrize(("before", "after"), [*itertools.permutations(sorted(SOLVERS - {"lbfgs"}), 2)])
 def test_another_solver_starts_a_fresh_state(before, after):
     """Unless both names mean one optimizer; without a training, since only the choice is looked at."""
     stored = optimizer_to_go_on_with(None, configure(MLPClassifier(solver=before)), same_network=True, dtype=np.float64)

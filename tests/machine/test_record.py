@@ -81,7 +81,7 @@ def test_an_array_of_another_dtype_is_refused(field):
         table_of(outer(np.float64, inner=Inner(1, np.zeros(2, np.int64))))
 
 
-@pytest.mark.parametrize("record", [records.Task(*range(8)), records.Settings(0.1, 0.2)])
+@pytest.mark.parametrize("record", [records.Task(*range(len(records.Task._fields))), records.Settings(0.1, 0.2)])
 def test_writing_at_once_is_writing_one_by_one(record):
     """Records of integers alone, or of numbers alone, are written in one go."""
     table = np.zeros(len(record), np.int64)
