@@ -12,7 +12,7 @@ from problems import small
 from sklearn.model_selection import GridSearchCV
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.estimators import events
+from fastmlp.estimators import events, sklearn_internals
 from fastmlp.progress import bar
 
 try:
@@ -153,7 +153,7 @@ class Display:
 @pytest.mark.parametrize("ours", ESTIMATORS)
 def test_display_is_told_of_rows_and_epochs(ours, digits, monkeypatch):
     displays = []
-    monkeypatch.setattr("fastmlp.core.session.SLICE", 1)  # rows are reported batch by batch
+    monkeypatch.setattr("fastmlp.machine.pacing.Pacing.operations", lambda *_: 1)  # rows are reported batch by batch
 
     def progress(max_epochs, n_rows):
         displays.append(Display(max_epochs, n_rows))
@@ -216,9 +216,9 @@ def test_the_bar_needs_rich(monkeypatch, digits):
 def test_scikit_learn_without_callbacks(monkeypatch):
     """Before 1.9 there is nothing to import, and nothing else changes."""
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
-    specification = importlib.util.spec_from_file_location("fastmlp.estimators.earlier_events", events.__file__)
+    specification = importlib.util.spec_from_file_location("fastmlp.estimators.earlier", sklearn_internals.__file__)
     earlier = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(earlier)
     assert not hasattr(earlier.CallbackSupportMixin, "set_callbacks")
     assert earlier.with_callbacks(len) is len
-    assert earlier.SklearnCallbacks(MLPClassifier(), "fit", 3, None, None, None).callbacks(None, None, False) == []
+    assert events.SklearnCallbacks(MLPClassifier(), "fit", 3, None, None, None).callbacks(None, None, False) == []

@@ -99,21 +99,25 @@ class CoreBudget:
         self._renew_after_fork()
 
     def _renew_after_fork(self):
-        """Begin anew in a forked child: the lock may be held, and the leases by threads that are not here."""
+        """Begin anew in a forked child, without the leases of threads that are not here."""
         if os.getpid() != self._process:
-            self._process, self._lock = os.getpid(), threading.RLock()
-            self._leases = []  # weak references, the oldest first
+            self._process = os.getpid()
+            self._leases = {}  # weak references by the lease's identity, the oldest first
 
     def _claims(self, lease):
-        """What each thread wants and has at work: {thread: (wanted, at work)}, the oldest first."""
-        if not any(reference() is lease for reference in self._leases):  # it was the parent's
-            self._leases.append(weakref.ref(lease))
-        known = [other for other in (reference() for reference in self._leases) if other is not None and other.wanted]
-        self._leases = [weakref.ref(other) for other in known]
+        """What each thread wants and has at work: {thread: (wanted, at work)}, the oldest first.
+
+        There is no lock, which an exception at the wrong moment could leave locked: each access to the leases is one
+        call of the interpreter, and who wants more threads says so before it looks at what the others have.
+        """
+        leases, key = self._leases, id(lease)
+        if key not in leases:  # it is new, or was the parent's
+            leases[key] = weakref.ref(lease, lambda _: leases.pop(key, None))
         claims = {}
-        for other in known:
-            wanted, at_work = claims.get(other.thread, (0, 0))
-            claims[other.thread] = max(wanted, other.wanted), max(at_work, other.at_work)
+        for other in [reference() for reference in leases.copy().values()]:
+            if other is not None and other.wanted:
+                wanted, at_work = claims.get(other.thread, (0, 0))
+                claims[other.thread] = max(wanted, other.wanted), max(at_work, other.at_work)
         if lease.thread in claims:  # its other leases are at rest
             claims[lease.thread] = lease.wanted, lease.at_work
         return claims
@@ -122,8 +126,7 @@ class CoreBudget:
         """A new lease of up to `wanted` cores; who is patient waits for one that a larger team is about to leave."""
         lease = Lease(wanted)
         self._renew_after_fork()
-        with self._lock:
-            self.cores = available_cores()
+        self.cores = available_cores()
         deadline = time.monotonic() + PATIENCE
         while patient and self._is_about_to_get_one(lease) and time.monotonic() < deadline:
             time.sleep(GLANCE)
@@ -131,11 +134,10 @@ class CoreBudget:
 
     def _is_about_to_get_one(self, lease):
         """Whether all cores are at work and a team has more than its share, which it will leave in milliseconds."""
-        with self._lock:
-            claims = self._claims(lease)
-            shares = fair_shares(self.cores, [wanted for wanted, _ in claims.values()])
-            full = sum(at_work for _, at_work in claims.values()) >= self.cores
-            return full and any(at_work > share for (_, at_work), share in zip(claims.values(), shares))
+        claims = self._claims(lease)
+        shares = fair_shares(self.cores, [wanted for wanted, _ in claims.values()])
+        full = sum(at_work for _, at_work in claims.values()) >= self.cores
+        return full and any(at_work > share for (_, at_work), share in zip(claims.values(), shares))
 
     def begin(self, lease, wanted):
         """Note that a lease puts up to `wanted` threads to work, as many as it may now; returns their number."""
@@ -143,18 +145,16 @@ class CoreBudget:
             lease.at_work = 1
             return 1
         self._renew_after_fork()
-        with self._lock:
-            claims = self._claims(lease)
-            others = sum(at_work for thread, (_, at_work) in claims.items() if thread != lease.thread)
-            lease.at_work = max(1, min(wanted, self._share(lease, claims), self.cores - others))
-            return lease.at_work
+        lease.at_work = wanted  # seen by all who ask meanwhile, so that two never take the same core
+        claims = self._claims(lease)
+        others = sum(at_work for thread, (_, at_work) in claims.items() if thread != lease.thread)
+        lease.at_work = max(1, min(wanted, self._share(lease, claims), self.cores - others))
+        return lease.at_work
 
     def share(self, lease):
         """How many threads a lease may have by rights."""
         self._renew_after_fork()
-        with self._lock:
-            claims = self._claims(lease)
-            return self._share(lease, claims)
+        return self._share(lease, self._claims(lease))
 
     def _share(self, lease, claims):
         shares = fair_shares(self.cores, [wanted for wanted, _ in claims.values()])

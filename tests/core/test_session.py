@@ -207,7 +207,11 @@ def live_threads():
 
 
 def open_leases():
-    return [lease for lease in (reference() for reference in BUDGET._leases) if lease is not None and lease.wanted]
+    return [
+        lease
+        for lease in (reference() for reference in BUDGET._leases.copy().values())
+        if lease is not None and lease.wanted
+    ]
 
 
 @pytest.mark.parametrize("n_threads", [2, None])

@@ -92,7 +92,7 @@ class Trial:
 
         np.testing.assert_array_equal(self.work(), self.expected)
         gc.collect()
-        leases = [reference() for reference in BUDGET._leases]
+        leases = [reference() for reference in BUDGET._leases.copy().values()]
         assert not [lease for lease in leases if lease is not None and lease.wanted], "a core is taken"
         deadline = time.monotonic() + 60
         while len(sys._current_frames()) > threading.active_count():

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.activations import ACTIVATIONS, ELU, LeakyReLU
 from fastmlp.losses import LOSSES, Focal, Huber, LogLoss, Quantile
+from fastmlp.machine.pacing import Pacing
 from fastmlp.normalizations import BatchNormalization, LayerNormalization
 from fastmlp.optimizers import OPTIMIZERS, AdaGrad, Adam, AdamW, Gradient, Lion
 
@@ -173,7 +174,7 @@ class Case:
     def fitted(self, **parameters):
         """The estimator after fit; slices between two returns to Python are as short as the seed says."""
         short = float(np.random.default_rng(self.seed).choice([1.0, 1e4, 1e6, 2e9]))
-        with warnings.catch_warnings(), mock.patch("fastmlp.core.session.SLICE", short):
+        with warnings.catch_warnings(), mock.patch.object(Pacing, "operations", return_value=short):
             warnings.simplefilter("ignore")
             return self.estimator(**parameters).fit(self.inputs(), self.y, self.weights)
 
