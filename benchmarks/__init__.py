@@ -1,4 +1,4 @@
-"""Benchmarks: `pytest benchmarks`, then `python benchmarks/report.py`.
+"""Benchmarks: `pytest -n 0 benchmarks`, then `python benchmarks/report.py`.
 
 Each makes its data, asserts that all sides give the same answer, warms up, times, and leaves in `benchmark.extra_info`
 

@@ -270,7 +270,7 @@ def main():
     arguments = parser.parse_args()
     machines = load(RESULTS)
     if not machines:
-        print(f"no results in {RESULTS}: run `pytest benchmarks` first", file=sys.stderr)
+        print(f"no results in {RESULTS}: run `pytest -n 0 benchmarks` first", file=sys.stderr)
         return 2
     if arguments.check:
         return 1 if check(machines) else 0

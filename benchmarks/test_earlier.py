@@ -1,4 +1,4 @@
-"""Against an earlier version of the package: FASTMLP_EARLIER=FOLDER pytest benchmarks/test_earlier.py
+"""Against an earlier version of the package: FASTMLP_EARLIER=FOLDER pytest -n 0 benchmarks/test_earlier.py
 
 FOLDER holds a checkout of it. Each version has a process of its own; they take turns.
 """

@@ -10,6 +10,7 @@ and not on which worker did what. ``backend="joblib"`` and ``backend="local"`` t
 
 import inspect
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -112,11 +113,12 @@ class Cluster:
         """All shards of a round; what is lost with a worker is computed again."""
 
         def submit() -> list[Any]:
-            ahead = self.client.scatter(state, broadcast=True, hash=False)
-            return [
-                self.client.submit(_round_here, plan, ahead, shard, number, index, pure=False, retries=3)
-                for index, shard in enumerate(self.shards)
-            ]
+            with warnings.catch_warnings():  # the state goes with the task: what is scattered is lost with a worker
+                warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+                return [
+                    self.client.submit(_round_here, plan, state, shard, number, index, pure=False, retries=3)
+                    for index, shard in enumerate(self.shards)
+                ]
 
         return self.results_of(submit)
 
