@@ -35,7 +35,7 @@ COMPONENT_PARAMETERS = {
     "weight_averaging",
     "n_estimators",
 }
-OURS = {"n_threads", "dtype", "scoring", "metrics", "progress", *COMPONENT_PARAMETERS}
+OURS = {"n_threads", "dtype", "scoring", "metrics", "progress", "max_time", *COMPONENT_PARAMETERS}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -103,7 +103,9 @@ def test_each_parameter_is_checked_as_by_scikit_learn(ours, name):
         if expected and "str among" in expected:
             if isinstance(value, list):  # of components, perhaps
                 continue
-            expected, got = (text and text[text.index("Got") :] for text in (expected, got))
+            expected, got = (
+                text and text[text.index("Got") :].partition(" Did you mean")[0] for text in (expected, got)
+            )
         assert got == expected, value
     assert any(errors)
 
@@ -124,7 +126,7 @@ def test_errors_of_layer_sizes_are_those_of_scikit_learn(ours, sizes, digits):
     [
         (
             {"n_threads": 0},
-            r"The 'n_threads' parameter of MLP\w+ must be an int in the range \[1, inf\) or None. Got 0 in",
+            r"The 'n_threads' parameter of MLP\w+ must be an int in the range \[1, inf\), a int among \{-1\} or None. Got 0 in",
         ),
         (
             {"dtype": "float16"},
@@ -265,7 +267,6 @@ def odd_calls():
         "one row": ("MLPClassifier", lambda e: e.fit(X[:1], y[:1]).predict_proba(X)),
         "one column": ("MLPRegressor", lambda e: e.fit(X[:, 3:4], y).predict(X[:, 3:4])),
         "array of layer sizes": ("MLPRegressor", lambda e: e.set_params(hidden_layer_sizes=np.array([4, 3])).fit(X, y)),
-        "float among layer sizes": ("MLPRegressor", lambda e: e.set_params(hidden_layer_sizes=[4.5]).fit(X, y)),
         "NumPy's integers": ("MLPRegressor", lambda e: e.set_params(max_iter=np.int8(2)).fit(X, y).predict(X)),
         "part of the classes": ("MLPClassifier", lambda e: e.partial_fit(X, three, classes=list("dcba")).predict(X)),
         "classes of multilabel": ("MLPClassifier", lambda e: e.partial_fit(XM, Y, classes=range(5)).predict(XM)),
@@ -273,12 +274,7 @@ def odd_calls():
         "dates as labels": ("MLPClassifier", lambda e: e.fit(X, (y % 3).astype("M8[D]")).predict(X)),
         "column of targets": ("MLPRegressor", lambda e: e.fit(X, y[:, None]).predict(X)),
         "objects as targets": ("MLPRegressor", lambda e: e.fit(X, y.astype(object)).predict(X)),
-        "negative counts": ("MLPRegressor", lambda e: e.set_params(loss="poisson").fit(X, -y).predict(X)),
         "other columns": ("MLPRegressor", lambda e: e.set_params(warm_start=True).fit(X, y).fit(X[:, :5], y)),
-        "other layers": (
-            "MLPRegressor",
-            lambda e: e.fit(X, y).set_params(warm_start=True, hidden_layer_sizes=5).fit(X, y),
-        ),
         "one weight for all": ("MLPRegressor", lambda e: e.fit(X, y, 2.0).predict(X)),
         "negative weights": ("MLPRegressor", lambda e: e.fit(X, y, -np.ones(100)).predict(X)),
         "some weights of zero": ("MLPClassifier", lambda e: e.set_params(**early).fit(X, y, zeros).validation_scores_),
