@@ -126,7 +126,7 @@ def test_errors_of_layer_sizes_are_those_of_scikit_learn(ours, sizes, digits):
     [
         (
             {"n_threads": 0},
-            r"The 'n_threads' parameter of MLP\w+ must be an int in the range \[1, inf\), a int among \{-1\} or None. Got 0 in",
+            r"The 'n_threads' parameter of MLP\w+ must be an int in the range \[1, inf\), a int among \{-1\} or None. Got 0 in",  # noqa: E501
         ),
         (
             {"dtype": "float16"},

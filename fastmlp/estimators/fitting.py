@@ -143,7 +143,7 @@ def train_by_steps(
         second = stack.enter_context(validation_session(network, data.given, configuration.n_threads))
         plain = session
         if augmenters and configuration.metrics is not None:  # metrics see the rows as they were given
-            plain = stack.enter_context(fit.session(network, data.X, data.targets.values, None, data.X.shape[0]))
+            plain = stack.enter_context(fit.session(network, data.X, targets, None, data.X.shape[0]))
         watched = watch(estimator, configuration, network, Sessions(session, plain, second), data, history)
         display = []
         if configuration.progress is not None:
