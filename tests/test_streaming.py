@@ -65,6 +65,8 @@ class Recorder:
         outer = self
 
         class Epoch:
+            steps = 0
+
             def __enter__(self):
                 return self
 

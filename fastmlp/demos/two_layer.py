@@ -54,8 +54,8 @@ def gradient_check(data: Data, rows: int = 5, numbers: int = 100) -> list[list[s
     for layer, W in enumerate(network.buffers.weights):
         some = random_state.choice(W.size, numbers, replace=False)
 
-        def loss(values: NDArray[Any], W: NDArray[Any] = W, some: NDArray[Any] = some) -> float:
-            W.flat[some] = values
+        def loss(values: NDArray[Any], layer: int = layer, some: NDArray[Any] = some) -> float:
+            network.buffers.weights[layer].flat[some] = values  # each step has arrays of its own
             return float(network.epoch(X, y, np.arange(rows), rows, learning_rate=0.0))
 
         weights = W.flat[some]
