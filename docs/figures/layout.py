@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib import pyplot
 
 from fastmlp.core.layout import unpack
-from fastmlp.machine.simd import lanes_of_dtype
+from fastmlp.machine.target import lanes_of_dtype
 from fastmlp.machine.tile import NR
 
 lanes = lanes_of_dtype(np.dtype("float64"))

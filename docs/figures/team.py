@@ -5,7 +5,7 @@ from drawing import THREADS, bare, box
 from matplotlib import pyplot
 
 from fastmlp.core.layout import block_counts, partition
-from fastmlp.machine.simd import lanes_of_dtype
+from fastmlp.machine.target import lanes_of_dtype
 
 UNITS, DTYPE = (784, 100, 10), np.dtype("float32")
 counts = block_counts(UNITS, lanes_of_dtype(DTYPE), False)

@@ -3,7 +3,7 @@
 from drawing import COLOURS, LIGHT, arrow, bare, box
 from matplotlib import pyplot
 
-from fastmlp.machine.simd import REGISTERS
+from fastmlp.machine.target import REGISTERS
 from fastmlp.machine.tile import MR, NR
 
 LANES, DEPTH = 4, 8
