@@ -24,9 +24,9 @@ from . import __version__
 from .blocks import Block, Blocks, as_blocks, from_arrays, partitions_of
 from .core.network import Network, Parameters
 from .estimators import MLPClassifier, MLPRegressor
+from .estimators.block_fits import Survey, converter, merged, survey_of
 from .estimators.configuration import Configuration, configure
 from .estimators.perceptron import Perceptron, unchanged_on_error
-from .estimators.streams import Survey, converter, merged, survey_of
 from .estimators.weights import learned_attributes
 from .rounds import (
     OUTER,

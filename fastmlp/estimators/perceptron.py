@@ -17,6 +17,7 @@ from ..core.network import Parameters
 from ..initializers import initial_weights
 from ..losses import LOSSES, Loss
 from ..training import all_finite
+from .block_fits import BlockRows, check_block_fit, first_pass
 from .configuration import Configuration, check_combination, configure
 from .constraints import CONSTRAINTS
 from .continuation import (
@@ -36,7 +37,6 @@ from .rows import as_rows_like
 from .sklearn_internals import CallbackSupportMixin, fit_context, with_callbacks
 from .storage import Storable
 from .stream import ReadWhenAsked, read_all, release
-from .streams import Stream, check_stream, first_pass
 from .targets import Targets
 from .validation import check_validation
 from .weights import parameters_of
@@ -182,8 +182,8 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         configuration = configure(self)
         stream = None
         if (rows := as_blocks(X, y, sample_weight)) is not None:
-            check_stream(configuration, validation, self.n_estimators)
-            stream = Stream(rows, first_pass(rows, labels=is_classifier(self)))
+            check_block_fit(configuration, validation, self.n_estimators)
+            stream = BlockRows(rows, first_pass(rows, labels=is_classifier(self)))
         if self.n_estimators > 1:
             self._fit_members(X, y, sample_weight, validation, n_epochs)
             return

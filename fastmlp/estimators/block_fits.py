@@ -144,7 +144,7 @@ def check_alike(block: Block, like: Block, name: str) -> None:
             )
 
 
-def check_stream(configuration: Configuration, validation: tuple[Any, Any, Any], n_estimators: int) -> None:
+def check_block_fit(configuration: Configuration, validation: tuple[Any, Any, Any], n_estimators: int) -> None:
     """Refuse what needs all rows at once.
 
     Raises
@@ -192,7 +192,7 @@ def converter(
     return convert
 
 
-class Stream(NamedTuple):
+class BlockRows(NamedTuple):
     """Blocks to train on, and what the first pass over them has found."""
 
     blocks: Blocks
