@@ -14,8 +14,9 @@ from problems import assert_same_weights
 from sklearn.base import clone
 
 from fastmlp import MLPClassifier, blocks
-from fastmlp import dask as ours
-from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor
+from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fitting
+from fastmlp.dask import client as connection
+from fastmlp.dask import cluster as rounds_there
 from fastmlp.losses import SquaredError
 
 array = pytest.importorskip("dask.array")
@@ -189,9 +190,9 @@ def test_a_worker_that_is_killed_costs_no_bit(client, cluster, expected):
 
     model = classifier(client=client, n_rounds=40)
     model.rounds_done = []
-    report, count = ours._report, model.rounds_done
+    report, count = fitting._report, model.rounds_done
     patched = pytest.MonkeyPatch()
-    patched.setattr(ours, "_report", lambda verbose, progression: count.append(report(verbose, progression)))
+    patched.setattr(fitting, "_report", lambda verbose, progression: count.append(report(verbose, progression)))
     thread = threading.Thread(target=kill)
     thread.start()
     try:
@@ -236,11 +237,11 @@ def test_what_cannot_be_sent_to_workers(client):
     model.progress = threading.Lock().acquire  # is not sent
     model.fit(*collections())
     with pytest.raises(ValueError, match="can be pickled for workers: it holds a lock"):
-        ours._check_sendable(Locked())
+        connection.check_sendable(Locked())
 
 
 def test_workers_of_another_version(client, monkeypatch):
-    monkeypatch.setattr(ours, "__version__", "9.9")
+    monkeypatch.setattr(connection, "__version__", "9.9")
     with pytest.raises(ValueError, match=r"has fastmlp [\d.\w]+, this process 9\.9\. Install the same on all\."):
         classifier(client=client).fit(*collections())
 
@@ -253,7 +254,7 @@ def test_a_client_that_is_closed(cluster):
 
 
 def test_a_scheduler_that_dies_is_an_error(monkeypatch):
-    monkeypatch.setattr(ours, "PATIENCE", 1)
+    monkeypatch.setattr(rounds_there, "PATIENCE", 1)
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50

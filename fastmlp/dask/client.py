@@ -1,0 +1,64 @@
+"""The connection to a cluster: whether it is open, its workers are alike, and what is sent to them can be sent."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+
+
+def dask_distributed() -> Any:
+    """dask.distributed.
+
+    Raises
+    ------
+    ImportError
+        Without it, with the name of the extra.
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ImportError("backend='dask' needs dask.distributed: pip install 'fastmlp[dask]'.") from error
+    return distributed
+
+
+def connected(client: Any) -> Any:
+    """The client, or the one that is open."""
+    distributed = dask_distributed()
+    if client is None:
+        try:
+            client = distributed.default_client()
+        except ValueError as error:
+            raise ValueError("client must be a dask.distributed.Client, or one must be open; got None.") from error
+    if client.status != "running":
+        raise ValueError(f"client must be connected to a scheduler; got one that is {client.status}. Open a new one.")
+    return client
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    import sklearn
+
+    return {"fastmlp": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+
+
+def check_versions(client: Any) -> None:
+    """Refuse workers whose results would differ."""
+    ours = _versions()
+    for address, theirs in client.run(_versions).items():
+        for library, version in ours.items():
+            if theirs[library] != version:
+                raise ValueError(
+                    f"client must have workers of one version; {address} has {library} {theirs[library]}, this "
+                    f"process {version}. Install the same on all."
+                )
+
+
+def check_sendable(value: Any) -> None:
+    """Refuse what workers cannot receive, before any work is sent."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value)
+    except Exception as error:
+        raise ValueError(f"The estimator must have parameters that can be pickled for workers: {error}") from error

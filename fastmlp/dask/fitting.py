@@ -1,0 +1,221 @@
+"""Fits by rounds: the part that the estimators share, from checked parameters to the attributes that result."""
+
+import inspect
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..core.network import Network, Parameters
+from ..estimators import MLPClassifier
+from ..estimators.block_fits import Survey, converter, merged
+from ..estimators.configuration import Configuration, configure
+from ..estimators.perceptron import Perceptron, unchanged_on_error
+from ..estimators.weights import learned_attributes
+from ..rounds import OUTER, OuterStep, Plan, Progression, State, load_checkpoint, train
+from .sources import Here, OnCluster
+
+BACKENDS = ("dask", "joblib", "local")
+
+
+class RoundsMixin(Perceptron):
+    """An estimator that trains by rounds, on a cluster or on this machine; see `DaskMLPClassifier`."""
+
+    client: Any
+    backend: str
+    n_shards: int | None
+    n_rounds: int | None
+    steps_per_round: int
+    outer: str
+    outer_learning_rate: float
+    outer_momentum: float
+    checkpoint: Any
+    checkpoint_every: int
+    _local: type
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Train by rounds.
+
+        Parameters
+        ----------
+        X, y, sample_weight : Dask arrays or frames with the same partitions of rows; or arrays, or `Blocks`
+        X_val, y_val, sample_weight_val : arrays
+            A validation block, which decides with ``early_stopping=True``; its loss is recorded in any case.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            If parameters or data are invalid, versions differ between workers, or the scheduler is gone. The estimator
+            is then as it was before.
+        """
+        self._validate_params()
+        self._check_rounds()
+        with unchanged_on_error(self):
+            self._fit_rounds(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        return self
+
+    def partial_fit(self, *arguments: Any, **keywords: Any) -> Any:
+        """Not available: rounds need all shards.
+
+        Raises
+        ------
+        AttributeError
+            In any case.
+        """
+        raise AttributeError(f"partial_fit is not available for {type(self).__name__}; use to_local().partial_fit.")
+
+    def _check_rounds(self) -> None:
+        """Check the parameters of the rounds."""
+        for name, allowed in (("backend", BACKENDS), ("outer", OUTER)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {getattr(self, name)!r}.")
+        for name in ("n_shards", "n_rounds", "steps_per_round", "checkpoint_every"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise ValueError(f"{name} must be an int in the range [1, inf); got {value!r}.")
+        for name, most in (("outer_learning_rate", np.inf), ("outer_momentum", 1)):
+            value = getattr(self, name)
+            if not 0 <= value < most:
+                raise ValueError(f"{name} must be a number in the range [0, {most:g}); got {value!r}.")
+
+    def _fit_rounds(self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any]) -> None:
+        """Shards, a plan, and rounds until the end."""
+        configuration = configure(self)
+        if configuration.optimizer is None:
+            raise ValueError("solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'.")
+        labels = isinstance(self, MLPClassifier)
+        find = OnCluster if self.backend == "dask" else Here
+        source = find(self, X, y, sample_weight, labels)
+        survey = merged(source.surveys)
+        configuration = survey.configured(configuration)
+        data = self._checked_data(*survey.rows(), validation, configuration, incremental=False, goes_on=False)
+        random_state = check_random_state(self.random_state)
+        parameters = self._starting_parameters(configuration, data, random_state, goes_on=False)
+        local = self.to_local().set_params(progress=None, scoring=None, metrics=None)
+        sent = replace(configuration, progress=None, scoring=None, metrics=None)
+        convert = converter(local, sent, survey, data.X.dtype)
+        executor, n_shards = source.executor(convert)
+        plan = self._plan(configuration, data, parameters, survey, n_shards, int(random_state.randint(2**31)))
+        progression = None if self.checkpoint is None else load_checkpoint(self.checkpoint, plan)
+        if progression is None:
+            outer = OuterStep(self.outer, self.outer_learning_rate, self.outer_momentum)
+            progression = Progression(State(parameters), outer)
+        score = self._validation_score(configuration, data, plan)
+        progression = train(
+            plan,
+            progression,
+            executor,
+            score=score if configuration.early_stopping else None,
+            tol=configuration.tol,
+            patience=configuration.n_iter_no_change,
+            checkpoint=self.checkpoint,
+            every=self.checkpoint_every,
+            after_round=partial(_report, configuration.verbose),
+            clock=time.perf_counter,
+        )
+        self._learn(plan, progression)
+
+    def _plan(
+        self, configuration: Configuration, data: Any, parameters: Parameters, survey: Survey, n_shards: int, seed: int
+    ) -> Plan:
+        """The plan of all rounds."""
+        coefs = parameters.coefs
+        batch = configuration.rows_per_step(survey.n_rows)
+        of_round = self.steps_per_round * batch * n_shards
+        return Plan(
+            network={
+                "units": (coefs[0].shape[0], *(coef.shape[1] for coef in coefs)),
+                "dtype": data.X.dtype.name,
+                "activation": list(configuration.activations),
+                "loss": configuration.loss,
+                "output": data.targets.output_activation,
+                "optimizer": configuration.optimizer,
+                "normalization": configuration.normalization,
+                "dropout": configuration.dropout,
+                "clips": "clip_norm" in configuration.limits,
+            },
+            batch_size=batch,
+            steps=self.steps_per_round,
+            learning_rate_init=configuration.learning_rate_init,
+            schedule=configuration.schedule,
+            settings={"alpha": configuration.alpha, "l1": configuration.l1, **configuration.limits},
+            shuffle=configuration.shuffle,
+            seed=seed,
+            n_rounds=self.n_rounds or max(1, -(-configuration.max_iter * survey.n_rows // of_round)),
+            n_shards=n_shards,
+            n_rows=survey.n_rows,
+        )
+
+    def _validation_score(self, configuration: Configuration, data: Any, plan: Plan) -> Any:
+        """Minus the loss on the validation block, of some parameters; None without one."""
+        given = data.given
+        if given is None:
+            if configuration.early_stopping:
+                raise ValueError("early_stopping=True needs X_val and y_val, a validation block, to train by rounds.")
+            return None
+
+        def score(parameters: Parameters) -> float:
+            network = Network(**plan.network)
+            network.set_parameters(parameters)
+            with network.session(given.X, batch_size=len(given.X), n_threads=configuration.n_threads) as session:
+                outputs = session.predict()
+            rows = configuration.loss.of_outputs(data.targets.output_activation, outputs, given.values)
+            return -float(np.average(rows, weights=given.sample_weight))
+
+        return score
+
+    def _learn(self, plan: Plan, progression: Progression) -> None:
+        """Set the attributes that result."""
+        parameters = progression.state.parameters if progression.best is None else progression.best
+        network = Network(**plan.network)
+        network.set_parameters(parameters)
+        if not all(np.isfinite(array).all() for part in parameters for array in part):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+        self.__dict__.update(learned_attributes(network, network.parameters()))
+        self.loss_curve_, self.n_iter_ = list(progression.losses), len(progression.losses)
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
+        self.best_loss_ = min(self.loss_curve_, default=np.nan)
+        self.validation_scores_ = list(progression.scores) or None
+        self.best_validation_score_ = progression.best_score if progression.scores else None
+        self.history_ = {"loss": self.loss_curve_, "seconds": list(progression.seconds)}
+        self.t_ = self.n_iter_ * plan.steps * plan.batch_size * plan.n_shards
+        self._no_improvement_count, self._optimizer, self._stream = progression.no_improvement_count, None, None
+
+    def to_local(self) -> Any:
+        """The same model as a local estimator: its parameters, and all that it has learned."""
+        parameters = self.get_params(deep=False)
+        names = inspect.signature(self._local).parameters
+        local = self._local(**{name: parameters[name] for name in names})
+        local.__dict__.update({name: value for name, value in vars(self).items() if name not in parameters})
+        return local
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the client, which belongs to this process."""
+        return {**super().__getstate__(), "client": None}
+
+
+def _report(verbose: bool, progression: Progression) -> None:
+    """Print a line after a round."""
+    if verbose:
+        losses = progression.losses
+        score = f", validation loss {-progression.scores[-1]:.6f}" if progression.scores else ""
+        print(f"Round {len(losses)}, loss = {losses[-1]:.8f}{score}, {progression.seconds[-1]:.2f} s", flush=True)
