@@ -308,7 +308,8 @@ class Cosine(Schedule):
     ----------
     period : float > 0 or None, default=None
         Epochs of the first descent, after which the rate starts again from its greatest value. None: one descent over
-        the whole training. See `CosineRestarts` too.
+        the whole training. See `CosineRestarts` too. The name ``"cosine"`` means the same; since it restarted every 10
+        epochs in 0.2, it warns in this version, while ``Cosine()`` says what is meant.
     growth : float >= 1, default=1
         How many times longer each descent is than the one before; it needs a period.
     smallest : float >= 0, default=0.0
@@ -419,7 +420,7 @@ class OneCycle(Schedule):
 class WarmUp(Schedule):
     """The rate rises along a straight line, and then follows the whole of another schedule.
 
-    ``WarmUp(epochs=3, then="cosine")`` rises for 3 epochs and then falls along a cosine over the rest of the training.
+    ``WarmUp(epochs=3, then=Cosine())`` rises for 3 epochs and then falls along a cosine over the rest of the training.
     The rate changes at every step.
 
     Parameters
@@ -428,7 +429,8 @@ class WarmUp(Schedule):
         How long the rate rises. These are the first epochs of an optimizer: further calls of ``partial_fit`` go on from
         where the last one was.
     then : str or component, default=Constant()
-        The schedule that begins after the warm-up. What it does when training no longer improves holds from the start.
+        The schedule that begins after the warm-up; a name warns in this version, since both began together in 0.2; a
+        component such as ``Cosine()`` does not. What it does when training no longer improves holds from the start.
         'one_cycle' and 'coslog' begin low by themselves and need no warm-up.
     start_factor : float in [0, 1], default=0.1
         The first rate, as a part of the first rate of ``then``.
@@ -451,6 +453,7 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         check_number(self, "epochs", above=0)
         check_number(self, "start_factor", at_least=0, at_most=1)
+        object.__setattr__(self, "_follows_by_name", isinstance(self.then, str))
         object.__setattr__(self, "then", SCHEDULES.resolve(self.then))
 
     @property
@@ -533,17 +536,32 @@ class Coslog(Schedule):
         return initial * (1 - np.cos(2 * np.pi * np.log2(1 + (2**self.k - 1) * progress.share))) / 2
 
 
-def warn_about_changes(schedule: Schedule) -> None:
-    """Warn if a schedule does something else than it did in version 0.2. To be dropped in 0.4."""
+def warn_about_changes(chosen: Any, schedule: Schedule) -> None:
+    """Warn if a name means something else than it did in version 0.2. To be dropped in 0.4.
+
+    A component says itself what is meant, and does not warn.
+
+    Parameters
+    ----------
+    chosen : str or Schedule
+        As the user gave it; ``schedule``: what it means.
+    """
     messages = []
+    by_name = isinstance(chosen, str)
     if isinstance(schedule, WarmUp):
-        if not isinstance(schedule.then, Constant | Adaptive | ReduceOnPlateau):
-            messages.append("what follows a WarmUp begins when the warm-up ends; in 0.2 both began together")
+        by_name = getattr(schedule, "_follows_by_name", False)  # pickles of 0.2 do not know
         schedule = schedule.then
-    if isinstance(schedule, Cosine) and schedule.period is None:
+        if by_name and not isinstance(schedule, Constant | Adaptive | ReduceOnPlateau):
+            messages.append("what follows a WarmUp begins when the warm-up ends; in 0.2 both began together")
+    if by_name and isinstance(schedule, Cosine) and schedule.period is None:
         messages.append(
             "'cosine' is one descent over the whole training; in 0.2 it restarted every 10 epochs, as "
             "'cosine_restarts' does now"
         )
     if messages:
-        warnings.warn(f"learning_rate: {'; '.join(messages)}.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            f"learning_rate: {'; '.join(messages)}. Give {type(schedule).__name__}() in place of its name to have this "
+            "without the warning.",
+            FutureWarning,
+            stacklevel=2,
+        )

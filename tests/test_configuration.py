@@ -1,6 +1,7 @@
 """The estimators' components: every one of each kind trains, and what cannot be is told in a sentence."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from fastmlp.initializers import INITIALIZERS, Normal
 from fastmlp.losses import Gamma, Huber, KLDivergence, LogLoss, Poisson, Quantile
 from fastmlp.machine.kernels import Kernel
 from fastmlp.optimizers import OPTIMIZERS, Adam, AdamW, GradientDescent
-from fastmlp.schedules import SCHEDULES, Adaptive, InverseScaling, StepDecay
+from fastmlp.schedules import SCHEDULES, Adaptive, Cosine, InverseScaling, StepDecay
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -78,6 +79,10 @@ def test_a_cosine_is_one_descent_over_the_training(digits):
         classifier = MLPClassifier((3,), learning_rate="cosine", max_iter=20, random_state=0).fit(X, y)
     epochs = np.arange(20)
     np.testing.assert_allclose(classifier.history_["learning_rate"], 0.0005 * (1 + np.cos(np.pi * epochs / 20)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # the component says which of both is meant
+        same = clone(classifier).set_params(learning_rate=Cosine()).fit(X, y)
+    assert_same_weights(classifier, same)
 
 
 def test_scikit_learns_schedules_concern_its_sgd_alone(digits):

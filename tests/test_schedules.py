@@ -293,24 +293,28 @@ def test_rows_and_steps_count_from_the_end_of_a_warm_up():
 
 
 @pytest.mark.parametrize(
-    ("component", "said"),
+    ("chosen", "said"),
     [
-        (Cosine(), ["one descent"]),
-        (Cosine(smallest=0.1), ["one descent"]),
+        ("cosine", ["one descent", "Give Cosine() in place of its name"]),
+        (Cosine(), []),
+        (Cosine(smallest=0.1), []),
         (WarmUp(3, "cosine"), ["when the warm-up ends", "one descent"]),
-        (WarmUp(3, StepDecay()), ["when the warm-up ends"]),
+        (WarmUp(3, "step_decay"), ["when the warm-up ends", "Give StepDecay() in place"]),
+        (WarmUp(3, Cosine()), []),
+        (WarmUp(3, "constant"), []),
         (Cosine(10), []),
-        (CosineRestarts(), []),
+        ("cosine_restarts", []),
         (WarmUp(3), []),
         (WarmUp(3, ReduceOnPlateau()), []),
         (OneCycle(), []),
     ],
     ids=repr,
 )
-def test_changes_since_the_last_version_are_told(component, said):
+def test_changes_since_the_last_version_are_told_of_names(chosen, said):
+    """A component says itself what is meant, and so can be given without a warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_about_changes(component)
+        warn_about_changes(chosen, SCHEDULES.resolve(chosen))
     assert [warning.category for warning in caught] == [FutureWarning] * bool(said)
     assert all(part in str(caught[0].message) for part in said)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..plotting import COLOURS
 from ..schedules import (
     SCHEDULES,
+    Cosine,
     CosineRestarts,
     Coslog,
     InverseScaling,
@@ -39,7 +40,7 @@ CHOSEN: dict[str, Schedule] = {
     "multi_step": MultiStep((50, 75), factor=0.3),
     "polynomial": Polynomial(power=2),
     "cosine_restarts": CosineRestarts(period=100 / 7, growth=2),
-    "warm_up": WarmUp(epochs=20, then="cosine"),
+    "warm_up": WarmUp(epochs=20, then=Cosine()),
     "reduce_on_plateau": ReduceOnPlateau(factor=0.3),
     "coslog": Coslog(k=4),
 }

@@ -199,7 +199,7 @@ def schedule_of(estimator: Any) -> Schedule:
     if isinstance(chosen, str) and chosen == "invscaling":
         return InverseScaling(float(estimator.power_t))
     schedule = SCHEDULES.resolve(chosen)
-    warn_about_changes(schedule)
+    warn_about_changes(chosen, schedule)
     return schedule
 
 
