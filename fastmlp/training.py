@@ -147,6 +147,7 @@ class TrainingSettings:
     verbose : print a line per epoch
     name : what the lines say in addition, where several networks train side by side
     score_name : of the score that decides, for lines and warnings; ``best_score`` : what it cannot exceed
+    enough_scores : epochs after which a score that has never changed is told
     """
 
     max_epochs: int
@@ -166,6 +167,7 @@ class TrainingSettings:
     name: str = ""
     score_name: str = "score"
     best_score: float = math.inf
+    enough_scores: int = 10
 
 
 class Callback:
@@ -295,6 +297,7 @@ class Trainer:
         self.train(random_state)
         if self.best is not None:
             if self._has_best_score() or self.history.diverged or not self.history.n_epochs:
+                self._report_equal_scores()
                 return self.best
             self._report_useless_scores()
         parameters = self.network.parameters()
@@ -469,6 +472,19 @@ class Trainer:
             "the best: the weights of the last epoch are kept. Choose another scoring, or validation rows on which it "
             "is defined."
         )
+
+    def _report_equal_scores(self) -> None:
+        """Warn if the score told no epoch of this training from another, such as R² of constant targets."""
+        count = self.history.n_epochs
+        latest = (self.history.validation_scores or [])[-count:] if count else []
+        score = latest[0] if latest else math.nan
+        same = len(latest) >= self.settings.enough_scores and all(other == score for other in latest)
+        if same and not self.history.diverged and score < self.settings.best_score:
+            self.warn(
+                f"The validation score ({self.settings.score_name}) was {score:g} after every epoch, so that it cannot "
+                "tell which was the best: the first one counts as such. Choose another scoring, or validation rows on "
+                "which it varies."
+            )
 
     def report_divergence(self) -> None:
         """Warn that the weights are not finite, once."""

@@ -253,6 +253,24 @@ def test_scores_that_are_none_never_win(score):
     assert history.best_validation_score == -math.inf
 
 
+@pytest.mark.parametrize("score", [0.0, -3.0])
+def test_a_score_that_never_changes_is_told(score):
+    """R² of constant targets, say, is 0 for whatever is predicted."""
+    settings = {"patience": 5, "score_name": "R²", "best_score": 1.0, "enough_scores": 2}
+    weights, _, _, history, messages = train([3, 2, 1], scores=[score] * 3, **settings)
+    assert weights[0][0].item() == 1.0
+    assert history.n_epochs == 3
+    assert f"(R²) was {score:g} after every epoch, so that it cannot tell which was the best" in messages[-1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "enough"), [([0.5, 0.5], 3), ([0.5, 0.5, 0.6], 2), ([1.0] * 3, 2)], ids=["few", "changes", "perfect"]
+)
+def test_scores_that_may_be_the_same(scores, enough):
+    settings = {"may_stop": False, "best_score": 1.0, "enough_scores": enough, "warn_at_limit": False}
+    assert train([3, 2, 1][: len(scores)], scores=scores, **settings)[-1] == []
+
+
 def test_stops_when_the_score_cannot_get_better(capsys):
     scores = [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]
     weights, _, _, history, messages = train([3, 2, 1, 1, 1, 1], scores=scores, best_score=1.0, verbose=True)

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit, softmax
 from sklearn import metrics, set_config
 from sklearn.datasets import load_digits, make_multilabel_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
@@ -262,6 +263,20 @@ def test_scoring(given, task, scoring):
     elif given:
         score = scoring if callable(scoring) else metrics.get_scorer(scoring)
         np.testing.assert_allclose(score(estimator, X_val, y_val), estimator.best_validation_score_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2", "explained_variance"])
+@pytest.mark.parametrize("given", [False, True])
+def test_a_score_that_cannot_tell_epochs_apart_is_named(scoring, given):
+    """R² of constant targets is 0 for whatever is predicted, and so is the explained variance."""
+    ours, _, X, y = one_target()
+    constant = np.ones_like(y)
+    fitted, validation = (y, {"X_val": X, "y_val": constant}) if given else (constant, {})
+    estimator = small(ours, early_stopping=True, scoring=scoring, max_iter=2)
+    name = {None: "R²", "r2": "r2"}.get(scoring, scoring)
+    with pytest.warns(ConvergenceWarning, match=rf"The validation score \({name}\) was 0 after every epoch"):
+        estimator.fit(X, fitted, **validation)
+    assert set(estimator.validation_scores_) == {0.0}
 
 
 def test_no_scorer_means_accuracy():

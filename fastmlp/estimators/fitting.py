@@ -97,6 +97,7 @@ class Fit:
             name=self.name,
             score_name=watched.score_name,
             best_score=watched.best_score,
+            enough_scores=watched.enough_scores,
         )
 
     def batch_size(self) -> int:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer
 
 from ..core.network import Network
@@ -76,6 +77,7 @@ class Watched(NamedTuple):
     ----------
     score : decides on stopping; None without early stopping
     score_name : what it is; ``best_score`` : what it cannot exceed
+    enough_scores : epochs after which it should have changed
     callbacks : at most one `EvaluationCallback`
     """
 
@@ -83,6 +85,7 @@ class Watched(NamedTuple):
     score_name: str = "score"
     best_score: float = np.inf
     callbacks: tuple[EvaluationCallback, ...] = ()
+    enough_scores: int = 10
 
 
 class Sessions(NamedTuple):
@@ -145,7 +148,10 @@ def watch(
         if decides:
             score, name = view.scorer(configuration.scoring, "scoring"), name_of_scoring(configuration.scoring)
             best = 1.0 if name in BOUNDED_BY_1 else np.inf
-    return Watched(score, name, best, (EvaluationCallback(history, measures, cached),))
+    # labels stay the same while probabilities move, numbers do not
+    return Watched(
+        score, name, best, (EvaluationCallback(history, measures, cached),), 10 if is_classifier(estimator) else 2
+    )
 
 
 # Scores whose greatest value is 1.
