@@ -39,7 +39,7 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> dict[str, str]:
     dict
         For each kernel where its machine code comes from: "prebuilt", "cache" or "compiled".
     """
-    from .core import session  # noqa: F401 (whose kernels are loaded)
+    from .core import predictor, session  # noqa: F401 (whose kernels are loaded)
     from .machine.kernels import load_all
 
     return load_all(tuple(dtypes))

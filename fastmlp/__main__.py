@@ -46,7 +46,7 @@ def facts() -> list[tuple[str, str]]:
     import numpy as np
 
     from . import __version__
-    from .core import session  # noqa: F401 (whose kernels are listed)
+    from .core import predictor, session  # noqa: F401 (whose kernels are listed)
     from .machine.cores import available_cores
     from .machine.kernels import KERNELS
     from .machine.target import REGISTERS, TARGET, lanes_of_dtype

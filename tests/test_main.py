@@ -9,6 +9,8 @@ import pytest
 
 import fastmlp
 from fastmlp.__main__ import main
+from fastmlp.core.engine import work
+from fastmlp.core.prediction import predict_rows
 from fastmlp.demos import DEMOS, Interrupted, Options
 
 
@@ -189,3 +191,16 @@ def test_python_dash_m():
     command = [sys.executable, "-m", "fastmlp", "info"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.startswith(f"fastmlp       {fastmlp.__version__}\n")
+    assert {kernel for kernel in kernels_of_the_core() if f"{kernel}: " not in answer.stdout} == set()
+
+
+def kernels_of_the_core():
+    """Symbols of the kernels that training and prediction call."""
+    return {kernel.symbol(dtype) for kernel in (work, predict_rows) for dtype in kernel.dtypes}
+
+
+def test_a_new_process_warms_all_kernels_up():
+    """Those of the predictor too, which a process that has only imported the package does not know yet."""
+    code = "import fastmlp; print(*fastmlp.warmup(['float64']))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {kernel for kernel in kernels_of_the_core() if kernel.endswith("float64")} <= {*answer.stdout.split()}
