@@ -1,4 +1,4 @@
-"""Faults at random moments, each in a process of its own: signals, forks, a limit of memory, a violent end.
+"""Faults at random, each in a process of its own: signals, forks, little memory, a violent end, damaged caches.
 
 What must hold after each of them: the next fit and prediction are right to the bit, no thread computes any more, and no
 core is taken.
@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -62,11 +63,11 @@ class Trial:
 
     Attributes
     ----------
-    random : of the trial; X, y : rows to train on
+    seed, random : of the trial; X, y : rows to train on
     """
 
     def __init__(self, seed):
-        self.random = random.Random(seed)
+        self.seed, self.random = seed, random.Random(seed)
         numbers = np.random.default_rng(seed)
         self.X = numbers.normal(size=(3000, 20)).astype(np.float32)
         self.y = (self.X[:, 0] > 0).astype(int)
@@ -185,3 +186,69 @@ def violent_end(trial):
     process.wait()
     answer = subprocess.run([*command[:2], "from tests.faults.cases import Trial; Trial(0).check()"], check=False)
     assert answer.returncode == 0
+
+
+# --- damaged caches ---------------------------------------------------------------------------------------------------
+
+COMPILES = 0.2  # share of the trials in which no whole file is left: to compile takes as long as ten of the others
+FOLDERS = 6  # of damaged files, which are looked through before whole ones
+
+
+@fault
+def damaged_caches(trial):
+    """Files of machine code that are damaged, or of something else, are refused, and the fit has the same bits."""
+    from fastmlp.machine import kernels, object_file
+
+    with tempfile.TemporaryDirectory() as name:
+        root = pathlib.Path(name)
+        for kernel in kernels.KERNELS:
+            for dtype in kernel.origins:
+                stamp = {**kernel.stamp(dtype), "compiler": kernels.compiler_version()}
+                compiled, file_name = kernel.find(dtype).compiled, kernel.file_name(dtype)
+                assert compiled is not None, "machine code is kept nowhere"
+                object_file.write(root / "whole" / file_name, stamp, compiled)
+                for n in range(FOLDERS):
+                    (root / f"damaged_{n}").mkdir(exist_ok=True)
+                    (root / f"damaged_{n}" / file_name).write_bytes(damaged(trial.random, stamp, compiled))
+        np.save(root / "expected.npy", trial.expected)
+        code = "from tests.faults.cases import fit_beside_damaged_files; fit_beside_damaged_files()"
+        compiles = trial.random.random() < COMPILES
+        command = [sys.executable, "-X", "faulthandler", "-c", code, name, str(trial.seed), str(int(compiles))]
+        answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout
+
+
+def damaged(chance, stamp, compiled):
+    """The bytes of a file that must not be used: random damage, or another stamp around code that would crash."""
+    from fastmlp.machine.object_file import ObjectCode, pack
+
+    whole = pack(stamp, compiled)
+    nonsense = ObjectCode(chance.randbytes(len(compiled.code)), compiled.symbols)
+    flipped = bytearray(whole)
+    for _ in range(chance.choice([1, 1, 8])):
+        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+    return chance.choice(
+        [
+            whole[: chance.randrange(len(whole))],
+            bytes(flipped),
+            chance.randbytes(32) + whole[32:],  # another checksum
+            pack({**stamp, "sources": f"{chance.getrandbits(64):016x}"}, nonsense),
+            pack({**stamp, "level": "x86-64-v4", "features": "+avx512f"}, nonsense),
+            pack({**stamp, "kernel": "another"}, nonsense),
+        ]
+    )
+
+
+def fit_beside_damaged_files():
+    """What a new process does: the same fit as the one that has damaged the files."""
+    from fastmlp.machine import kernels
+
+    root, seed, compiles = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1"
+    warnings.simplefilter("ignore")
+    folders = [*sorted(root.glob("damaged_*")), *([] if compiles else [root / "whole"])]
+    kernels.PREBUILT, kernels.cache_folders = root / "nothing", lambda: folders
+    np.testing.assert_array_equal(Trial(seed).expected, np.load(root / "expected.npy"))
+    for kernel in kernels.KERNELS:
+        for dtype, origin in kernel.origins.items():
+            assert origin == ("compiled" if compiles else "cache"), (kernel.name, origin)
+            assert len(kernel.find(dtype).reasons) == (1 if compiles else FOLDERS + 1), kernel.find(dtype).reasons
