@@ -25,6 +25,7 @@ __all__ = [
     "CosineRestarts",
     "Coslog",
     "Exponential",
+    "FlatCosine",
     "InverseScaling",
     "MultiStep",
     "OneCycle",
@@ -375,6 +376,41 @@ class CosineRestarts(Cosine):
     def __post_init__(self) -> None:
         check_number(self, "period", above=0)
         super().__post_init__()
+
+
+@SCHEDULES.add("flat_cosine")
+class FlatCosine(Schedule):
+    """The rate stays as it is at first, and falls along half a wave of the cosine in the rest of the training.
+
+    It changes at every step, and takes the whole training.
+
+    Parameters
+    ----------
+    flat : float in [0, 1), default=0.5
+        Share of the training in which the rate does not change.
+    smallest : float >= 0, default=0.0
+        The last rate.
+
+    Notes
+    -----
+    rate = smallest + (initial - smallest) (1 + cos(π max(share - flat, 0) / (1 - flat))) / 2.
+
+    Source: D. Holzmüller, L. Grinsztajn and I. Steinwart 2024, "Better by default: strong pre-tuned MLPs and boosted
+    trees on tabular data", flat_cos, which there is the schedule of dropout and weight decay.
+    """
+
+    flat: float = 0.5
+    smallest: float = 0.0
+
+    per = "step"
+
+    def __post_init__(self) -> None:
+        check_number(self, "flat", at_least=0, below=1)
+        check_number(self, "smallest", at_least=0)
+
+    def rate(self, initial: float, progress: Progress) -> Numbers:
+        falling = np.maximum(np.subtract(progress.share, self.flat), 0) / (1 - self.flat)
+        return _cosine(initial, self.smallest, falling)
 
 
 @SCHEDULES.add("one_cycle")

@@ -9,7 +9,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -138,6 +138,7 @@ class TrainingSettings:
     batch_size : rows per step; the last batch of an epoch is smaller
     alpha, l1 : strength of the L2 and of the L1 penalty
     limits : more settings of `Session.epoch`: clip_value, clip_norm, max_norm
+    regularization : schedule that dropout and weight decay follow, epoch by epoch, from those of the network; or None
     seeded : draw a seed for each epoch's random bits, before its order; dropout needs them
     shuffle : draw a new order of the rows before each epoch
     tol, patience : stop after more than ``patience`` consecutive epochs that improve by less than ``tol``
@@ -155,6 +156,7 @@ class TrainingSettings:
     alpha: float
     l1: float = 0.0
     limits: Mapping[str, float] = field(default_factory=dict)
+    regularization: Schedule | None = None
     seeded: bool = False
     shuffle: bool = True
     tol: float = 1e-4
@@ -312,12 +314,15 @@ class Trainer:
         if self.score is not None:
             self.best = self.network.parameters()
         self.optimizer.load_into(self.network)
+        keep = self.network.keep.copy()
         try:
             self._run_epochs(random_state)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         except OutOfTime:
             self._report_lack_of_time()
+        finally:
+            self.network.keep[:] = keep
         self.optimizer.save_from(self.network)
         self.history.pad()
 
@@ -333,6 +338,7 @@ class Trainer:
         run_epoch = partial(
             self.session.epoch, order, alpha=settings.alpha, l1=settings.l1, progress=self._note_rows, **settings.limits
         )
+        regularization = self._regularization()
         clock = perf_counter()
         for n_epochs in range(1, settings.max_epochs + 1):
             for callback in self.callbacks:
@@ -340,10 +346,11 @@ class Trainer:
             seed = random_state.randint(2**31) if settings.seeded else 0
             if shuffle is not None:
                 shuffle(order)
-            rate = self._rate(n_epochs - 1, ahead, ahead / steps_per_epoch)
+            progress = self._progress(n_epochs - 1, ahead, ahead / steps_per_epoch)
+            rate: Any = optimizer.schedule.rate(optimizer.base_rate, progress)
             self.rows_done = 0
             try:
-                loss = float(run_epoch(learning_rate=rate, step=optimizer.step, seed=seed))
+                loss = float(run_epoch(learning_rate=rate, step=optimizer.step, seed=seed, **regularization(n_epochs)))
             finally:  # an interrupt ends an epoch before its last step
                 optimizer.step = steps_before + self.session.steps
             optimizer.epochs += 1
@@ -399,21 +406,36 @@ class Trainer:
             say(f"Validation score ({settings.score_name}) cannot exceed {settings.best_score:g}. Stopping.")
         return perfect
 
-    def _rate(self, epochs: int, ahead: Any, share: Any) -> Any:
-        """The schedule's rate after so many epochs of this training, `ahead` more steps and their `share` of an epoch.
+    def _progress(self, epochs: int, ahead: Any = 0, share: Any = 0.0) -> Progress:
+        """Where training is after so many epochs of it, `ahead` more steps and their `share` of an epoch.
 
-        One number serves an epoch, an array each of its steps. Optimizer and record count epochs, steps and rows of
-        earlier trainings too; the plan is that of this training.
+        Arrays stand for each step of an epoch. Optimizer and record count epochs, steps and rows of earlier trainings
+        too; the plan is that of this training.
         """
         optimizer = self.optimizer
-        progress = Progress(
+        return Progress(
             epochs=optimizer.epochs + share,
             steps=optimizer.step + ahead,
             rows=self.history.rows_seen,
             share=(epochs + share) / self.settings.max_epochs,
             planned=self.settings.max_epochs,
         )
-        return optimizer.schedule.rate(optimizer.base_rate, progress)
+
+    def _regularization(self) -> Callable[[int], dict[str, Any]]:
+        """A function of the number of an epoch, from 1 on: what `Session.epoch` takes of its dropout and decay."""
+        schedule, network = self.settings.regularization, self.network
+        if schedule is None:
+            return lambda epoch: {}
+        dropout, optimizer = 1 - network.keep, network.optimizer
+
+        def of_epoch(epoch: int) -> dict[str, Any]:
+            factor = float(schedule.rate(1.0, self._progress(epoch - 1)))
+            changes: dict[str, Any] = {"dropout": factor * dropout}
+            if getattr(optimizer, "weight_decay", 0.0):
+                changes["optimizer"] = replace(optimizer, weight_decay=factor * optimizer.weight_decay)
+            return changes
+
+        return of_epoch
 
     def _count_improvement(self, loss: float) -> None:
         """Compare the epoch with the best one so far and keep the best weights."""

@@ -182,6 +182,10 @@ def test_blocks_that_change_after_the_first_pass(later, message):
             classifier(solver="lbfgs"),
             "solver must be one that takes steps, such as 'adam', where X is blocks; got 'lbfgs'.",
         ),
+        (
+            classifier(initializer="data_driven"),
+            "initializer must be one that looks at no rows where X is blocks, such as 'he_normal'; got 'data_driven'.",
+        ),
         (classifier(early_stopping=True), "early_stopping=True needs X_val and y_val where X is blocks"),
         (classifier(metrics="accuracy"), "metrics must be None where X is blocks: it looks at all rows at once."),
         (

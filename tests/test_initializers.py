@@ -6,11 +6,15 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.neural_network import MLPRegressor
 
+from fastmlp import MLPClassifier
+from fastmlp.activations import ACTIVATIONS
 from fastmlp.initializers import (
     INITIALIZERS,
     Auto,
+    DataDriven,
     GlorotNormal,
     GlorotUniform,
     HeNormal,
@@ -24,14 +28,28 @@ from fastmlp.initializers import (
     initial_weights,
 )
 
-COMPONENTS = [*[cls() for cls in INITIALIZERS.classes], Normal(1.0), Uniform(0.5, 2.0), Orthogonal(2.0)]
+COMPONENTS = [
+    *[cls() for cls in INITIALIZERS.classes],
+    Normal(1.0),
+    Uniform(0.5, 2.0),
+    Orthogonal(2.0),
+    DataDriven(rows=20, mixed=1),
+]
 over_components = pytest.mark.parametrize("component", COMPONENTS, ids=repr)
 UNITS = (5, 30, 1, 7)
 
 
 def weights(component, units=UNITS, *, seed=0, dtype=np.float64, activation="relu"):
     stream = np.random.RandomState(seed)
-    return initial_weights(units, stream, dtype=np.dtype(dtype), activation=activation, initializer=component)
+    return initial_weights(
+        units,
+        stream,
+        dtype=np.dtype(dtype),
+        activation=activation,
+        initializer=component,
+        X=np.random.RandomState(7).normal(size=(1000, units[0])),
+        activations=[ACTIVATIONS.resolve(activation)] * (len(units) - 2),
+    )
 
 
 # --- over the table ---------------------------------------------------------------------------------------------------
@@ -63,9 +81,11 @@ def test_a_seed_gives_the_same_weights_in_both_dtypes(component):
 
 
 @over_components
-def test_intercepts_are_zero_but_for_scikit_learns(component):
-    intercepts = np.concatenate(weights(component)[1])
-    assert intercepts.all() if isinstance(component, Auto) else not intercepts.any()
+def test_intercepts_are_zero_but_for_scikit_learns_and_those_by_rows(component):
+    *hidden, last = weights(component)[1]
+    assert last.all() if isinstance(component, Auto) else not last.any()
+    hidden = np.concatenate(hidden)
+    assert hidden.all() if isinstance(component, Auto | DataDriven) else not hidden.any()
 
 
 @over_components
@@ -100,6 +120,7 @@ MOMENTS = {  # mean, standard deviation, whether uniform
     LeCunNormal(): (0, math.sqrt(1 / 300), False),
     Orthogonal(): (0, math.sqrt(1 / 300), False),
     Orthogonal(2.0): (0, 2 * math.sqrt(1 / 300), False),
+    DataDriven(): (0, math.sqrt(1 / 300), False),  # of rows with independent columns of variance 1
 }
 
 
@@ -147,6 +168,74 @@ def test_auto_draws_the_numbers_of_scikit_learn(activation):
     coefs, intercepts = weights(Auto(), (4, 9, 3, 1), seed=8, activation=activation)
     for expected, got in zip(theirs.coefs_ + theirs.intercepts_, coefs + intercepts, strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+# --- by rows of X -----------------------------------------------------------------------------------------------------
+
+
+def by_rows(X, component=DataDriven(), activation="selu", units=(4, 50, 30, 2), seed=0):  # noqa: B008
+    return initial_weights(
+        units,
+        np.random.RandomState(seed),
+        dtype=np.dtype(np.float64),
+        activation=activation,
+        initializer=component,
+        X=X,
+        activations=[ACTIVATIONS.resolve(activation)] * (len(units) - 2),
+    )
+
+
+@pytest.mark.parametrize("activation", ["selu", "mish", "prelu", "tanh"])
+def test_units_have_variance_1_and_their_zero_lies_among_the_rows(activation):
+    X = np.random.RandomState(1).normal(size=(300, 4)) * [1, 100, 0.01, 3] + 5
+    coefs, intercepts = by_rows(X, activation=activation)
+    values = X
+    for layer, (W, b) in enumerate(zip(coefs, intercepts)):
+        z = values @ W
+        np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-3)
+        if layer == 2:
+            assert (b == 0).all()
+            break
+        assert ((-b >= z.min(axis=0)) & (-b <= z.max(axis=0))).all()
+        values = ACTIVATIONS.resolve(activation).formula(z + b)[0]
+
+
+def test_one_row_in_the_mix_has_its_zero_there():
+    X = np.random.RandomState(1).normal(size=(10, 4))
+    coefs, intercepts = by_rows(X, DataDriven(mixed=1))
+    assert np.abs(X @ coefs[0] + intercepts[0]).min(axis=0).max() < 1e-12
+
+
+def test_sparse_rows_and_samples_of_them():
+    X = np.random.RandomState(1).normal(size=(300, 4)) * (np.random.RandomState(2).uniform(size=(300, 4)) < 0.3)
+    for component in (DataDriven(), DataDriven(rows=20)):
+        for dense, sparse in zip(by_rows(X, component), by_rows(csr_matrix(X), component)):
+            assert all(map(np.array_equal, dense, sparse))
+    assert not np.array_equal(by_rows(X)[0][0], by_rows(X, DataDriven(rows=20))[0][0])
+
+
+@pytest.mark.parametrize("X", [np.zeros((5, 4)), np.ones((1, 4))])
+def test_rows_without_variance_give_finite_weights(X):
+    assert all(np.isfinite(array).all() for arrays in by_rows(X) for array in arrays)
+
+
+def test_without_rows():
+    with pytest.raises(ValueError, match="initializer 'data_driven' needs rows of X"):
+        by_rows(None)
+
+
+def test_an_estimator_starts_by_its_own_rows():
+    X = np.random.RandomState(1).normal(size=(200, 4)) * [1, 100, 0.01, 3]
+    model = MLPClassifier((20, 10), initializer="data_driven", activation="selu", learning_rate_init=1e-12, alpha=0)
+    model.set_params(max_iter=1, random_state=0, solver="gradient_descent").fit(X, X[:, 0] > 0)
+    z = X @ model.coefs_[0]
+    np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-3)
+    assert ((-model.intercepts_[0] > z.min(axis=0)) & (-model.intercepts_[0] < z.max(axis=0))).all()
+    np.testing.assert_allclose((selu(z + model.intercepts_[0]) @ model.coefs_[1]).std(axis=0), 1, rtol=1e-3)
+
+
+def selu(z):
+    return ACTIVATIONS.resolve("selu").formula(z)[0]
 
 
 # --- arrays of one's own ----------------------------------------------------------------------------------------------

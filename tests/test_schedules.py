@@ -24,6 +24,7 @@ from fastmlp.schedules import (
     CosineRestarts,
     Coslog,
     Exponential,
+    FlatCosine,
     InverseScaling,
     MultiStep,
     OneCycle,
@@ -49,6 +50,7 @@ SCHEDULES_TO_TEST = [
     WarmUp(3, StepDecay(4), 0.5),
     WarmUp(2.5, "cosine", 0.0),
     Coslog(4),
+    FlatCosine(0.25, 0.01),
 ]
 over_schedules = pytest.mark.parametrize("component", SCHEDULES_TO_TEST, ids=repr)
 
@@ -187,6 +189,15 @@ def test_plateaus_are_pytorchs():
 def at_share(share):
     share = np.asarray(share)
     return Progress(EPOCHS * share, EPOCHS * STEPS * share, 0, share, EPOCHS)
+
+
+def test_flat_cosine_is_flat_and_then_half_a_wave():
+    np.testing.assert_allclose(
+        FlatCosine().rate(0.3, at_share([0, 0.49, 0.5, 0.75, 1])), [0.3, 0.3, 0.3, 0.15, 0], atol=1e-15
+    )
+    np.testing.assert_allclose(FlatCosine(0.8, 0.1).rate(0.3, at_share([0.8, 0.9, 1])), [0.3, 0.2, 0.1])
+    everywhere = at_share(np.linspace(0, 1, 30))
+    np.testing.assert_allclose(FlatCosine(0).rate(0.3, everywhere), Cosine().rate(0.3, everywhere))
 
 
 def test_coslog_has_k_cycles_that_double():

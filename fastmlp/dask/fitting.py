@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from ..core.network import Network, Parameters
 from ..estimators import MLPClassifier
-from ..estimators.block_fits import Survey, converter, merged
+from ..estimators.block_fits import Survey, check_initializer, converter, merged
 from ..estimators.configuration import Configuration, configure
 from ..estimators.perceptron import Perceptron, unchanged_on_error
 from ..estimators.weights import learned_attributes
@@ -99,6 +99,7 @@ class RoundsMixin(Perceptron):
         configuration = configure(self)
         if configuration.optimizer is None:
             raise ValueError("solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'.")
+        check_initializer(configuration)
         labels = isinstance(self, MLPClassifier)
         find = OnCluster if self.backend == "dask" else Here
         source = find(self, X, y, sample_weight, labels)

@@ -161,6 +161,22 @@ def check_block_fit(configuration: Configuration, validation: tuple[Any, Any, An
     for name in ("augmentation", "metrics"):
         if getattr(configuration, "augmentations" if name == "augmentation" else name):
             raise ValueError(f"{name} must be None where X is blocks: it looks at all rows at once.")
+    check_initializer(configuration)
+
+
+def check_initializer(configuration: Configuration) -> None:
+    """Refuse initial weights by rows, where a few examples stand for the rows.
+
+    Raises
+    ------
+    ValueError
+    """
+    chosen = configuration.initializer
+    if getattr(chosen, "needs_rows", False):
+        raise ValueError(
+            "initializer must be one that looks at no rows where X is blocks, such as 'he_normal'; "
+            f"got {chosen.name!r}."
+        )
 
 
 def converter(

@@ -125,8 +125,9 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Of the last layer, one that the loss allows; 'auto' takes the loss's own.
     initializer : str, component or (coefs, intercepts), default='auto'
         Initial weights: 'auto' draws scikit-learn's; 'zeros', 'normal', 'uniform', 'glorot_uniform', 'glorot_normal',
-        'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal' or 'orthogonal', or one of them with its own numbers
-        such as ``Normal(std=1)`` from `fastmlp.initializers`, with intercepts of zero; or arrays of one's own.
+        'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal' or 'orthogonal', with intercepts of zero;
+        'data_driven', by rows of X; or one of them with its own numbers such as ``Normal(std=1)`` from
+        `fastmlp.initializers`; or arrays of one's own.
     normalization : {'batch', 'layer'}, component or None, default=None
         Of the hidden layers, between product and activation; see `fastmlp.normalizations`. ``coefs_`` and
         ``intercepts_`` have batch normalization folded in.

@@ -289,6 +289,8 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
                 dtype=data.X.dtype,
                 activation=configuration.drawn_for,
                 initializer=configuration.initializer,
+                X=data.X,
+                activations=configuration.activations,
             )
             parameters = Parameters(*weights, [])
             forget_training(self)

@@ -149,7 +149,7 @@ class TabularEstimator(BaseEstimator):
 
         def error_of(some: np.ndarray) -> Any:
             good = self._score_of(None, targets[some], None if weights is None else weights[some])
-            return lambda outputs: 1 - good(outputs)
+            return lambda outputs: 1 - good(outputs).value
 
         total = sum(recipe.max_epochs for recipe in recipes) * preset.seeds * len(splits)
         total += n_members * max(recipe.max_epochs for recipe in recipes) * self.refit
@@ -214,7 +214,7 @@ class TabularEstimator(BaseEstimator):
         self.feature_importances_ = permutation_importance(
             encoded[rows],
             self.encoder_,
-            lambda X: score(self._mean_of(judged, X)),
+            lambda X: score(self._mean_of(judged, X)).value,
             random_state,
         )
 

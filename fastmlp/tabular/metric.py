@@ -1,4 +1,4 @@
-"""What selects: a score of the validation rows from a network's outputs, higher is better."""
+"""What selects: a score of the validation rows from predictions, higher is better."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
+
+from .selection import Score
 
 OF_PROBABILITIES = ("log_loss", "roc_auc", "average_precision", "brier")
 ALIASES = {
@@ -82,29 +84,33 @@ class PredictedNumbers(RegressorMixin, Predicted):
         return self.predictions
 
 
-def class_score(scorer: Any, codes: np.ndarray, classes: np.ndarray, weights: Any) -> Callable[[np.ndarray], float]:
-    """A function of probabilities (n, n_classes): the scorer's, or the accuracy without a scorer."""
-    labels = classes[codes]
+def class_score(scorer: Any, codes: np.ndarray, classes: np.ndarray, weights: Any) -> Callable[[np.ndarray], Score]:
+    """A function of probabilities (n, n_classes): the scorer's number, without one the accuracy, and the log loss."""
+    labels, rows = classes[codes], np.arange(len(codes))
 
-    def score(probabilities: np.ndarray) -> float:
+    def score(probabilities: np.ndarray) -> Score:
         if scorer is None:
-            return float(np.average(probabilities.argmax(axis=1) == codes, weights=weights))
-        return float(_scored(scorer, PredictedClasses(probabilities, classes), labels, weights))
+            value = float(np.average(probabilities.argmax(axis=1) == codes, weights=weights))
+        else:
+            value = float(_scored(scorer, PredictedClasses(probabilities, classes), labels, weights))
+        least = np.finfo(probabilities.dtype).tiny
+        return Score(value, float(np.average(np.log(np.maximum(probabilities[rows, codes], least)), weights=weights)))
 
     return score
 
 
-def number_score(scorer: Any, y: np.ndarray, weights: Any) -> Callable[[np.ndarray], float]:
-    """A function of predictions (n, n_outputs): the scorer's, or without one the mean R² of the outputs."""
+def number_score(scorer: Any, y: np.ndarray, weights: Any) -> Callable[[np.ndarray], Score]:
+    """A function of predictions (n, n_outputs): the scorer's number, or without one R², and the mean R² of outputs."""
     spread = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
     spread = np.where(spread > 0, spread, 1.0)
 
-    def score(predictions: np.ndarray) -> float:
+    def score(predictions: np.ndarray) -> Score:
+        closeness = float(np.mean(1 - np.average((predictions - y) ** 2, axis=0, weights=weights) / spread))
         if scorer is None:
-            return float(np.mean(1 - np.average((predictions - y) ** 2, axis=0, weights=weights) / spread))
-        if y.shape[1] == 1:
-            return float(_scored(scorer, PredictedNumbers(predictions.ravel()), y.ravel(), weights))
-        return float(_scored(scorer, PredictedNumbers(predictions), y, weights))
+            return Score(closeness, closeness)
+        single = y.shape[1] == 1
+        given, targets = (predictions.ravel(), y.ravel()) if single else (predictions, y)
+        return Score(float(_scored(scorer, PredictedNumbers(given), targets, weights)), closeness)
 
     return score
 

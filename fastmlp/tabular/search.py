@@ -15,7 +15,7 @@ from ..estimators.ensemble import side_by_side
 from ..machine.cores import available_cores
 from .members import Member, folded
 from .presets import Preset, Recipe, cycles_in
-from .selection import Split, best_of, greedy
+from .selection import Score, Split, best_of, greedy
 from .training import Problem, Run, train
 
 SPARE = 0.9  # of the time left is planned
@@ -118,8 +118,9 @@ class Search:
     bins : boolean ndarray of shape (n_encoded,), which columns are bins
     splits : list of Split; ``refit_rows`` : indices of the rows to refit on, or None for no refit
     finish : callable (outputs) -> what is scored: probabilities of each class, or numbers in the targets' units
-    score_of : callable (rows) -> callable (finished outputs) -> score, higher is better
-    error_of : likewise, the share of wrong classes or of variance left, whatever the metric
+    score_of : callable (rows) -> callable (finished outputs) -> Score
+    error_of : callable (rows) -> callable (finished outputs) -> the share of wrong classes or of variance left,
+        whatever the metric
     n_threads : of all networks together; None for what the process has left
     """
 
@@ -131,7 +132,7 @@ class Search:
         *,
         refit_rows: np.ndarray | None,
         finish: Callable[[np.ndarray], np.ndarray],
-        score_of: Callable[[np.ndarray], Callable[[np.ndarray], float]],
+        score_of: Callable[[np.ndarray], Callable[[np.ndarray], Score]],
         error_of: Callable[[np.ndarray], Callable[[np.ndarray], float]],
         clock: Clock,
         n_threads: int | None,
@@ -239,7 +240,7 @@ class Search:
         outcome = Outcome(members, members, best.epoch, math.nan, None, [_noted(item) for item in trained])
         if score is not None:
             outcome.outputs = np.average([c.outputs for c, _ in chosen], axis=0, weights=[w for _, w in chosen])
-            outcome.score = score(outcome.outputs)
+            outcome.score = score(outcome.outputs).value
         if n_refits and self.clock.left > 0:
             again = [candidate for candidate, weight in chosen for _ in range(weight)]
             jobs = [(again[n % len(again)].shortened(), n, int(seeds.randint(2**31)), None) for n in range(n_refits)]
@@ -325,7 +326,7 @@ def _noted(item: Trained) -> dict[str, Any]:
         "recipe": item.recipe,
         "split": item.split,
         "loss": run.losses,
-        "validation_score": run.scores,
+        "validation_score": [score.value for score in run.scores],
         "seconds": run.seconds,
         "ends": run.ends,
     }

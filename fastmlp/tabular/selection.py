@@ -79,13 +79,28 @@ def checked_validation(validation: Any) -> Any:
     return validation
 
 
-def best_of(scores: Sequence[float]) -> int:
+class Score(NamedTuple):
+    """How good predictions are, higher is better; scores compare first by ``value`` and then by ``closeness``.
+
+    Attributes
+    ----------
+    value : by the metric that selects
+    closeness : minus the log loss of probabilities, R² of numbers. A metric that counts rows, as the accuracy does, is
+        the same for many networks on a few thousand rows, and this tells them apart
+    """
+
+    value: float
+    closeness: float
+
+
+def best_of(scores: Sequence[float | Score]) -> int:
     """The last of the best ones, NaN being the worst: of equal scores the longer training is the surer one."""
-    values = np.where(np.isnan(scores), -np.inf, scores)
-    return len(values) - 1 - int(np.argmax(values[::-1]))
+    keys = np.reshape(np.asarray(scores, np.float64), (len(scores), -1))
+    keys[np.isnan(keys)] = -np.inf
+    return max(range(len(keys)), key=lambda n: (*keys[n], n))
 
 
-def greedy(outputs: Sequence[np.ndarray], score: Callable[[np.ndarray], float], picks: int) -> list[int]:
+def greedy(outputs: Sequence[np.ndarray], score: Callable[[np.ndarray], Any], picks: int) -> list[int]:
     """How often each of some outputs counts in the mean that scores best, found by adding one after the other.
 
     Source: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes 2004, "Ensemble selection from libraries of models",

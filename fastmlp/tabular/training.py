@@ -2,9 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -13,13 +12,14 @@ import numpy as np
 from ..activations import ACTIVATIONS
 from ..core.network import Network, Parameters
 from ..core.session import Session
+from ..initializers import DataDriven, initial_weights
 from ..optimizers import AdamW
-from ..schedules import Coslog
+from ..schedules import Coslog, FlatCosine
 from ..training import Callback, History, OptimizerState, Trainer, TrainingSettings
 from .presets import Recipe, cycles_in, rows_per_step
+from .selection import best_of
 
-INITIAL_ROWS = 1000  # rows by which initial weights are chosen
-MIXED_ROWS = 5  # of them, whose mix places the hinge of a unit
+INITIALIZER = DataDriven()
 
 
 class Problem(NamedTuple):
@@ -51,7 +51,7 @@ class Run:
     ends : epochs at whose ends there are snapshots
     snapshots : Parameters after each of these
     outputs : of the validation rows after each of these, or empty
-    scores : of the validation rows after each epoch, or empty
+    scores : Score of the validation rows after each epoch, or empty
     losses, seconds : of each epoch
     epochs : done
     """
@@ -59,7 +59,7 @@ class Run:
     ends: list[int] = field(default_factory=list)
     snapshots: list[Parameters] = field(default_factory=list)
     outputs: list[np.ndarray] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
+    scores: list[Any] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     epochs: int = 0
@@ -71,66 +71,14 @@ def cycle_ends(max_epochs: int, cycles: int) -> list[int]:
     return sorted(set(ends))
 
 
-def flat_cosine(share: Any) -> Any:
-    """1 in the first half of a training, then half a wave of a cosine down to 0.
-
-    Source: D. Holzmüller, L. Grinsztajn and I. Steinwart 2024, "Better by default: strong pre-tuned MLPs and boosted
-    trees on tabular data", flat_cos.
-    """
-    return np.where(np.asarray(share) < 0.5, 1.0, (1 + np.cos(np.pi * (2 * np.asarray(share) - 1))) / 2)
-
-
-class AnnealedAdamW(AdamW):
-    """AdamW whose weight decay follows `flat_cosine` over ``total`` steps."""
-
-    def __init__(self, optimizer: AdamW, total: int) -> None:
-        super().__init__(**asdict(optimizer))
-        object.__setattr__(self, "total", total)
-
-    def scalars(self, t, rate):
-        rows = super().scalars(t, rate)
-        rows[:, 2] *= flat_cosine((t - 1) / self.total)  # type: ignore[attr-defined]
-        return rows
-
-
-def data_driven_weights(
-    units: Sequence[int], X: np.ndarray, activations: Sequence[Any], random_state: np.random.RandomState
-) -> Parameters:
-    """Initial weights by the data: each unit's z has variance 1 on X, and its hinge lies among the rows.
-
-    W ~ N(0, 1), each column divided by the standard deviation of its z; the intercept of a hidden unit is minus a mix
-    of the z of five rows, with weights drawn evenly from the simplex; that of an output is 0.
-
-    Source: D. Holzmüller, L. Grinsztajn and I. Steinwart 2024, appendix A, weights of RealMLP and he+5 biases.
-    """
-    coefs, intercepts = [], []
-    values = X
-    for layer, (below, above) in enumerate(pairwise(units)):
-        W = random_state.normal(size=(below, above)).astype(np.float32)
-        z = values @ W
-        deviation = np.sqrt(np.var(z, axis=0, dtype=np.float64)) + 1e-6 * np.sqrt(below)
-        W /= deviation.astype(np.float32)
-        z /= deviation.astype(np.float32)
-        intercept = np.zeros(above, np.float32)
-        if layer < len(units) - 2:
-            mix = random_state.exponential(size=(above, MIXED_ROWS))
-            mix /= mix.sum(axis=1, keepdims=True)
-            rows = random_state.randint(len(z), size=(above, MIXED_ROWS))
-            intercept = -(z[rows, np.arange(above)[:, None]] * mix).sum(axis=1).astype(np.float32)
-            values = activations[layer].formula(z + intercept)[0].astype(np.float32)
-        coefs.append(W)
-        intercepts.append(intercept)
-    return Parameters(coefs, intercepts, [])
-
-
 class Watch(Callback):
-    """Anneals dropout before each epoch; scores the validation rows and keeps snapshots after it; keeps time.
+    """Scores the validation rows after each epoch and keeps snapshots; keeps time.
 
     Parameters
     ----------
     network, recipe : in training; ``run`` : Run to extend
     predict : callable () -> outputs of the validation rows, or None without any
-    score : callable (outputs) -> float, higher is better
+    score : callable (outputs) -> Score, or None
     clock : has ``deadline``, the `time.monotonic` at which to stop, and ``tick``, called after each epoch
     """
 
@@ -141,18 +89,13 @@ class Watch(Callback):
         run: Run,
         *,
         predict: Callable[[], np.ndarray] | None,
-        score: Callable[[np.ndarray], float] | None,
+        score: Callable[[np.ndarray], Any] | None,
         clock: Any,
     ) -> None:
         self.network, self.recipe, self.run = network, recipe, run
         self.predict, self.score, self.clock = predict, score, clock
         self.epochs = 0
         self.ends = cycle_ends(recipe.max_epochs, cycles_in(recipe))
-
-    def before_epoch(self) -> None:
-        if self.recipe.dropout:
-            factor = flat_cosine(self.epochs / self.recipe.max_epochs) if self.recipe.anneal else 1.0
-            self.network.keep[1:] = 1 - self.recipe.dropout * factor  # in place: a session knows its address
 
     def after_epoch(self) -> bool:
         self.epochs += 1
@@ -169,7 +112,7 @@ class Watch(Callback):
     def _worse(self) -> bool:
         """Whether the cycle that has ended is worse than one before."""
         scores = [self.run.scores[end - 1] for end in self.run.ends] if self.run.scores else [0.0]
-        return scores[-1] < max(scores)
+        return best_of(scores) < len(scores) - 1
 
     def keep(self, outputs: np.ndarray | None) -> None:
         """Take a snapshot."""
@@ -186,7 +129,7 @@ def train(
     seed: int,
     *,
     predict: Callable[[Network, Session], np.ndarray] | None = None,
-    score: Callable[[np.ndarray], float] | None = None,
+    score: Callable[[np.ndarray], Any] | None = None,
     clock: Any,
     n_threads: int | None = 1,
 ) -> Run:
@@ -213,10 +156,17 @@ def train(
         optimizer=optimizer,
         dropout=[0.0] + [recipe.dropout] * len(activations),
     )
-    if recipe.anneal:
-        network.optimizer = AnnealedAdamW(optimizer, recipe.max_epochs * -(-len(rows) // batch))
-    some = random_state.permutation(rows)[:INITIAL_ROWS]
-    network.set_parameters(data_driven_weights(units, X[some], activations, random_state))
+    some = random_state.permutation(rows)[: INITIALIZER.rows]
+    weights = initial_weights(
+        units,
+        random_state,
+        dtype=X.dtype,
+        activation=recipe.activation,
+        initializer=INITIALIZER,
+        X=X[some],
+        activations=activations,
+    )
+    network.set_weights(*weights)
     run, history = Run(), History()
     with network.session(X, problem.values, problem.sample_weight, batch_size=batch, n_threads=n_threads) as session:
         watch = Watch(
@@ -237,6 +187,7 @@ def train(
                 recipe.max_epochs,
                 batch,
                 0.0,
+                regularization=FlatCosine() if recipe.anneal else None,
                 seeded=recipe.dropout > 0,
                 may_stop=False,
                 patience=math.inf,

@@ -136,6 +136,7 @@ def test_parameters_are_those_of_both(expected):
         ({"steps_per_round": 1.5}, "steps_per_round must be an int in the range [1, inf); got 1.5."),
         ({"outer_momentum": 1}, "outer_momentum must be a number in the range [0, 1); got 1."),
         ({"solver": "lbfgs"}, "solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'."),
+        ({"initializer": "data_driven"}, "initializer must be one that looks at no rows where X is blocks"),
         ({"early_stopping": True}, "early_stopping=True needs X_val and y_val, a validation block"),
         ({"backend": "dask"}, "client must be a dask.distributed.Client, or one must be open; got None."),
     ],

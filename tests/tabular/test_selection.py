@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.model_selection import KFold
 
+from fastmlp.tabular.metric import checked_scorer, class_score, number_score
 from fastmlp.tabular.presets import NOISY, PRESETS, SMOOTH, Recipe, cycles_in, resolve, rows_per_step
-from fastmlp.tabular.selection import FRACTION, MOST_ROWS, best_of, checked_validation, greedy, splits_of
-from fastmlp.tabular.training import cycle_ends, flat_cosine
+from fastmlp.tabular.selection import FRACTION, MOST_ROWS, Score, best_of, checked_validation, greedy, splits_of
+from fastmlp.tabular.training import cycle_ends
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,41 @@ from fastmlp.tabular.training import cycle_ends, flat_cosine
 )
 def test_the_last_of_the_best(scores, expected):
     assert best_of(scores) == expected
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([(0.9, -0.2), (0.9, -0.1), (0.9, -0.3)], 1),
+        ([(0.9, -0.2), (0.91, -5.0), (0.9, -0.1)], 1),
+        ([(0.9, -0.2), (0.9, -0.2)], 1),
+        ([(0.9, math.nan), (0.9, -9.0), (math.nan, 0.0)], 1),
+    ],
+)
+def test_ties_of_a_metric_are_broken_by_how_close_predictions_are(scores, expected):
+    assert best_of([Score(*score) for score in scores]) == expected
+
+
+@pytest.mark.parametrize("scorer", [None, "balanced_accuracy"])
+def test_log_loss_tells_equal_accuracies_apart(scorer):
+    codes, classes = np.array([0, 1, 1]), np.array(["no", "yes"])
+    score = class_score(checked_scorer(scorer or "auto"), codes, classes, None)
+    sure, unsure = ([[1 - p, p] for p in (0.1, q, q)] for q in (0.9, 0.6))
+    good, worse = score(np.array(sure)), score(np.array(unsure))
+    assert good.value == worse.value == 1
+    assert good.closeness == pytest.approx(np.log(0.9))
+    assert good > worse
+    assert np.isfinite(score(np.array([[1.0, 0.0]] * 3)).closeness)
+
+
+def test_squares_tell_equal_scores_of_numbers_apart():
+    y = np.array([[1.0], [2.0], [4.0]])
+    score = number_score(checked_scorer("neg_max_error"), y, None)
+    near, far = score(y + [[0], [0], [1]]), score(y + 1)
+    assert near.value == far.value == -1
+    assert near > far
+    auto = number_score(None, y, None)(y + 1)
+    assert auto.value == auto.closeness == far.closeness
 
 
 def test_greedy_finds_the_mean_that_is_best():
@@ -103,7 +139,3 @@ def test_cycles_end_where_the_rate_is_zero():
         progress = Progress(epochs=ends, steps=ends, rows=ends, share=shares, planned=recipe.max_epochs)
         rates = Coslog(k=recipe.cycles).rate(1.0, progress)
         assert (rates < 0.1).all()
-
-
-def test_flat_then_half_a_cosine():
-    np.testing.assert_allclose(flat_cosine(np.array([0, 0.49, 0.5, 0.75, 1])), [1, 1, 1, 0.5, 0], atol=1e-12)

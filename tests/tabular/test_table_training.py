@@ -1,4 +1,4 @@
-"""One network on encoded rows: initial weights, annealing, snapshots, patience, and folding into a member."""
+"""One network on encoded rows: annealing, snapshots, patience, and folding into a member."""
 
 import math
 from dataclasses import replace
@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fastmlp.activations import ACTIVATIONS
 from fastmlp.losses import SquaredError
-from fastmlp.optimizers import AdamW
+from fastmlp.schedules import FlatCosine, Progress
 from fastmlp.tabular.members import folded
 from fastmlp.tabular.presets import Recipe
 from fastmlp.tabular.search import Clock
-from fastmlp.tabular.training import AnnealedAdamW, Problem, cycle_ends, data_driven_weights, flat_cosine, train
+from fastmlp.tabular.selection import Score
+from fastmlp.tabular.training import Problem, cycle_ends, train
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 4)).astype(np.float32)
@@ -26,26 +26,38 @@ def predicted(network, session):
     return session.predict(np.arange(250, 300))
 
 
-def test_initial_weights_by_the_data():
-    activations = [ACTIVATIONS.resolve("selu")] * 2
-    coefs, intercepts, _ = data_driven_weights((4, 50, 30, 2), X, activations, np.random.RandomState(0))
-    values = X
-    for layer, (W, b) in enumerate(zip(coefs, intercepts)):
-        z = values @ W
-        np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-3)
-        if layer == 2:
-            assert (b == 0).all()
-            break
-        assert ((-b > z.min(axis=0)) & (-b < z.max(axis=0))).all(), "each hinge lies among the rows"
-        values = activations[layer].formula(z + b)[0]
+def epochs_of(monkeypatch, recipe):
+    """(weight decay, dropout) of each epoch of a training."""
+    from fastmlp.core.session import Session
+
+    told, epoch = [], Session.epoch
+
+    def spy(self, *args, dropout=None, optimizer=None, **rest):
+        loss = epoch(self, *args, dropout=dropout, optimizer=optimizer, **rest)
+        told.append(((optimizer or self.network.optimizer).weight_decay, 1 - self.network.keep))
+        return loss
+
+    monkeypatch.setattr(Session, "epoch", spy)
+    train(PROBLEM, ROWS, recipe, 0, clock=Clock(None, None))
+    decay, dropped = zip(*told)
+    return np.array(decay), np.array(dropped)
 
 
-def test_decay_follows_the_annealing_and_nothing_else_does():
-    plain = AdamW(weight_decay=0.3, beta_2=0.95)
-    t, rate = np.arange(1.0, 101.0), np.full(100, 0.01)
-    rows, annealed = plain.scalars(t, rate), AnnealedAdamW(plain, 100).scalars(t, rate)
-    np.testing.assert_allclose(annealed[:, 2], rows[:, 2] * flat_cosine((t - 1) / 100))
-    np.testing.assert_array_equal(np.delete(annealed, 2, axis=1), np.delete(rows, 2, axis=1))
+def test_dropout_and_decay_are_flat_and_then_fall_to_nothing(monkeypatch):
+    decay, dropped = epochs_of(monkeypatch, RECIPE)
+    shares = np.arange(8) / 8
+    factors = FlatCosine().rate(1.0, Progress(shares, shares, shares, shares, 8))
+    assert (factors[:4] == 1).all()
+    assert factors[-1] < 0.2
+    np.testing.assert_allclose(decay, RECIPE.weight_decay * factors)
+    assert (dropped[:, 0] == 0).all(), "never of the inputs"
+    np.testing.assert_allclose(dropped[:, 1], RECIPE.dropout * factors)
+
+
+def test_both_stay_where_nothing_is_annealed(monkeypatch):
+    decay, dropped = epochs_of(monkeypatch, replace(RECIPE, anneal=False))
+    np.testing.assert_allclose(decay, RECIPE.weight_decay)
+    np.testing.assert_allclose(dropped[:, 1], RECIPE.dropout)
 
 
 def test_a_run_keeps_scores_and_the_ends_of_cycles():
@@ -80,17 +92,13 @@ def test_patience_ends_after_a_worse_cycle():
     assert ties.epochs == 16
 
 
-def test_dropout_has_gone_when_training_ends(monkeypatch):
-    from fastmlp.core.session import Session
-
-    kept, epoch = [], Session.epoch
-    monkeypatch.setattr(
-        Session, "epoch", lambda self, *a, **k: (kept.append(self.network.keep.copy()), epoch(self, *a, **k))[1]
-    )
-    train(PROBLEM, ROWS, RECIPE, 0, clock=Clock(None, None))
-    dropped = 1 - np.array(kept)
-    assert (dropped[:, 0] == 0).all(), "never of the inputs"
-    np.testing.assert_allclose(dropped[:, 1], RECIPE.dropout * flat_cosine(np.arange(8) / 8))
+def test_patience_sees_what_tells_equal_scores_apart():
+    first, second = cycle_ends(16, 4)[:2]
+    patient = replace(RECIPE, patient=True, max_epochs=16)
+    for last, epochs in ((-0.3, second), (-0.1, 16)):
+        told = iter([Score(1.0, -0.2)] * first + [Score(1.0, last)] * 16)
+        run = train(PROBLEM, ROWS, patient, 0, predict=predicted, score=lambda _: next(told), clock=Clock(None, None))  # noqa: B023
+        assert run.epochs == epochs
 
 
 def test_a_clock_that_has_run_down_keeps_what_there_is():
