@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import __version__
 from ..core.records import GAINS, SHIFTS
+from ..tabular.estimator import TabularEstimator
 from .c_text import c_array, c_float
-from .model import CLIP, COMPLEMENT, NORMALIZE, Model, read_model
+from .model import CLIP, COMPLEMENT, NORMALIZE, Model, TableModel, read_model, read_table_model
 
 # f(z) of one unit, `p` its number; written from the formulas in `activations.py`.
 C_OF_ACTIVATION = {
@@ -115,8 +116,10 @@ def to_c(estimator: Any, path: Any) -> None:
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor of fastmlp, or a Pipeline that ends in one
-        With the steps that `predictor` knows. An encoder's unknown category is all zeros, or -1, and no error.
+    estimator : MLPClassifier or MLPRegressor of fastmlp, a Pipeline that ends in one, TabularClassifier or
+        TabularRegressor
+        With the steps that `predictor` knows. A missing entry of a table is NaN. An encoder's unknown category is all
+        zeros, or -1, and no error.
     path : path-like
         Written whole or not at all; an existing file is replaced.
 
@@ -127,7 +130,10 @@ def to_c(estimator: Any, path: Any) -> None:
     OSError
         If the file cannot be written.
     """
-    text = source_of(read_model(estimator, "to_c"))
+    if isinstance(estimator, TabularEstimator):
+        text = source_of_table(read_table_model(estimator, "to_c"))
+    else:
+        text = source_of(read_model(estimator, "to_c"))
     target = pathlib.Path(path)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
     try:
@@ -151,37 +157,72 @@ def source_of(model: Model) -> str:
                          n_results=model.n_results, meaning=meaning)]  # fmt: skip
     for number, step in enumerate(model.steps):
         parts += ["\n".join(step.c_source(f"step_{number}")) + "\n"]
-    for layer in range(len(model.coefs)):
-        parts += _layer_parts(model, layer)
-    parts += [*_output_parts(model), *_main_parts(model)]
+    parts += [*_network_parts(model), *_output_parts(model), *_main_parts(model)]
+    return _joined(parts)
+
+
+def source_of_table(table: TableModel) -> str:
+    """The text of the file for a table: its encoder, and the weighted mean of its networks."""
+    first, n = table.networks[0], table.networks[0].units[-1]
+    meaning = "its predictions" if table.scale is not None else "the probabilities of its classes"
+    network = ", ".join("-".join(map(str, model.units)) for model in table.networks)
+    parts = [HEAD.format(version=__version__, network=network, n_features=table.n_features,
+                         n_results=table.n_results, meaning=meaning + "; NaN is a missing entry")]  # fmt: skip
+    parts += ["\n".join(table.step.c_source("encode")) + "\n"]
+    if table.scale is not None:
+        parts += [c_array(f"target_{name}", getattr(table, name)) for name in ("scale", "center", "low", "high")]
+    body, buffers = [f"for (j = 0; j < {n}; j++)", "    y[j] = 0.0f;", "encode(x, s_0);"], []
+    for number, (model, weight) in enumerate(zip(table.networks, table.weights, strict=True)):
+        lines, last = _network_lines(model, "s_0", f"{number}_")
+        value = f"{last}[j]"
+        if table.scale is not None:
+            value = f"fminf(fmaxf({value} * target_scale[j] + target_center[j], target_low[j]), target_high[j])"
+        body += [*lines, f"for (j = 0; j < {n}; j++)", f"    y[j] += {c_float(weight)} * {value};"]
+        parts += _network_parts(model, f"{number}_")
+        buffers += [(f"a_{number}_{layer}", width) for layer, width in enumerate(model.units[1:])]
+    parts += _output_parts(first)
+    if first.finish & COMPLEMENT:
+        body += ["y[1] = y[0];", "y[0] = 1.0f - y[1];"]
+    sizes = [("s_0", table.step.out_width), *buffers]
+    lines = [*(f"static float {name}[{size}];" for name, size in sizes), "",
+             "void predict(const float *x, float *y)", "{", "    int j;"]  # fmt: skip
+    return _joined([*parts, "\n".join([*lines, *(f"    {line}" for line in body), "}", ""])])
+
+
+def _joined(parts: list[str]) -> str:
     if any("logistic(" in part for part in parts):
         parts.insert(1, LOGISTIC)
     return "\n".join(parts)
 
 
-def _layer_parts(model: Model, layer: int) -> list[str]:
-    """Constants and functions of a layer; its activation, if it is a hidden one."""
+def _network_parts(model: Model, prefix: str = "") -> list[str]:
+    """Constants and functions of all layers; ``prefix`` tells the names of networks apart."""
+    return [part for layer in range(len(model.coefs)) for part in _layer_parts(model, layer, f"{prefix}{layer}")]
+
+
+def _layer_parts(model: Model, layer: int, label: str) -> list[str]:
+    """Constants and functions of a layer, whose names end in the label; its activation, if it is a hidden one."""
     below, above = model.coefs[layer].shape
     parts = [
-        c_array(f"W_{layer}", model.coefs[layer]),
-        c_array(f"b_{layer}", model.intercepts[layer]) + "\n",
-        AFFINE.format(layer=layer, below=below, above=above),
+        c_array(f"W_{label}", model.coefs[layer]),
+        c_array(f"b_{label}", model.intercepts[layer]) + "\n",
+        AFFINE.format(layer=label, below=below, above=above),
     ]
     if layer == len(model.coefs) - 1:
         return parts
     if model.normalization is not None:
         parts += [
-            c_array(f"gain_{layer}", model.unit_parameters[layer][GAINS]),
-            c_array(f"shift_{layer}", model.unit_parameters[layer][SHIFTS]) + "\n",
-            NORMALIZATION.format(layer=layer, n=above, epsilon=c_float(model.normalization.epsilon)),
+            c_array(f"gain_{label}", model.unit_parameters[layer][GAINS]),
+            c_array(f"shift_{label}", model.unit_parameters[layer][SHIFTS]) + "\n",
+            NORMALIZATION.format(layer=label, n=above, epsilon=c_float(model.normalization.epsilon)),
         ]
     component = model.activations[layer]
     formula = C_OF_ACTIVATION[component.name]
     number = ""
     if "p *" in formula:
-        parts.append(c_array(f"p_{layer}", model.numbers_of(layer)) + "\n")
-        number = f"\n        const float p = p_{layer}[j];"
-    parts.append(ELEMENTWISE.format(name=f"activate_{layer}", n=above, number=number, formula=formula))
+        parts.append(c_array(f"p_{label}", model.numbers_of(layer)) + "\n")
+        number = f"\n        const float p = p_{label}[j];"
+    parts.append(ELEMENTWISE.format(name=f"activate_{label}", n=above, number=number, formula=formula))
     return parts
 
 
@@ -199,20 +240,28 @@ def _main_parts(model: Model) -> list[str]:
     for number in range(len(model.steps)):
         body.append(f"step_{number}({source}, s_{number});")
         source = f"s_{number}"
-    for layer in range(len(model.coefs)):
-        body.append(f"affine_{layer}({source}, a_{layer});")
-        source = f"a_{layer}"
-        if layer < len(model.coefs) - 1:
-            if model.normalization is not None:
-                body.append(f"normalize_{layer}({source});")
-            body.append(f"activate_{layer}({source});")
-    body += [f"output({source});", *_finish_lines(model, source)]
+    lines, source = _network_lines(model, source)
+    body += [*lines, *_finish_lines(model, source)]
     sizes = [(f"s_{number}", step.out_width) for number, step in enumerate(model.steps)]
     sizes += [(f"a_{layer}", n) for layer, n in enumerate(model.units[1:])]
     buffers = [f"static float {name}[{size}];" for name, size in sizes]
     total = ["    float total = 0.0f;"] if model.finish & NORMALIZE else []
     lines = [*buffers, "", "void predict(const float *x, float *y)", "{", "    int j;", *total]
     return ["\n".join([*lines, *(f"    {line}" for line in body), "}", ""])]
+
+
+def _network_lines(model: Model, source: str, prefix: str = "") -> tuple[list[str], str]:
+    """Calls that take a network's inputs to its outputs, and the buffer where these are."""
+    lines = []
+    for layer in range(len(model.coefs)):
+        label = f"{prefix}{layer}"
+        lines.append(f"affine_{label}({source}, a_{label});")
+        source = f"a_{label}"
+        if layer < len(model.coefs) - 1:
+            if model.normalization is not None:
+                lines.append(f"normalize_{label}({source});")
+            lines.append(f"activate_{label}({source});")
+    return [*lines, f"output({source});"], source
 
 
 def _finish_lines(model: Model, source: str) -> Sequence[str]:

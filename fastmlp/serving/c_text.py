@@ -19,6 +19,8 @@ def c_array(name: str, values: Any, kind: str = "float") -> str:
 
 def c_float(number: float) -> str:
     """A constant of type float."""
+    if np.isnan(number):
+        return "NAN"
     if np.isinf(number):
         return "HUGE_VALF" if number > 0 else "-HUGE_VALF"
     return f"{np.float32(number):.9e}f"

@@ -7,10 +7,16 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ..activations import ACTIVATIONS
 from ..core.records import HYPERPARAMETERS
 from ..estimators import MLPClassifier, MLPRegressor
 from ..estimators.targets import RealTargets
-from .steps import Step, step_of
+from ..losses import LogLoss, SquaredError
+from ..tabular.classifier import TabularClassifier
+from ..tabular.members import Member
+from .step import Step
+from .steps import step_of
+from .table_step import Encode
 
 NOTHING, CLIP, COMPLEMENT, NORMALIZE = 0, 1, 2, 4
 
@@ -81,7 +87,7 @@ def read_model(estimator: Any, consumer: str) -> Model:
         check_is_fitted(estimator)
         for name, transformer in estimator.steps[:-1]:
             if transformer is not None and transformer != "passthrough":
-                steps.append(step_of(name, transformer))
+                steps.append(step_of(name, transformer, consumer))
         estimator = estimator.steps[-1][1]
     if not isinstance(estimator, MLPClassifier | MLPRegressor):
         raise TypeError(
@@ -116,6 +122,83 @@ def read_model(estimator: Any, consumer: str) -> Model:
         loss,
         1 if classifies else RealTargets.of(loss).outputs_per_target,
         not classifies,
+    )
+
+
+class TableModel(NamedTuple):
+    """What there is to compute for a table: an encoder, and the weighted mean of what some networks give.
+
+    Attributes
+    ----------
+    step : of the rows, before all networks
+    networks : Models without steps; ``weights`` : share of each, with the sum 1
+    center, scale, low, high : a network's output y counts as y scale + center, cut to [low, high]: arrays (n_outputs,),
+        or None for probabilities
+    squeezes : whether a single target has no axis of its own
+    """
+
+    step: Encode
+    networks: list[Model]
+    weights: np.ndarray
+    center: np.ndarray | None
+    scale: np.ndarray | None
+    low: np.ndarray | None
+    high: np.ndarray | None
+    squeezes: bool
+
+    @property
+    def n_features(self) -> int:
+        """Numbers of a row as given."""
+        return self.step.width
+
+    @property
+    def n_results(self) -> int:
+        """Numbers of a row's result."""
+        return self.networks[0].n_results
+
+
+def read_table_model(estimator: Any, consumer: str) -> TableModel:
+    """The model that a fitted `TabularClassifier` or `TabularRegressor` is.
+
+    Raises
+    ------
+    ValueError
+        If it is not fitted (as scikit-learn's NotFittedError), or a column holds texts or dates; with its name.
+    """
+    check_is_fitted(estimator)
+    classifies = isinstance(estimator, TabularClassifier)
+    weights = np.array([member.weight for member in estimator.members_], np.float64)
+    center, scale, low, high = (
+        None if classifies else np.asarray(getattr(estimator, name), np.float64)
+        for name in ("_center", "_scale", "_low", "_high")
+    )
+    return TableModel(
+        Encode(estimator.encoder_, consumer),
+        [_network_of(member) for member in estimator.members_],
+        weights / weights.sum(),
+        center,
+        scale,
+        low,
+        high,
+        not classifies and estimator._flat,
+    )
+
+
+def _network_of(member: Member) -> Model:
+    """One network of a table's model."""
+    real = member.output == "identity"
+    return Model(
+        [],
+        list(member.coefs),
+        list(member.intercepts),
+        [ACTIVATIONS.resolve(member.activation)] * (len(member.coefs) - 1),
+        list(member.unit_parameters),
+        None,
+        member.output,
+        COMPLEMENT if member.output == "logistic" else NOTHING,
+        SquaredError() if real else LogLoss(),
+        1,
+        False,
     )
 
 

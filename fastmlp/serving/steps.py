@@ -9,22 +9,10 @@ from typing import Any
 import numpy as np
 from sklearn import preprocessing
 
+from ..tabular.encoder import TableEncoder
 from .c_text import c_array, c_float
-
-
-class Step:
-    """Rows of ``width`` numbers become rows of ``out_width``."""
-
-    width: int
-    out_width: int
-
-    def apply(self, X: np.ndarray) -> np.ndarray:
-        """The new rows, in the dtype of X."""
-        raise NotImplementedError
-
-    def c_source(self, name: str) -> list[str]:
-        """Lines of a C function ``static void name(const float *x, float *y)``, its constants before it."""
-        raise NotImplementedError
+from .step import Step
+from .table_step import Encode
 
 
 class Linear(Step):
@@ -207,18 +195,21 @@ READERS = {
 }
 
 
-def step_of(name: str, transformer: Any) -> Step:
-    """The step that a fitted transformer is.
+def step_of(name: str, transformer: Any, consumer: str) -> Step:
+    """The step that a fitted transformer is, for a consumer that is named in errors.
 
     Raises
     ------
     ValueError
         With its name, if it is none of those above.
     """
+    if isinstance(transformer, TableEncoder):
+        return Encode(transformer, consumer)
     reader = READERS.get(type(transformer))
     step = None if reader is None else reader(transformer)
     if step is None:
-        known = ", ".join(sorted(each.__name__ for each in READERS if each is not preprocessing.FunctionTransformer))
+        others = (each for each in READERS if each is not preprocessing.FunctionTransformer)
+        known = ", ".join(sorted(each.__name__ for each in (*others, TableEncoder)))
         raise ValueError(
             f"Step {name!r} of the pipeline must be one of {known} or FunctionTransformer(np.clip); "
             f"got {type(transformer).__name__}."

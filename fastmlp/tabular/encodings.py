@@ -209,7 +209,9 @@ class OneHot(Encoding):
     @property
     def _own(self) -> int:
         """Columns of levels."""
-        return len(self.levels) > 1 if self._two or len(self.levels) == 1 else len(self.levels)
+        if len(self.levels) == 1 and not self.rest:
+            return 0
+        return 1 if self._two else len(self.levels)
 
     @property
     def names(self) -> list[str]:  # type: ignore[override]
