@@ -221,8 +221,10 @@ def register_onnx() -> None:
 
     Every component and ensembles become nodes of ONNX; batch normalization is in the weights, layer normalization is
     written out. Classifiers have scikit-learn's outputs and options ('zipmap', ...), and 'raw_scores' for their
-    decision function, for which a calibration asks; regressors have an output of shape (n_samples, n_outputs). The
-    model computes in float64 where its input is declared as double, else in float32.
+    decision function, for which a calibration asks; regressors have an output of shape (n_samples, n_outputs).
+    `TableEncoder`, `TabularClassifier` and `TabularRegressor` take a matrix of numbers, of columns that hold numbers,
+    booleans or coded categories, NaN for a missing entry. The model computes in float64 where its input is declared as
+    double, else in float32.
 
     Raises
     ------
@@ -240,8 +242,21 @@ def register_onnx() -> None:
         raise ImportError('register_onnx needs skl2onnx; install it with pip install "fastmlp[onnx]".') from error
 
     from .serving import onnx_graph as graph
+    from .serving import onnx_tables as tables
+    from .tabular import TableEncoder, TabularClassifier, TabularRegressor
 
     update_registered_converter(
         MLPClassifier, "FastmlpMLPClassifier", graph.classifier_shapes, graph.convert_classifier, options=graph.OPTIONS
     )
     update_registered_converter(MLPRegressor, "FastmlpMLPRegressor", graph.regressor_shape, graph.convert_regressor)
+    update_registered_converter(TableEncoder, "FastmlpTableEncoder", tables.encoder_shape, tables.convert_encoder)
+    update_registered_converter(
+        TabularClassifier,
+        "FastmlpTabularClassifier",
+        tables.classifier_shapes,
+        tables.convert_classifier,
+        options=tables.OPTIONS,
+    )
+    update_registered_converter(
+        TabularRegressor, "FastmlpTabularRegressor", tables.regressor_shape, tables.convert_regressor
+    )

@@ -45,6 +45,13 @@ class Graph:
         self.container.add_initializer(name, self.dtype, array.shape, array.ravel())
         return name
 
+    def positions(self, values: Any) -> str:
+        """An initializer of whole numbers."""
+        array = np.asarray(values, np.int64)
+        name = self.scope.get_unique_variable_name("positions")
+        self.container.add_initializer(name, self.types.INT64, array.shape, array.ravel())
+        return name
+
     def __call__(self, kind: str, *inputs: Any, result: str | None = None, **attributes: Any) -> str:
         """The result of a node of that kind."""
         names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
@@ -134,9 +141,9 @@ def _mean_of_rows(graph: Graph, z: str, n: int) -> str:
     return graph("MatMul", z, np.full((n, 1), 1 / n))
 
 
-def _logits(graph: Graph, model: Model) -> str:
-    """Values of the last layer, before its activation."""
-    value = graph.rows
+def logits_of(graph: Graph, model: Model, rows: str) -> str:
+    """Values of the last layer for the rows, before its activation."""
+    value = rows
     for layer, (coef, intercept) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
         value = graph("Add", graph("MatMul", value, coef), intercept[None])
         if layer == len(model.coefs) - 1:
@@ -162,7 +169,7 @@ def _models(estimator: Any) -> list[Model]:
 
 def _logits_and_outputs(graph: Graph, models: list[Model]) -> tuple[str, str]:
     """z and output activations; of an ensemble, the mean of these, and the z that would give it."""
-    logits = [_logits(graph, model) for model in models]
+    logits = [logits_of(graph, model, graph.rows) for model in models]
     outputs = [ONNX_OF_OUTPUT[model.output](graph, z) for model, z in zip(models, logits, strict=True)]
     if len(models) == 1:
         return logits[0], outputs[0]
@@ -170,7 +177,7 @@ def _logits_and_outputs(graph: Graph, models: list[Model]) -> tuple[str, str]:
     return ONNX_OF_INVERSE[models[0].output](graph, mean), mean
 
 
-def _probabilities(graph: Graph, model: Model, outputs: str) -> str:
+def probabilities_of(graph: Graph, model: Model, outputs: str) -> str:
     """As `predict_proba` makes them of outputs."""
     if model.finish & CLIP:
         outputs = graph("Min", graph("Max", outputs, 0.0), 1.0)
@@ -250,7 +257,7 @@ def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     estimator = operator.raw_operator
     models = _models(estimator)
     classes = np.asarray(get_label_classes(scope, estimator))
-    _check_classes(estimator, classes)
+    check_classes(classes, at_least=1 if _is_multilabel(estimator) else 2)
     labels, numbers = (output.full_name for output in operator.outputs)
     parents = _parents(scope, estimator)
     _check_parents(parents)
@@ -260,7 +267,7 @@ def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
         stacked = any(isinstance(parent, StackingClassifier) for parent in parents)
         graph("Identity", _scores(graph, models[0], logits, stacked), result=numbers)
     else:
-        graph("Identity", _probabilities(graph, models[0], outputs), result=numbers)
+        graph("Identity", probabilities_of(graph, models[0], outputs), result=numbers)
     if _is_multilabel(estimator):
         graph.cast(graph("Greater", outputs, 0.5), graph.types.INT64, result=labels)
         return
@@ -273,8 +280,9 @@ def convert_classifier(scope: Any, operator: Any, container: Any) -> None:
     _finalize_converter_classes(scope, position, labels, container, classes, graph.dtype)
 
 
-def _check_classes(estimator: Any, classes: np.ndarray) -> None:
-    if len(classes) < 2 and not _is_multilabel(estimator):
+def check_classes(classes: np.ndarray, at_least: int = 2) -> None:
+    """Refuse labels that skl2onnx or ONNX cannot hold."""
+    if len(classes) < at_least:
         raise ValueError(f"ONNX takes at least two classes; got {classes!r}.")
     if classes.dtype.kind in "iuf" and np.abs(classes.astype(np.float64)).max() > np.iinfo(np.int32).max:
         raise ValueError(f"skl2onnx holds labels as 32-bit integers; the greatest of classes_ is {classes[-1]}.")
