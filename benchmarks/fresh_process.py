@@ -162,7 +162,38 @@ def search(package, backend, dtype):
     return {"seconds": seconds, "scores": scores, "best": searching.best_params_}
 
 
-TASKS = {task.__name__: task for task in (memory, sparse_memory, first_fit, whole, import_time, search)}
+def large_table(rows="100000", epochs="8"):
+    """Seconds of the encoding and of the fit of a table of 50 mixed columns, and the growth of the peak by the fit."""
+    import numpy as np
+    import pandas as pd
+
+    from fastmlp import TabularClassifier
+    from fastmlp.tabular import TableEncoder
+
+    n = int(rows)
+    random = np.random.default_rng(0)
+    columns = {f"number{k}": random.lognormal(sigma=1 + k % 3, size=n) for k in range(20)}
+    columns |= {f"count{k}": random.poisson(1 + k, size=n) for k in range(10)}
+    columns |= {f"text{k}": random.choice([f"level {j}" for j in range(3 + 2 * k)], n) for k in range(10)}
+    columns |= {f"flag{k}": random.uniform(size=n) < 0.2 for k in range(5)}
+    columns |= {f"date{k}": np.datetime64("2020-01-01") + random.integers(0, 10**8, n) for k in range(5)}
+    table = pd.DataFrame(columns)
+    for k in range(0, 20, 4):
+        table.loc[random.uniform(size=n) < 0.1, f"number{k}"] = np.nan
+    y = (np.log(columns["number1"]) + columns["flag0"] + random.normal(size=n) > 0.5).astype(int)
+    model = TabularClassifier(preset="fast", max_epochs=int(epochs), random_state=0)
+    model.fit(table[:1000], y[:1000])
+    forget_peak()
+    before, start = peak_bytes(), time.perf_counter()
+    model.fit(table, y)
+    seconds, grown = time.perf_counter() - start, peak_bytes() - before
+    start = time.perf_counter()
+    encoded = TableEncoder().fit_transform(table)
+    encoding = time.perf_counter() - start
+    return {"encoding": encoding, "fit": seconds, "grown": grown / MB, "encoded": encoded.nbytes / MB}
+
+
+TASKS = {task.__name__: task for task in (memory, sparse_memory, first_fit, whole, import_time, search, large_table)}
 
 if __name__ == "__main__":
     os.environ["PYTHONWARNINGS"] = "ignore"  # nothing converges in so few epochs, in worker processes neither
