@@ -54,8 +54,8 @@ TITLES = {  # the tables that come first, and what a reader must know of each
     "tables": (
         "Raw tables",
         "Errors (share of wrong classes, or 1 - R²) of fits with default parameters, and of RealMLP-TD-S by pytabkit; "
-        "the mean ratio is geometric, in multiples of RealMLP-TD-S's, over the sets that a side has run on; seconds are "
-        "those of all processors.",
+        "the mean ratio is geometric, in multiples of RealMLP-TD-S's, over the sets that a side ran on; seconds are "
+        "processors' time.",
     ),
     "missing values": (
         "Missing values",
@@ -63,9 +63,6 @@ TITLES = {  # the tables that come first, and what a reader must know of each
         "the training and the test rows.",
     ),
     "large tables": (
-        "Large tables",
-        "`TabularClassifier(preset=\"fast\", max_epochs=8)` on a pandas frame, in a new process.",
-    ),
         "Large tables",
         '`TabularClassifier(preset="fast", max_epochs=8)` on a pandas frame, in a new process.',
     ),
