@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from .jit import cgutils, intrinsic, types, vector_types, with_numba
-from .simd import I64, VECTORS, Lanes, load_vector, splat, store_vector
+from .simd import I64, VECTORS, Lanes, load_vector, splat, store_vector, unrelated
 from .table import declare_table, operand
 
 
@@ -49,17 +49,18 @@ def _function_body(component):
         builder = ir.IRBuilder(function.append_basic_block())
         splats = [builder.load(builder.gep(scalars, [I64(n)])) for n in range(component.scalars)]
         splats = [Lanes(builder, vector, splat(builder, number, vector.lanes)) for number in splats]
+        pairs = list(zip(streams[::2], streams[1::2], strict=True))
         with cgutils.for_range(builder, rows) as row:
-            bases = {
-                n: builder.gep(streams[2 * n], [builder.mul(row.index, streams[2 * n + 1])])
-                for n in {*component.inputs, *component.outputs}
-            }
+            starts = [builder.gep(base, [builder.mul(row.index, stride)]) for base, stride in pairs]
+            # Where a choice leaves a number as it was, the compiler would write the others alone, through a mask, which
+            # takes AMD's processors tens of cycles: it must not see that a number is written back where it was read.
+            ends = {n: unrelated(builder, starts[n]) for n in component.outputs}
             with cgutils.for_range_slice(builder, I64(0), width, I64(vector.lanes), I64) as (column, _):
-                places = {n: builder.gep(base, [column]) for n, base in bases.items()}
-                inputs = [load_vector(builder, places[n], vector.llvm, bits) for n in component.inputs]
+                places = [builder.gep(starts[n], [column]) for n in component.inputs]
+                inputs = [load_vector(builder, place, vector.llvm, bits) for place in places]
                 outputs = component.function(splats, *(Lanes(builder, vector, value) for value in inputs))
                 for n, output in zip(component.outputs, outputs, strict=True):
-                    store_vector(builder, output.value, places[n], bits)
+                    store_vector(builder, output.value, builder.gep(ends[n], [column]), bits)
         builder.ret_void()
 
     return make

@@ -83,6 +83,12 @@ def store_vector(builder, value, pointer, bits):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = bits // 8
 
 
+def unrelated(builder, pointer):
+    """The same address, which LLVM cannot know to be that of `pointer`."""
+    hidden = ir.InlineAsm(ir.FunctionType(pointer.type, [pointer.type]), "", "=r,0")
+    return builder.call(hidden, [pointer])
+
+
 # --- operators --------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,21 @@ from functools import partial
 from llvmlite import ir
 
 from .jit import inlined, intrinsic, types
-from .simd import FLAGS, I32, I64, VECTORS, address, call, constant, load_vector, shuffle, splat, store_vector, suffix
+from .simd import (
+    FLAGS,
+    I32,
+    I64,
+    VECTORS,
+    address,
+    call,
+    constant,
+    load_vector,
+    shuffle,
+    splat,
+    store_vector,
+    suffix,
+    unrelated,
+)
 from .table import declare_table, operand
 from .target import REGISTERS
 
@@ -65,8 +79,7 @@ def _tile_function(rows, vectors, function, vector):
     shape = [(i, j) for i in range(rows) for j in range(vectors)]
     initial = [load_vector(builder, at(builder, start, start_row, i, j), vector.llvm, bits) for i, j in shape]
     # One pointer for every four rows, unrelated in the compiler's eyes: it would make them a chain of eight additions.
-    opaque = ir.InlineAsm(ir.FunctionType(pointer, [pointer]), "", "=r,0")
-    bases = [builder.call(opaque, [at(builder, left, left_row, i, 0)]) for i in range(0, rows, 4)]
+    bases = [unrelated(builder, at(builder, left, left_row, i, 0)) for i in range(0, rows, 4)]
     within = [builder.mul(left_row, I64(i)) for i in range(4)]
     builder.branch(loop)
 
