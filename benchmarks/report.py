@@ -57,7 +57,7 @@ TITLES = {  # the tables that come first, and what a reader must know of each
         "the mean ratio is geometric, in multiples of RealMLP-TD-S's, over the sets that a side ran on; seconds are "
         "processors' time.",
     ),
-    "missing values": (
+    "missing-values": (
         "Missing values",
         "How many times as large the error becomes when 20 % of the entries of all columns are deleted at random, from "
         "the training and the test rows.",

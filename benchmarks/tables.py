@@ -331,7 +331,7 @@ def stored(log_entries):
 
     results, missing = means(e for e in log_entries if not e["deleted"]), rises(log_entries)
     entries = benchmarks_of("tables", rows_of(results), bars_of(results))
-    entries += benchmarks_of("missing values", missing, bars_of_missing(missing))
+    entries += benchmarks_of("missing-values", missing, bars_of_missing(missing))
     lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines() if sys.platform == "linux" else []
     brand = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     info = {
