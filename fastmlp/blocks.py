@@ -19,7 +19,9 @@ import numpy as np
 
 __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_dask", "from_folder", "from_iterable"]
 
-BLOCK_BYTES = 16 << 20  # of a block cut from an array: large enough for a disk, small beside the memory
+# Of a block cut from an array or a file: large enough for a disk, and so small that a window has many of them, which
+# matters where the data are sorted.
+BLOCK_BYTES = 256 << 10
 
 
 class Block(NamedTuple):
@@ -125,7 +127,7 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
     X : of shape (n_rows, n_features); y : of shape (n_rows,) or (n_rows, n_outputs)
     sample_weight : of shape (n_rows,), default=None
     block_rows : int, default=None
-        Rows of a block; None for some 16 MiB, in whole chunks where X has chunks.
+        Rows of a block; None for some 256 KiB, in whole chunks where X has chunks.
     """
     n_rows = X.shape[0]
     for what, values in (("y", y), ("sample_weight", sample_weight)):
@@ -154,7 +156,8 @@ def from_folder(folder: str | os.PathLike) -> Blocks:
     Parameters
     ----------
     folder : path
-        ``X_000.npy`` belongs to ``y_000.npy`` and ``sample_weight_000.npy``. Each is one block, in the order of names.
+        ``X_000.npy`` belongs to ``y_000.npy`` and ``sample_weight_000.npy``. They come in the order of their names; a
+        large file is read in blocks of some 256 KiB.
     """
     folder = pathlib.Path(folder)
     files = sorted(folder.glob("X*.npy"))
@@ -170,12 +173,58 @@ def from_folder(folder: str | os.PathLike) -> Blocks:
                 f"X must have a y file beside each X file; {beside(path, 'y').name} is missing in {str(folder)!r}."
             )
 
-    def read(position: int) -> tuple[Any, ...]:
-        path = files[position]
-        weight = beside(path, "sample_weight")
-        return np.load(path), np.load(beside(path, "y")), np.load(weight) if weight.exists() else None
+    pieces = [(path, *rows) for path in files for rows in _pieces_of(path)]
 
-    return Blocks([path.name for path in files], read)
+    def read(position: int) -> tuple[Any, ...]:
+        path, n_rows, *rows = pieces[position]
+        weight = beside(path, "sample_weight")
+        y = _rows_of_file(beside(path, "y"), n_rows, *rows)
+        return _rows_of_file(path, n_rows, *rows), y, _rows_of_file(weight, n_rows, *rows) if weight.exists() else None
+
+    names = [
+        path.name if stop - start == n_rows else f"{path.name}, rows {start} to {stop - 1}"
+        for path, n_rows, start, stop in pieces
+    ]
+    return Blocks(names, read)
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, order and dtype of an open ``.npy`` file, which then stands at its first number."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)
+
+
+def _pieces_of(path: pathlib.Path) -> list[tuple[int, int, int]]:
+    """Number of rows of a file, and the first row and the end of each of its blocks.
+
+    A file that is none is one block, and what is wrong with it is said when that is read.
+    """
+    try:
+        with open(path, "rb") as file:
+            shape, _, dtype = _header(file)
+    except (OSError, ValueError):
+        return [(0, 0, 0)]
+    n_rows = shape[0] if shape else 0
+    rows = max(1, BLOCK_BYTES * n_rows // max(1, dtype.itemsize * int(np.prod(shape))))
+    return [(n_rows, start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)] or [(0, 0, 0)]
+
+
+def _rows_of_file(path: pathlib.Path, n_rows: int, start: int, stop: int) -> np.ndarray:
+    """Rows of a ``.npy`` file of ``n_rows``: read apart, but where it is in Fortran's order or holds objects."""
+    with open(path, "rb") as file:
+        shape, fortran_order, dtype = _header(file)
+        if not shape or shape[0] != n_rows:
+            raise ValueError(f"{path.name} must have {n_rows} rows; got shape {shape}")
+        if fortran_order or dtype.hasobject:
+            whole: np.ndarray = np.load(path)
+            return whole[start:stop]
+        of_row = int(np.prod(shape[1:]))
+        file.seek(start * of_row * dtype.itemsize, os.SEEK_CUR)
+        values = np.fromfile(file, dtype, (stop - start) * of_row)
+    if len(values) < (stop - start) * of_row:
+        raise EOFError(f"{path.name} ends in row {start + len(values) // of_row} of {n_rows}")
+    return values.reshape(stop - start, *shape[1:])
 
 
 def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str | None = None) -> Blocks:

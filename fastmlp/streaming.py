@@ -8,6 +8,7 @@ are all that is kept in memory, beside one block.
 A window is a good sample where its blocks are: of data sorted by class, take windows of many blocks, and small blocks.
 """
 
+import contextlib
 import os
 import pathlib
 import queue
@@ -22,24 +23,28 @@ from .core.network import Network
 
 try:
     import resource
+
+    # What the system may bound of a process, and what it says of it in /proc/self/status.
+    MEMORY_LIMITS: tuple[tuple[int, str], ...] = ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:"))
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    MEMORY_LIMITS = ()
 
 T = TypeVar("T")
 WINDOW_SHARE = 8  # a window takes this part of the free memory: two of them, a block and its conversion take half
 WINDOW_BYTES = 1 << 20, 1 << 30  # the least and the largest window by default
+GROUP_BYTES = 2 << 20  # of blocks that are checked and converted together
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, of its control group and of its address space."""
+    """Bytes that this process may still take: of the machine, of its control group and of its own limits."""
     free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [WINDOW_BYTES[1]]
     available = _number_after("MemAvailable:", "/proc/meminfo")
     if available is not None:
         free = [available * 1024]
-    if resource is not None:
-        limit, size = resource.getrlimit(resource.RLIMIT_AS)[0], _number_after("VmSize:", "/proc/self/status")
-        if limit != resource.RLIM_INFINITY and size is not None:
-            free.append(limit - size * 1024)
+    for limit, label in MEMORY_LIMITS:
+        allowed, taken = resource.getrlimit(limit)[0], _number_after(label, "/proc/self/status")
+        if allowed != resource.RLIM_INFINITY and taken is not None:
+            free.append(allowed - taken * 1024)
     most, used = (_number_after("", f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
     if most is not None and used is not None:
         free.append(most - used)
@@ -100,48 +105,54 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
 
 
 class Window(NamedTuple):
-    """Rows to train on: arrays of the network's dtype, and whether more windows follow in this epoch."""
+    """Rows to train on: from ``begin`` to ``end`` of the arrays of `Buffers`; and whether more follow in this epoch."""
 
-    X: np.ndarray
-    targets: np.ndarray
-    sample_weight: np.ndarray | None
+    begin: int
+    end: int
     more: bool
 
 
 class Buffers:
-    """Room for one window, with ``margin`` rows before it for those that the last window has left."""
+    """Arrays for two windows, one of which is filled while the other one trains.
+
+    Before the rows of each there is a margin for those that the window before has left.
+
+    Parameters
+    ----------
+    like : Block in the network's dtypes; rows : of a window; margin : rows that a window may leave
+    """
 
     def __init__(self, like: Block, rows: int, margin: int) -> None:
-        self.margin, self.filled = margin, 0
-        self.arrays = [
-            None if values is None else np.empty((margin + rows, *values.shape[1:]), values.dtype) for values in like
-        ]
-        self.rows = rows
-
-    def fill(self, block: Block, start: int) -> int:
-        """Copy rows of a block from ``start`` on, as many as there is room for; how many they are."""
-        count = min(len(block.X) - start, self.rows - self.filled)
-        at = self.margin + self.filled
-        for array, values in zip(self.arrays, block, strict=True):
-            if array is not None and values is not None:
-                array[at : at + count] = values[start : start + count]
-        self.filled += count
-        return count
-
-    def window(self, left: Block | None, more: bool) -> Window:
-        """The rows, after those that were left."""
-        count = 0 if left is None else len(left.X)
-        begin = self.margin - count
-        if left is not None:
-            for array, values in zip(self.arrays, left, strict=True):
-                if array is not None and values is not None:
-                    array[begin : self.margin] = values
+        self.rows, self.margin = rows, margin
         X, targets, weights = (
-            None if array is None else array[begin : self.margin + self.filled] for array in self.arrays
+            None if values is None else np.zeros((2 * (margin + rows), *values.shape[1:]), values.dtype)
+            for values in like
         )
         assert X is not None
         assert targets is not None
-        return Window(X, targets, weights, more)
+        self.block = Block(X, targets, weights)
+
+    def fill(self, turn: int, filled: int, block: Block, start: int) -> int:
+        """Copy rows of a block from ``start`` on behind those that are in, as many as fit; how many they are."""
+        count = min(len(block.X) - start, self.rows - filled)
+        at = self._start(turn) + filled
+        for array, values in zip(self.block, block, strict=True):
+            if array is not None and values is not None:
+                array[at : at + count] = values[start : start + count]
+        return count
+
+    def window(self, turn: int, filled: int, left: Block | None, more: bool) -> Window:
+        """The rows that are in, after those that were left."""
+        start = self._start(turn)
+        begin = start - (0 if left is None else len(left.X))
+        for array, values in zip(self.block, left or (), strict=left is not None):
+            if array is not None and values is not None:
+                array[begin:start] = values
+        return Window(begin, start + filled, more)
+
+    def _start(self, turn: int) -> int:
+        """Where the rows of a window begin."""
+        return turn % 2 * (self.margin + self.rows) + self.margin
 
 
 class StreamSession:
@@ -177,34 +188,51 @@ class StreamSession:
         self.network, self.blocks, self.convert = network, blocks, convert
         self.batch_size, self.window_rows = batch_size, max(window_rows, batch_size)
         self.shuffle, self.n_threads = shuffle, n_threads
-        self.steps = 0  # optimizer steps taken, as `Session` counts them
-        self._buffers: list[Buffers] = []
+        self._buffers: Buffers | None = None
+        self._session: Any = None  # over the buffers, from the first window on
+        self._resources = contextlib.ExitStack()
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken, as `Session` counts them."""
+        return 0 if self._session is None else self._session.steps
 
     def __enter__(self) -> "StreamSession":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._buffers.clear()
+        self._buffers = None
+        self._resources.close()
 
-    def _filled(self, positions: Iterable[int]) -> Iterator[tuple[Buffers, bool]]:
-        """Buffers full of rows, in turn, and whether more follow."""
-        turn, waiting = 0, None
+    def _converted(self, positions: Iterable[int]) -> Iterator[Block]:
+        """Blocks that are checked and converted; small ones together, since a check costs as much for any size."""
+        group: list[tuple[Block, str]] = []
+        size = 0
         for position in positions:
-            block = self.convert(self.blocks.read(position), self.blocks.names[position])
+            block = self.blocks.read(position)
+            group.append((block, self.blocks.names[position]))
+            size += block.X.nbytes
+            if size >= GROUP_BYTES:
+                yield converted_together(group, self.convert)
+                group, size = [], 0
+        if group:
+            yield converted_together(group, self.convert)
+
+    def _filled(self, positions: Iterable[int]) -> Iterator[tuple[int, int, bool]]:
+        """The turn of a window that is full, its rows, and whether more follow."""
+        turn = filled = 0
+        for block in self._converted(positions):
             start = 0
             while start < len(block.X):
-                if waiting is None:
-                    while len(self._buffers) <= turn % 2:
-                        self._buffers.append(Buffers(block, self.window_rows, self.batch_size))
-                    waiting, turn = self._buffers[turn % 2], turn + 1
-                    waiting.filled = 0
-                elif waiting.filled == waiting.rows:
-                    yield waiting, True
-                    waiting = None
-                    continue
-                start += waiting.fill(block, start)
-        if waiting is not None:
-            yield waiting, False
+                if self._buffers is None:
+                    self._buffers = Buffers(block, self.window_rows, self.batch_size)
+                if filled == self.window_rows:
+                    yield turn, filled, True
+                    turn, filled = turn + 1, 0
+                count = self._buffers.fill(turn, filled, block, start)
+                start, filled = start + count, filled + count
+        if filled:
+            yield turn, filled, False
 
     def epoch(
         self,
@@ -227,16 +255,19 @@ class StreamSession:
         total, done, left = 0.0, 0, None
         windows = read_ahead(self._filled(positions.tolist()))
         try:
-            for buffers, more in windows:
-                window = buffers.window(left, more)
-                rows = len(window.X)
+            for turn, filled, more in windows:
+                assert self._buffers is not None
+                window = self._buffers.window(turn, filled, left, more)
+                rows = window.end - window.begin
                 count = rows // self.batch_size * self.batch_size if more else rows
                 now = random.permutation(rows) if self.shuffle else np.arange(rows)
-                left = _rows_of(window, now[count:])
+                now += window.begin
+                left = _rows_of(self._buffers.block, now[count:])
                 if count:
                     total += count * self._train(
-                        window, now[:count], done, learning_rate, step=step, seed=seed, progress=progress, **settings
+                        now[:count], done, learning_rate, step=step, seed=seed, progress=progress, **settings
                     )
+                    seed = int(random.integers(2**31))  # the next window has other random bits
                 done += count
         finally:
             windows.close()  # type: ignore[attr-defined]
@@ -245,37 +276,52 @@ class StreamSession:
         return total / done
 
     def _train(
-        self,
-        window: Window,
-        order: np.ndarray,
-        done: int,
-        learning_rate: Any,
-        *,
-        step: int,
-        progress: Any,
-        **settings: Any,
+        self, order: np.ndarray, done: int, learning_rate: Any, *, step: int, progress: Any, **settings: Any
     ) -> float:
-        """Train on some rows of a window, ``done`` rows after the epoch's first one."""
+        """Train on rows of the buffers, ``done`` rows after the epoch's first one."""
+        if self._session is None:
+            assert self._buffers is not None
+            X, targets, weights = self._buffers.block
+            self._session = self._resources.enter_context(
+                self.network.session(X, targets, weights, batch_size=self.batch_size, n_threads=self.n_threads)
+            )
         steps = done // self.batch_size
         if isinstance(learning_rate, np.ndarray):
             learning_rate = learning_rate[steps : steps - (-len(order) // self.batch_size)]
-        with self.network.session(
-            window.X, window.targets, window.sample_weight, batch_size=self.batch_size, n_threads=self.n_threads
-        ) as session:
-            before = self.steps
-            try:
-                return session.epoch(
-                    order,
-                    learning_rate=learning_rate,
-                    step=step + steps,
-                    progress=None if progress is None else lambda rows: progress(done + rows),
-                    **settings,
-                )
-            finally:
-                self.steps = before + session.steps
+        loss: float = self._session.epoch(
+            order,
+            learning_rate=learning_rate,
+            step=step + steps,
+            progress=None if progress is None else lambda rows: progress(done + rows),
+            **settings,
+        )
+        return loss
 
 
-def _rows_of(window: Window, rows: np.ndarray) -> Block:
-    """Copies of some rows of a window."""
-    weights = None if window.sample_weight is None else window.sample_weight[rows]
-    return Block(window.X[rows], window.targets[rows], weights)
+def converted_together(group: list[tuple[Block, str]], convert: Callable[[Block, str], Block]) -> Block:
+    """Blocks as one, checked and converted; where something is wrong with one of them, its own error."""
+    if len(group) == 1:
+        return convert(*group[0])
+    blocks = [block for block, _ in group]
+    like = blocks[0]
+    alike = all(
+        (block.X.shape[1:], block.y.shape[1:], block.X.dtype, block.y.dtype, block.sample_weight is None)
+        == (like.X.shape[1:], like.y.shape[1:], like.X.dtype, like.y.dtype, like.sample_weight is None)
+        for block in blocks
+    )
+    if alike:
+        X, y, weights = zip(*blocks, strict=True)
+        joined = Block(
+            np.concatenate(X), np.concatenate(y), None if like.sample_weight is None else np.concatenate(weights)
+        )
+        try:
+            return convert(joined, group[0][1])
+        except ValueError:
+            pass  # one of them says below what is wrong
+    X, y, weights = zip(*(convert(*each) for each in group), strict=True)
+    return Block(np.concatenate(X), np.concatenate(y), None if weights[0] is None else np.concatenate(weights))
+
+
+def _rows_of(block: Block, rows: np.ndarray) -> Block:
+    """Copies of some rows."""
+    return Block(block.X[rows], block.y[rows], None if block.sample_weight is None else block.sample_weight[rows])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn import config_context
 
 from ..blocks import Block, Blocks
 from ..core.network import Network
@@ -121,9 +122,15 @@ def first_pass(blocks: Blocks, *, labels: bool) -> Survey:
 def check_finite(block: Block, name: str) -> None:
     """Refuse a block with a number that is not finite."""
     for what, values in zip(("X", "y", "sample_weight"), block, strict=True):
-        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values is not None and values.dtype.kind == "f" and not _all_finite(values):
             row = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0]
             raise ValueError(f"{what} must be finite; row {row} of {name} is not. Fill in or leave out such rows.")
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    """Whether all numbers are finite: their sum says so in one pass without a copy, unless it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
 
 
 def check_alike(block: Block, like: Block, name: str) -> None:
@@ -194,13 +201,17 @@ def converter(
     def convert(block: Block, name: str) -> Block:
         check_alike(block, like, name)
         check_finite(block, name)
+        as_it_is = block.X.dtype == dtype and block.y.dtype.kind in "fiub"  # a conversion may overflow
         try:
-            X, targets = estimator._check_data(
-                block.X, block.y, configuration, dtype=dtype, incremental=True, reset=False
-            )
-            weights = with_class_weights(
-                checked_weights(block.sample_weight, X), configuration.class_weight, targets, X
-            )
+            with config_context(assume_finite=as_it_is):  # one pass over a block is enough
+                X, targets = estimator._check_data(
+                    block.X, block.y, configuration, dtype=dtype, incremental=True, reset=False
+                )
+            weights = block.sample_weight
+            if weights is None or weights.any():  # a block whose rows do not count is none to complain about
+                weights = with_class_weights(checked_weights(weights, X), configuration.class_weight, targets, X)
+            else:
+                weights = np.zeros(len(X), X.dtype)
         except ValueError as error:
             raise ValueError(f"{str(error).rstrip('.')}, in {name}.") from error
         return Block(X, targets.values, weights)
