@@ -1,7 +1,6 @@
 """A network at work on data: the buffers, and the team of threads that works on them."""
 
 import functools
-import itertools
 from dataclasses import asdict
 from time import perf_counter
 
@@ -33,7 +32,7 @@ from .records import (
     Task,
     ThreadContext,
 )
-from .step_time import best_threads
+from .step_time import best_threads, row_operations
 
 PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
 # Operations of a step below which a second thread costs more than it brings.
@@ -96,8 +95,8 @@ class Session:
         by_batch = normalizations.code_of(network.normalization) == BATCH
         self._chunk = self._batch if by_batch else -(-self._batch // -(-self._batch // CHUNK))
         inputs = X.nnz // self._rows + 1 if network.sparse else X.shape[1]
-        units = (inputs, *network.units[1:])
-        self._row_operations = sum(6 * a * b for a, b in itertools.pairwise(units))
+        self._units = (inputs, *network.units[1:])  # of the inputs those that a row has
+        self._row_operations = row_operations(self._units)
         self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
         self._data = self._bind(X, y, sample_weight)
         self._sparse_rows = self._bind_sparse(X)
@@ -203,7 +202,7 @@ class Session:
         if self._n_threads is None and self._most > 1:
             self._lease = BUDGET.lease(self._most)
             most = min(self._most, BUDGET.cores)
-            self._most = max(best_threads(most, self._batch, self._row_operations), min(2, most))
+            self._most = max(best_threads(most, self._batch, self._units, self.network.dtype.itemsize), min(2, most))
         layout, buffers = self._allocate(self._most)
         components = self._component_codes()
         self._records = [*map(table_of, (components, layout, buffers, self._data))]
