@@ -1,6 +1,7 @@
 """A network at work on data: the buffers, and the team of threads that works on them."""
 
 import functools
+import math
 from dataclasses import asdict
 from time import perf_counter
 
@@ -37,6 +38,7 @@ from .step_time import best_threads, row_operations
 PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
 # Operations of a step below which a second thread costs more than it brings.
 SHARED_WORK = 100_000
+STARTING = 3e-4  # seconds that a slice waits for new threads; who takes longer joins at a later one
 # Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
 STREAMED = 500
 # Steps whose numbers are worked out together, in NumPy.
@@ -107,6 +109,7 @@ class Session:
         self._optimizer, self._groups = network.optimizer, len(GROUPS) if network.grouped else 1
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._n_threads = n_threads
+        self._pacing = Pacing(n_threads)  # what it learns serves when the session is entered again
         self._team = self._lease = self._lead = None
 
     def _useful_threads(self):
@@ -197,7 +200,7 @@ class Session:
 
     def _open(self):
         """Take what the session holds: a lease of cores, buffers, threads."""
-        self._team, self._pacing = Team(), Pacing(self._n_threads)
+        self._team, self._prepared = Team(), None
         self._most = self._n_threads or self._useful_threads()
         if self._n_threads is None and self._most > 1:
             self._lease = BUDGET.lease(self._most)
@@ -224,7 +227,7 @@ class Session:
             wanted = BUDGET.begin(self._lease, wanted)
         team = self._team
         if not team.here or wanted > team.n_threads:  # who has not started yet joins at a later slice
-            wanted = max(team.recruit(wanted, wait=self._pacing.fixed), team.n_threads)
+            wanted = max(team.recruit(wanted, math.inf if self._pacing.fixed else STARTING), team.n_threads)
         if self._lead is None or wanted != team.n_threads:
             self._lead = None  # an interrupt may leave the team half begun
             self._lead = team.begin(wanted, self._prepare)

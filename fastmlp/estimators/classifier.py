@@ -15,7 +15,7 @@ from ..losses import LOSSES
 from .configuration import Configuration, configure
 from .constraints import CLASSIFICATION, loss_constraint
 from .evaluation import OUTPUTS_AT_ONCE
-from .labels import Labels, classes_of_columns, columns_are_classes, without_sparse
+from .labels import Labels, classes_of_columns, columns_are_classes, fitted_binarizer, without_sparse
 from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .sklearn_internals import StrOptions, fit_context, is_first_partial_fit
@@ -529,7 +529,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _check_labels(self, y: np.ndarray, incremental: bool) -> None:
         """Learn the classes, or compare with the known ones."""
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
             return
         if (y.ndim == 2) != self._known_labels().multilabel:

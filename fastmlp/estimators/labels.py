@@ -62,6 +62,22 @@ def checked_probabilities(y: np.ndarray, n_classes: int, dtype: np.dtype, *, one
     return matrix
 
 
+def fitted_binarizer(y: np.ndarray) -> LabelBinarizer:
+    """LabelBinarizer().fit of checked labels.
+
+    Integers, booleans and strings are labels for certain, unless there are so many that scikit-learn warns; its own
+    checks take as long as a short training.
+    """
+    if y.ndim == 1 and y.dtype.kind in "biuU":
+        classes = np.unique(y)
+        if 2 * len(classes) <= len(y):
+            binarizer = LabelBinarizer()
+            binarizer.classes_, binarizer.sparse_input_ = classes, False
+            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+            return binarizer
+    return LabelBinarizer().fit(y)
+
+
 @dataclass(frozen=True)
 class Labels:
     """The labels that a classifier knows.
@@ -97,9 +113,13 @@ class Labels:
                 raise ValueError("output_activation 'softmax' requires one label for each row; y is multilabel.")
             codes = np.searchsorted(self.classes, y).astype(np.int64, copy=False)
             return Targets(codes, n_classes, output, self)
-        matrix = self.binarizer.transform(y)
+        if self.multilabel:
+            matrix = self.binarizer.transform(y)
+        else:  # `LabelBinarizer.transform`, whose checks of what has been checked take as long as a short training
+            matrix = y[:, None] == (self.classes if n_classes > 2 else self.classes[1:])
+            matrix = matrix if n_classes > 1 else np.zeros((len(y), 1))
         stratify = np.where(matrix[:, 0], "True", "False") if matrix.shape[1] == 1 else None
-        return Targets(matrix.astype(dtype), matrix.shape[1], output, self, stratify)
+        return Targets(np.ascontiguousarray(matrix, dtype), matrix.shape[1], output, self, stratify)
 
     def output_activation(self, loss: Loss, chosen: str) -> str:
         """The chosen one; for 'auto' softmax for one label among three or more where the loss has it, else its own."""

@@ -84,21 +84,35 @@ class ComponentParameters(BaseEstimator):
 
     def _validate_params(self) -> None:
         """Check all parameters: scikit-learn's errors, with names in one order and a suggestion where one is close."""
-        for name, value in self.get_params(deep=False).items():
-            if name in REGISTRIES:
-                for component in value if isinstance(value, list | tuple) else [value]:
-                    REGISTRIES[name].refuse_class(component)
-            allowed = list(self._parameter_constraints.get(name, [object]))
-            if name in REGISTRIES:
-                allowed += own_constraint(REGISTRIES[name], "classifies" if is_classifier(self) else "regresses")
-            constraints = [
-                SortedNames(constraint.options) if isinstance(constraint, StrOptions) else constraint
-                for constraint in allowed
-            ]
-            try:
-                validate_parameters({name: constraints}, {name: value}, type(self).__name__)
-            except InvalidParameterError as error:
-                raise InvalidParameterError(f"{error}{_suggestion(name, value, constraints)}") from None
+        values = {name: value for name, value in vars(self).items() if name in self._parameter_constraints}
+        for name, registry in REGISTRIES.items():
+            value = values.get(name)
+            for component in value if isinstance(value, list | tuple) else [value]:
+                registry.refuse_class(component)
+        constraints = {name: self._constraints_of(name) for name in values}
+        try:
+            validate_parameters(constraints, values, type(self).__name__)
+        except InvalidParameterError:
+            for name, value in values.items():
+                self._refuse_invalid(name, value, constraints[name])
+
+    def _constraints_of(self, name: str) -> list[Any]:
+        """What a parameter may be, components of a user's own included."""
+        constraints = list(self._parameter_constraints[name])
+        if name in REGISTRIES:
+            constraints += own_constraint(REGISTRIES[name], "classifies" if is_classifier(self) else "regresses")
+        return constraints
+
+    def _refuse_invalid(self, name: str, value: Any, constraints: list[Any]) -> None:
+        """Raise scikit-learn's error for a parameter that breaks its constraints, with more to read."""
+        readable = [
+            SortedNames(constraint.options) if isinstance(constraint, StrOptions) else constraint
+            for constraint in constraints
+        ]
+        try:
+            validate_parameters({name: readable}, {name: value}, type(self).__name__)
+        except InvalidParameterError as error:
+            raise InvalidParameterError(f"{error}{_suggestion(name, value, readable)}") from None
 
 
 def _component_of(estimator: Any, name: str, number: str) -> Component:

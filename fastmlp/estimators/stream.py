@@ -12,8 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Integral
 from operator import is_
 from typing import Any
@@ -66,20 +65,14 @@ class Batches:
         self.order = np.zeros(n_rows, np.intp)
         operations = 6 * n_rows * sum(a * b for a, b in zip(network.units, network.units[1:], strict=False))
         self.small = operations <= SMALL
-        self._new = partial(network.session, self.X, self.y, batch_size=batch_size)
-        self._n_threads = n_threads
+        n_threads = 1 if self.small else n_threads
+        self._session: Session = network.session(self.X, self.y, batch_size=batch_size, n_threads=n_threads)
         if self.small:
-            self._kept: Session = self._new(n_threads=1)
-            self._kept.__enter__()  # of one thread: it holds nothing but memory
+            self._session.__enter__()  # of one thread: it holds nothing but memory
 
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """The session, with its threads."""
-        if self.small:
-            yield self._kept
-            return
-        with self._new(n_threads=self._n_threads) as session:
-            yield session
+    def session(self) -> AbstractContextManager[Session]:
+        """The session, with its threads. It remembers how many of them have paid."""
+        return nullcontext(self._session) if self.small else self._session
 
 
 class Stream:

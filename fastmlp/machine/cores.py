@@ -4,6 +4,7 @@ Concurrent fits share the cores instead of multiplying them. Nothing is taken an
 from the leases that exist, so that nothing can be lost, and a lease ends with the object that holds it at the latest.
 """
 
+import functools
 import os
 import threading
 import time
@@ -14,11 +15,18 @@ LOADAVG = "/proc/loadavg"
 GLANCE = 0.0005  # seconds between two looks
 
 
-def available_cores():
-    """Cores this process may use: affinity and container quota, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
+@functools.lru_cache(maxsize=1)
+def _granted_cores(process, affinity, second):
+    """What affinity and a container's quota grant, looked up once in a second: it reads files of the system."""
     from joblib import cpu_count  # here, since importing it takes longer than all of this layer
 
-    limits = [cpu_count()]
+    return cpu_count()
+
+
+def available_cores():
+    """Cores this process may use: affinity and container quota, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    limits = [_granted_cores(os.getpid(), affinity, int(time.monotonic()))]
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").split(",")[0]
         if value.isdecimal() and int(value) > 0:

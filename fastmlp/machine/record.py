@@ -15,6 +15,7 @@ position in a table is written down anywhere.
 """
 
 import functools
+import struct
 
 import numpy as np
 from llvmlite import ir
@@ -64,12 +65,26 @@ def _flat(record):
 
 
 @functools.cache
-def _dtype_of_all(record):
-    """The dtype in which a record class can be written as it is, if all its fields are integers or all are numbers."""
-    kinds = {kind for _, kind in _flat(record)}
-    if kinds <= {int, bool}:
-        return np.dtype(np.int64)
-    return np.dtype(np.float64) if kinds <= {float, Number} else None
+def _packing(record):
+    """(what writes the table of a record class, whether its fields are all numbers)."""
+    kinds = [kind for _, kind in _flat(record)]
+    form = "".join("d" if kind in (float, Number) else "q" for kind in kinds)
+    plain = len(kinds) == len(record._fields) and not DTYPES.keys() & kinds
+    return struct.Struct(form).pack_into, plain
+
+
+def _numbers(record):
+    """The numbers of a record's table: those of inner records in their place, addresses for arrays."""
+    for value, (name, kind) in zip(record, kinds_of(type(record)).items(), strict=True):
+        if is_record(kind):
+            yield from _numbers(value)
+        elif kind in DTYPES:
+            if value.dtype not in DTYPES[kind]:
+                expected = " or ".join(map(str, DTYPES[kind]))
+                raise TypeError(f"{type(record).__name__}.{name} must be of dtype {expected}; got {value.dtype}.")
+            yield value.ctypes.data
+        else:
+            yield value
 
 
 def table_of(record):
@@ -87,23 +102,8 @@ def table_of(record):
 
 def write(record, table):
     """Write a record into an int64 ndarray of one number for each field, as compiled code will read it."""
-    dtype = _dtype_of_all(type(record))
-    if dtype is not None and len(record) == len(table):
-        table.view(dtype)[:] = record
-        return
-    reals = table.view(np.float64)
-    for n, (names, kind) in enumerate(_flat(type(record))):
-        value = functools.reduce(getattr, names, record)
-        if kind in DTYPES:
-            if value.dtype not in DTYPES[kind]:
-                expected = " or ".join(map(str, DTYPES[kind]))
-                field = f"{type(record).__name__}.{'.'.join(names)}"
-                raise TypeError(f"{field} must be of dtype {expected}; got {value.dtype}.")
-            table[n] = value.ctypes.data
-        elif kind in (float, Number):
-            reals[n] = value
-        else:
-            table[n] = value
+    pack_into, plain = _packing(type(record))
+    pack_into(table, 0, *(record if plain else _numbers(record)))
 
 
 # --- in compiled code -------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 
 import numpy as np
 from llvmlite import ir
@@ -237,10 +238,10 @@ class Team:
         """Whether this is the process whose threads they are: a forked child has none of them."""
         return os.getpid() == self._process
 
-    def recruit(self, n_threads, wait=False):
+    def recruit(self, n_threads, patience=0.0):
         """Start threads until there is one for each but the leader; where the system gives none, there are fewer.
 
-        wait : whether to wait until they have started
+        patience : seconds to wait for those that have not started yet
 
         Returns
         -------
@@ -251,9 +252,10 @@ class Team:
             self._process, self._workers, self._at_work, self.n_threads = os.getpid(), [], [], 1
         self._workers = [worker for worker in self._workers if worker.alive]
         self._workers += hire(n_threads - 1 - len(self._workers))
-        for worker in self._workers if wait else ():
+        deadline = time.monotonic() + patience
+        for worker in self._workers:
             if worker not in self._at_work:
-                worker.settle()
+                worker.settle(deadline)
         return min(n_threads, 1 + len(self._ready()))
 
     def _ready(self):

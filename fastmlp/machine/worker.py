@@ -64,10 +64,10 @@ class Worker:
         self._given += 1
         self._calls.put((call, arguments))
 
-    def settle(self):
-        """Wait until the thread waits, or has ended."""
-        while self.alive and not self.waits:
-            self._note_event(JOINING)
+    def settle(self, deadline=math.inf):
+        """Wait until the thread waits, or has ended, or the time of `time.monotonic` has come."""
+        while self.alive and not self.waits and (left := deadline - time.monotonic()) > 0:
+            self._note_event(min(JOINING, left))
 
     def end(self):
         """Let the thread end after its calls."""

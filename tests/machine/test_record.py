@@ -77,7 +77,7 @@ def test_compiled_code_reads_what_python_writes(dtype):
 def test_an_array_of_another_dtype_is_refused(field):
     with pytest.raises(TypeError, match=f"Outer.{field} must be of dtype (int|float)64; got int32"):
         table_of(outer(np.float64, **{field: np.zeros(2, np.int32)}))
-    with pytest.raises(TypeError, match=r"Outer.inner.values must be of dtype float32 or float64; got int64"):
+    with pytest.raises(TypeError, match=r"Inner.values must be of dtype float32 or float64; got int64"):
         table_of(outer(np.float64, inner=Inner(1, np.zeros(2, np.int64))))
 
 

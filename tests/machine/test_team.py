@@ -97,7 +97,7 @@ def rounds_of(wanted, rounds, late=0.0):
         return partial(add_in_rounds, rank, context.n_threads, rounds, context.barrier_state, scalars, errors)
 
     context = Team()
-    context.recruit(wanted, wait=True)
+    context.recruit(wanted, patience=30.0)
     lead = context.begin(wanted, prepare)
     time.sleep(late)
     lead()
@@ -185,7 +185,7 @@ def test_nobody_waits_for_a_thread_that_dies_as_it_starts(monkeypatch):
 
 def test_ranks_are_numbered_and_each_thread_has_one():
     seen, context = [], Team()
-    assert context.recruit(4, wait=True) == 4
+    assert context.recruit(4, patience=30.0) == 4
     context.begin(4, lambda rank: partial(seen.append, (rank, context.n_threads)))
     context.end()
     assert sorted(seen) == [(1, 4), (2, 4), (3, 4)]
@@ -197,7 +197,7 @@ def test_team_grows_shrinks_and_rests():
     follow(0, 1, np.zeros(team.BARRIER_SIZE, np.int64), np.zeros(LINE, np.int64))  # compiled beforehand
     expected = np.zeros(8, int)
     for n_threads in (3, 1, 4, 2, 3, 3):
-        assert context.recruit(n_threads, wait=True) == n_threads
+        assert context.recruit(n_threads, patience=30.0) == n_threads
         lead = context.begin(
             n_threads, lambda rank: partial(follow, rank, context.n_threads, context.barrier_state, done)
         )
@@ -208,7 +208,7 @@ def test_team_grows_shrinks_and_rests():
             context.dismiss()
         np.testing.assert_array_equal(done[::LINE], expected)
     for n_threads in (2, 4, 3):
-        context.recruit(n_threads, wait=True)
+        context.recruit(n_threads, patience=30.0)
         context.begin(n_threads, lambda rank: partial(follow, rank, context.n_threads, context.barrier_state, done))()
         assert context.n_threads == n_threads
     assert live_threads() == before + 3
@@ -219,7 +219,7 @@ def test_team_grows_shrinks_and_rests():
 def test_threads_that_nobody_needs_end():
     """Also those of a team that has been forgotten while they wait for a task."""
     before, context = live_threads(), Team()
-    context.recruit(3, wait=True)
+    context.recruit(3, patience=30.0)
     done, state = np.zeros(8 * LINE, np.int64), context.barrier_state
     context.begin(3, lambda rank: partial(follow, rank, 3, state, done))
     workers = [*context._workers]
@@ -238,7 +238,7 @@ def test_members_begin_on_other_cores_and_may_be_moved():
 
     here, context = team.current_core(), Team()
     assert here in allowed
-    context.recruit(2, wait=True)
+    context.recruit(2, patience=30.0)
     context.begin(2, lambda rank: lambda: found.append((team.current_core(), os.sched_getaffinity(0))))
     context.end()
     assert found[0][1] == allowed == os.sched_getaffinity(0)
@@ -279,7 +279,7 @@ def test_time_at_the_barrier_is_counted_where_it_is_long():
     scalars, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
     add_in_rounds(0, 1, 1, np.zeros(team.BARRIER_SIZE, np.int64), scalars.copy(), errors)
     context = Team()
-    context.recruit(2, wait=True)
+    context.recruit(2, patience=30.0)
     lead = context.begin(2, lambda rank: partial(add_in_rounds, rank, 2, 1, context.barrier_state, scalars, errors))
     time.sleep(0.02)
     begin = time.perf_counter()
@@ -294,7 +294,7 @@ def test_time_at_the_barrier_is_counted_where_it_is_long():
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_forked_child_has_a_team_of_its_own():
     context = Team()
-    context.recruit(2, wait=True)
+    context.recruit(2, patience=30.0)
     child = os.fork()
     if not child:
         signal.alarm(20)
@@ -302,7 +302,7 @@ def test_forked_child_has_a_team_of_its_own():
             assert not context.here
             context.end()  # nobody to wait for
             assert rounds_of(3, 10)[0] == 3
-            assert context.recruit(2, wait=True) == 2
+            assert context.recruit(2, patience=30.0) == 2
             context.end()
             os._exit(0)
         finally:
