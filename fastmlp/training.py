@@ -169,7 +169,7 @@ class TrainingSettings:
     name: str = ""
     score_name: str = "score"
     best_score: float = math.inf
-    enough_scores: int = 10
+    enough_scores: float = 10
 
 
 class Callback:

@@ -487,3 +487,14 @@ def test_errors_of_n_epochs(n_epochs):
     ours, _, X, y = one_target()
     with pytest.raises(ValueError, match=r"n_epochs must be an int in the range \[1, inf\); got"):
         small(ours).partial_fit(X, y, n_epochs=n_epochs)
+
+
+def test_targets_that_are_all_the_same_need_no_other_scoring():
+    """No score could tell their epochs apart: nothing is said. Where validation rows alone are constant, it is."""
+    X, y = np.arange(40.0)[:, None] / 40, np.ones(40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLPRegressor(5, early_stopping=True, n_iter_no_change=2, random_state=0).fit(X, y)
+    y[:20] = 0
+    with pytest.warns(ConvergenceWarning, match="so that it cannot tell which was the best"):
+        MLPRegressor(5, early_stopping=True, n_iter_no_change=2, random_state=0).fit(X, y, X_val=X[20:], y_val=y[20:])

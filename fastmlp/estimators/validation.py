@@ -14,6 +14,7 @@ from ..training import History
 from .configuration import Configuration
 from .data import TrainingData, ValidationData
 from .evaluation import EvaluatedEstimator, EvaluationCallback, EvaluationSet, validation_loss
+from .targets import Targets
 
 # Operations for the validation rows from which a second thread is worth its start.
 LARGE = 100_000_000
@@ -85,7 +86,7 @@ class Watched(NamedTuple):
     score_name: str = "score"
     best_score: float = np.inf
     callbacks: tuple[EvaluationCallback, ...] = ()
-    enough_scores: int = 10
+    enough_scores: float = 10
 
 
 class Sessions(NamedTuple):
@@ -148,10 +149,16 @@ def watch(
         if decides:
             score, name = view.scorer(configuration.scoring, "scoring"), name_of_scoring(configuration.scoring)
             best = 1.0 if name in BOUNDED_BY_1 else np.inf
-    # labels stay the same while probabilities move, numbers do not
     return Watched(
-        score, name, best, (EvaluationCallback(history, measures, cached),), 10 if is_classifier(estimator) else 2
+        score, name, best, (EvaluationCallback(history, measures, cached),), _enough_scores(estimator, data.targets)
     )
+
+
+def _enough_scores(estimator: Any, targets: Targets) -> float:
+    """Labels stay the same while probabilities move, numbers do not; where all targets are one, no score could vary."""
+    if (targets.values == targets.values[0]).all():
+        return np.inf
+    return 10 if is_classifier(estimator) else 2
 
 
 # Scores whose greatest value is 1.
