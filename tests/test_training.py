@@ -24,6 +24,7 @@ class PlayedNetwork:
     def __init__(self):
         self.value = 0.0
         self.lent = None
+        self.keep = np.ones(1)
 
     def weights(self):
         return self.parameters()[:2]

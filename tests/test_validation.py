@@ -494,7 +494,7 @@ def test_targets_that_are_all_the_same_need_no_other_scoring():
     X, y = np.arange(40.0)[:, None] / 40, np.ones(40)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        MLPRegressor(5, early_stopping=True, n_iter_no_change=2, random_state=0).fit(X, y)
+        MLPRegressor(hidden_layer_sizes=5, early_stopping=True, n_iter_no_change=2, random_state=0).fit(X, y)
     y[:20] = 0
     with pytest.warns(ConvergenceWarning, match="so that it cannot tell which was the best"):
-        MLPRegressor(5, early_stopping=True, n_iter_no_change=2, random_state=0).fit(X, y, X_val=X[20:], y_val=y[20:])
+        MLPRegressor(hidden_layer_sizes=5, early_stopping=True, n_iter_no_change=2, random_state=0).fit(X, y, X_val=X[20:], y_val=y[20:])
