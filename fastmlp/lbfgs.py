@@ -84,8 +84,9 @@ class Minimization:
         """What the minimizer evaluates."""
         arrays = _unpack(vector, self.shapes)
         self.network.set_weights(arrays[: self.n_layers], arrays[self.n_layers :])
-        self.latest_loss, coefs, intercepts = self.session.gradient(alpha=self.settings.alpha)
-        return self.latest_loss, np.concatenate([g.ravel() for g in (*coefs, *intercepts)], dtype=np.float64)
+        self.latest_loss, gradient = self.session.gradient(alpha=self.settings.alpha)
+        arrays = [*gradient.coefs, *gradient.intercepts]
+        return self.latest_loss, np.concatenate([array.ravel() for array in arrays], dtype=np.float64)
 
     def note_iteration(self, vector: np.ndarray) -> None:
         """Called after each iteration, with where it ended."""
@@ -112,7 +113,7 @@ def minimize_lbfgs(
 
     Parameters
     ----------
-    network : Network of optimizer 'gradient' that holds the starting weights
+    network : Network that holds the starting weights
     warn : callable (message), called if the minimization does not converge, or its time is over
 
     Returns

@@ -1,5 +1,5 @@
 """Where pickles of fastmlp 0.2 look for what a network has learned."""
 
-from .core.network import Parameters
+from .trainable import Parameters
 
 __all__ = ["Parameters"]

@@ -95,7 +95,7 @@ class Optimizer(Component):
 
 @OPTIMIZERS.add("gradient")
 class Gradient(Optimizer):
-    """Keeps the gradient, state = g, and moves no weight: for L-BFGS, and for looking at gradients."""
+    """Keeps the gradient, state = g, and moves no weight: an epoch only looks."""
 
     states = 1
 

@@ -35,8 +35,11 @@ from scipy import sparse
 from .activations import ACTIVATIONS
 from .losses import LOSSES, output_formula
 from .optimizers import BIASES, FIRST_LAYER, GROUPS, NORMALIZATION, OPTIMIZERS, SLOPES, WEIGHTS
+from .trainable import Parameters
 
 ALL, GRADIENT, STEP = range(3)  # phases of an update
+UNIT_PARAMETERS = "number", "gain", "shift", "mean", "variance"
+LEARNED = UNIT_PARAMETERS[:3]
 
 
 def gather(layout, data, span, buffers):
@@ -329,11 +332,21 @@ class Reference:
 
     def unit_parameters(self):
         """What units have beside weights: a list of arrays (5, n_units), one for each hidden layer."""
-        names = ("number", "gain", "shift", "mean", "variance")
         return [
-            np.array([getattr(unit_parameters, name) for name in names])
+            np.array([getattr(unit_parameters, name) for name in UNIT_PARAMETERS])
             for unit_parameters in self.buffers.unit_parameters[1:]
         ]
+
+    def parameters(self):
+        """All that is learned, as new arrays; see `Parameters`."""
+        coefs, intercepts = ([array.copy() for array in arrays] for arrays in self.weights())
+        return Parameters(coefs, intercepts, self.unit_parameters() if next(self.learned(), None) else [])
+
+    def set_parameters(self, parameters):
+        """Take on what `parameters` gives."""
+        self.buffers.weights = [np.vstack(pair) for pair in zip(parameters.coefs, parameters.intercepts)]
+        for own, values in zip(self.buffers.unit_parameters[1:], parameters.unit_parameters):
+            own.number, own.gain, own.shift, own.mean, own.variance = values
 
     def _data(self, X, y=None, order=None, sample_weight=None):
         order = np.arange(X.shape[0]) if order is None else order
@@ -392,77 +405,64 @@ class Reference:
                 yield from ((level, name, not by_batch) for name in ("gain", "shift"))
 
     def update(self, scalars, rows, phase):
-        """Gradients, clipped by value, or the step, or both; see `affine_update`."""
+        """Gradients, clipped by value, or the step; see `affine_update`. Without rows the gradient is there already."""
         layout, buffers, blocks = self.layout, self.buffers, SimpleNamespace(phase=phase)
         for layer in range(layout.layers):
-            if phase != STEP:
+            if rows:
                 affine_gradient(layout, layer, blocks, buffers)
             affine_update(layout, layer, self.optimizer, scalars, blocks, buffers)
         for level, name, summed in self.learned():
-            if phase != STEP and summed:
+            if rows and summed:
                 unit_parameter_gradient(layout, level, name, rows, False, 0, 1, buffers)
             if phase != STEP:
                 scale_unit_gradient(layout, level, name, scalars, 0, 1, buffers)
             if phase != GRADIENT:
                 unit_parameter_update(layout, level, name, self.optimizer, scalars, 0, 1, buffers)
 
-    def epoch(self, X, y, order, batch_size, *, learning_rate, sample_weight=None, step=0, seed=0, **settings):
-        """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows.
-
-        settings : alpha, l1, clip_value, clip_norm, max_norm
-        """
-        data = self._data(X, y, order, sample_weight)
-        starts = range(0, len(order), batch_size)
-        t = np.arange(step + 1.0, step + len(starts) + 1)
-        rates = np.broadcast_to(learning_rate, t.shape)
-        of_groups = [
-            self.optimizer.for_group(group).scalars(t, rates * self.rate_factors.get(group, 1)).astype(X.dtype)
-            for group in GROUPS
-        ]
-        total = 0.0
-        for at, of_step in zip(starts, zip(*of_groups)):
-            span = slice(at, min(at + batch_size, len(order)))
-            total += self.step(data, span, of_step, seed, **settings) * (span.stop - span.start)
-        return total / len(order)
-
-    def step(
-        self,
-        data,
-        span,
-        optimizer_scalars,
-        seed,
-        *,
-        alpha=0.0,
-        l1=0.0,
-        clip_value=np.inf,
-        clip_norm=np.inf,
-        max_norm=np.inf,
+    def step_scalars(
+        self, weight, *, alpha=0.0, l1=0.0, clip_value=np.inf, clip_norm=np.inf, max_norm=np.inf, optimizer_scalars=None
     ):
-        """One batch: upward, back down, and one optimizer step on every layer. Returns the batch's loss.
-
-        optimizer_scalars : of each of `GROUPS`
-        """
-        buffers, number = self.buffers, self.buffers.weights[0].dtype.type
-        rows = span.stop - span.start
-        self.forward(data, span, seed)
-        output_delta(self.layout, data, (self.loss, self.output), span, buffers)
-        self.backward(span)
-        weight = rows if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
-        settings = SimpleNamespace(alpha=number(alpha), l1=number(l1), clip_value=number(clip_value))
-        scalars = SimpleNamespace(
-            settings=settings,
+        """The numbers of one step on rows of that weight; those of the optimizer for each of `GROUPS`."""
+        number = self.buffers.weights[0].dtype.type
+        settings = {"alpha": number(alpha), "l1": number(l1), "clip_value": number(clip_value)}
+        return SimpleNamespace(
+            settings=SimpleNamespace(**settings, clip_norm=clip_norm, max_norm=max_norm),
             share=number(1 / weight if weight else 0.0),
             scale=number(1),
             optimizer_scalars=optimizer_scalars,
         )
-        if np.isfinite(clip_norm):
-            self.update(scalars, rows, GRADIENT)
-            norm = np.sqrt(sum(buffers.norms) + unit_parameter_squares(self.layout, buffers))
-            scalars.scale = number(clip_norm / norm if norm > clip_norm else 1)
-        self.update(scalars, rows, STEP if np.isfinite(clip_norm) else ALL)
-        if np.isfinite(max_norm):
-            limit_norms(self.layout, max_norm, 0, 1, buffers)
+
+    def differentiate(self, data, span, seed, **settings):
+        """One batch upward and back down. Returns its loss; its gradient stays in the buffers.
+
+        settings : as of `step_scalars`, of which those of the gradient count
+        """
+        buffers, rows = self.buffers, span.stop - span.start
+        self.forward(data, span, seed)
+        output_delta(self.layout, data, (self.loss, self.output), span, buffers)
+        self.backward(span)
+        weight = rows if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
+        scalars = self.step_scalars(weight, **settings)
+        self.update(scalars, rows, GRADIENT)
         return buffers.losses.sum() * scalars.share + sum(buffers.penalties) * scalars.share
+
+    def descend(self, scalars):
+        """One optimizer step by the gradient in the buffers."""
+        buffers, limit = self.buffers, scalars.settings.clip_norm
+        if np.isfinite(limit):
+            norm = np.sqrt(sum(buffers.norms) + unit_parameter_squares(self.layout, buffers))
+            scalars.scale = scalars.scale.dtype.type(limit / norm if norm > limit else 1)
+        self.update(scalars, 0, STEP)
+        if np.isfinite(scalars.settings.max_norm):
+            limit_norms(self.layout, scalars.settings.max_norm, 0, 1, buffers)
+
+    def session(self, X, y=None, sample_weight=None, *, batch_size, n_threads=None):
+        """The network at work on data, as of `Network`; `n_threads` serves no purpose here."""
+        return ReferenceSession(self, self._data(X, y, None, sample_weight), batch_size)
+
+    def epoch(self, X, y, order, batch_size, *, sample_weight=None, **settings):
+        """One epoch of a session on X and y; see `ReferenceSession.epoch`."""
+        return self.session(X, y, sample_weight, batch_size=batch_size).epoch(order, **settings)
 
     def predict(self, X):
         """Output activations of all rows of X."""
@@ -471,3 +471,83 @@ class Reference:
         self.forward(data, rows)
         predict(self.layout, data, (self.loss, self.output), rows, self.buffers)
         return data.predictions
+
+
+class ReferenceSession:
+    """A reference at work on data; it answers to the calls of `fastmlp.trainable.TrainingSession`.
+
+    Parameters
+    ----------
+    network : Reference
+    data : inputs, targets, order and sample_weight, as the passes take them
+    batch_size : int
+    """
+
+    def __init__(self, network, data, batch_size):
+        self.network, self.data, self.batch_size, self.steps = network, data, batch_size, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def _optimizer_scalars(self, step, learning_rate, optimizer):
+        """Of the steps after `step`, one for each learning rate: a row of numbers for each of `GROUPS`."""
+        network = self.network
+        t, rates = step + np.arange(1.0, len(learning_rate) + 1), np.asarray(learning_rate, float)
+        of_groups = [
+            (optimizer or network.optimizer).for_group(group).scalars(t, rates * network.rate_factors.get(group, 1))
+            for group in GROUPS
+        ]
+        return zip(*(scalars.astype(network.buffers.weights[0].dtype) for scalars in of_groups))
+
+    def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, dropout=None, optimizer=None, **settings):
+        """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows.
+
+        settings : alpha, l1, clip_value, clip_norm, max_norm
+        """
+        network, total, starts = self.network, 0.0, range(0, len(order), self.batch_size)
+        self.data.order = order
+        if dropout is not None:
+            network.keep = 1 - np.array(dropout)
+        rates = np.broadcast_to(learning_rate, len(starts))
+        for start, optimizer_scalars in zip(starts, self._optimizer_scalars(step, rates, optimizer)):
+            span = slice(start, min(start + self.batch_size, len(order)))
+            loss = network.differentiate(self.data, span, seed, **settings)
+            network.descend(network.step_scalars(1, optimizer_scalars=optimizer_scalars, **settings))
+            self.steps += 1
+            total += loss * (span.stop - span.start)
+            if progress is not None:
+                progress(span.stop)
+        return total / len(order)
+
+    def gradient(self, order=None, *, seed=0, alpha=0.0, l1=0.0, clip_value=np.inf):
+        """Loss of one batch, by default of all rows, and its gradient as `Parameters`; no weight moves."""
+        network, buffers = self.network, self.network.buffers
+        self.data.order = np.arange(self.data.inputs.shape[0]) if order is None else order
+        span = slice(0, len(self.data.order))
+        loss = network.differentiate(self.data, span, seed, alpha=alpha, l1=l1, clip_value=clip_value)
+        matrices, buffers.gradient = buffers.gradient, [np.zeros_like(G) for G in buffers.gradient]
+        units = [np.zeros((3, W.shape[1]), W.dtype) for W in buffers.weights[:-1]]
+        for level, name, _ in network.learned():
+            units[level - 1][LEARNED.index(name)] = buffers.unit_parameter_gradient[level, name]
+        return loss, Parameters(
+            [G[:-1] for G in matrices], [G[-1] for G in matrices], units if next(network.learned(), None) else []
+        )
+
+    def apply(self, gradient, *, learning_rate, step=0, optimizer=None, **settings):
+        """One optimizer step by a gradient; settings : clip_value, clip_norm, max_norm."""
+        network, buffers = self.network, self.network.buffers
+        buffers.gradient = [np.vstack(pair) for pair in zip(gradient.coefs, gradient.intercepts)]
+        for level, name, _ in network.learned():
+            buffers.unit_parameter_gradient[level, name] = gradient.unit_parameters[level - 1][LEARNED.index(name)]
+        (optimizer_scalars,) = self._optimizer_scalars(step, [learning_rate], optimizer)
+        scalars = network.step_scalars(1, optimizer_scalars=optimizer_scalars, **settings)
+        network.update(scalars, 0, GRADIENT)
+        network.descend(scalars)
+        self.steps += 1
+
+    def predict(self, rows=None):
+        """Output activations of the rows with these indices, by default of all rows."""
+        return self.network.predict(self.data.inputs if rows is None else self.data.inputs[rows])

@@ -24,8 +24,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from .blocks import Block
-from .core.network import Network, Parameters
+from .core.network import Network
 from .schedules import Progress, Schedule
+from .trainable import Parameters
 
 OUTER = ("average", "nesterov")
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from .core.network import Network, Parameters
+from .core.network import Network
 from .core.session import Session
 from .machine.random import Shuffler
 from .optimizers import Optimizer
 from .schedules import Progress, Schedule
+from .trainable import Parameters
 
 
 @dataclass

@@ -39,7 +39,7 @@ def test_the_table_of_components_is_complete(registry):
     """Each by its name; the kinds of "glorot, he and lecun" are shown together."""
     table = (ROOT / "docs" / "components.md").read_text(encoding="utf8").partition("## Where to begin")[0]
     shown = set(re.findall(r"\w+", table))
-    public = [component.name for component in registry.classes if component.name != "gradient"]  # a session's own
+    public = [component.name for component in registry.classes if component.name != "gradient"]  # moves no weight
     assert not [name for name in public if not {name, kind(name)} & shown]
 
 

@@ -12,10 +12,11 @@ from problems import make_weights
 
 from fastmlp import rounds
 from fastmlp.blocks import Block
-from fastmlp.core.network import Network, Parameters
+from fastmlp.core.network import Network
 from fastmlp.optimizers import Adam
 from fastmlp.rounds import InProcess, Joblib, OuterStep, Plan, Progression, Result, State, mean_of, train_round
 from fastmlp.schedules import Constant, Polynomial
+from fastmlp.trainable import Parameters
 
 UNITS = (4, 6, 3)
 RANDOM = np.random.default_rng(0)

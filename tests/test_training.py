@@ -9,10 +9,10 @@ import pytest
 from sklearn.utils import shuffle
 
 from fastmlp import training
-from fastmlp.core.network import Parameters
 from fastmlp.machine.random import Shuffler
 from fastmlp.optimizers import Adam, Momentum
 from fastmlp.schedules import Adaptive, Constant, Cosine, InverseScaling, Polynomial, ReduceOnPlateau, StepDecay, WarmUp
+from fastmlp.trainable import Parameters
 from fastmlp.training import History, OptimizerState, Trainer, TrainingSettings
 
 

@@ -273,7 +273,7 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
     A_below^T : (n_below + 1, m), delta : (m, n_above), the tile : (rows of the block, width of the panel)
 
     Row n_below of A^T is all ones: its product is the gradient of the bias. Above sparse inputs the product is there
-    already, and so it is in the phase STEP.
+    already, and so it is of a chunk without rows.
     """
     A, D, G = buffers.outputs, buffers.deltas, buffers.gradient
     lanes = lanes_of(A)
@@ -283,7 +283,7 @@ def gradient_tile(layout, layer, j, block, blocks, buffers):
     at = blocks.tile
     if at < 0 or layout.sparse[layer]:
         at = panel_at(layout, layer, j, lanes) + block * MR * width
-    if layout.sparse[layer] or blocks.phase == STEP:
+    if layout.sparse[layer] or blocks.rows == 0:
         return at
     start = (G, at, width) if blocks.accumulate else (buffers.zeros, 0, 0)
     left = (A, row_at(layout, layer, 0) + block * MR, 1, stride)
@@ -321,7 +321,7 @@ def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
 
     g = (G + alpha W + l1 sign W) / sum of sample weights, clipped; the bias has no penalty. Adds up the penalty of W
     before the step, block by block. Clipping by the norm takes two phases: GRADIENT leaves g where it lies whole and
-    its squares in `norms`, STEP goes on from there.
+    its squares in `norms`, STEP goes on from there, with `blocks` of no rows.
 
     W, its states, G and g : (n_below + 1, n_above), the bias last; `penalties`, `norms` : (blocks,)
     """
@@ -340,7 +340,7 @@ def wide_update(layout, layer, optimizer, scalars, blocks, buffers):
     lanes, units = lanes_of(buffers.weights), layout.units[layer]
     vectors = vectors_of(layout.units[layer + 1], lanes)
     free = number_like(buffers.weights, 0)  # the bias has no penalty
-    group = max(1, NEAR * lanes // (blocks.rows * MR))
+    group = max(1, NEAR * lanes // max(1, blocks.rows * MR))
     for group_first in range(blocks.start, blocks.stop, group):
         j = 0
         while j < vectors:
@@ -401,7 +401,7 @@ def narrow_gradient_tile(layout, layer, v, n, blocks, buffers):
     at, row = blocks.tile, count * lanes
     if at < 0:
         at, row = narrow_at(layout, layer, n, v * lanes), narrow
-    if blocks.phase != STEP:
+    if blocks.rows:
         start = (G, at, row) if blocks.accumulate else (buffers.zeros, 0, 0)
         left = (D, row_at(layout, layer + 1, 0) + n, 1, above_stride)
         right = (A, row_at(layout, layer, 0) + v * lanes, stride)

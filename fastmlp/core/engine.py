@@ -14,13 +14,16 @@ from .affine import affine_backward, affine_forward, affine_gradient, affine_upd
 from .outputs import output_delta, predict
 from .records import (
     ALL,
+    APPLY,
     BATCH,
+    DIFFERENTIATE,
     GAINS,
     GRADIENT,
     HYPERPARAMETERS,
     LAYER,
     NO_NORMALIZATION,
     OPTIMIZER_SCALARS,
+    PREDICT,
     SHIFTS,
     STEP,
     STOP,
@@ -81,6 +84,8 @@ def work(rank, zero, components, layout, buffers, data, context):
 def serve(rank, components, layout, buffers, data, context):
     """Task after task: chunks of batches to learn from, together, or rows of the thread's own to predict.
 
+    To apply a gradient that is there already is a batch of one position, without a row.
+
     The records' arrays have the shapes that `records` gives.
     """
     number = np.int64(0)
@@ -90,28 +95,29 @@ def serve(rank, components, layout, buffers, data, context):
             return
         task = read(Task, context.task, buffers.weights)
         begin = WaitingTime(nanoseconds(), atomic_load(context.barrier_state, WAITED))
-        training = task.kind == TRAIN
+        predicting = task.kind == PREDICT
         position, stop = task.start, task.stop
-        if not training:
+        if predicting:
             rows = stop - position
             stop = position + rows * (rank + 1) // context.n_threads
             position += rows * rank // context.n_threads
         while position < stop:
-            batch = batch_of(task, position, training, data)
+            batch = batch_of(task, position, data)
             span = (
-                chunk_span(rank, task, batch, position, context)
-                if training
-                else prediction_span(rank, position, stop, context)
+                prediction_span(rank, position, stop, context)
+                if predicting
+                else chunk_span(rank, task, batch, position, context)
             )
             scalars = step_scalars_of(context, components.groups, task.step + batch.number, batch, buffers)
-            forward(rank, components, layout, data, scalars, task.seed, training, span, buffers, context)
-            if training:
+            if task.kind != APPLY:
+                forward(rank, components, layout, data, scalars, task.seed, not predicting, span, buffers, context)
+            if predicting:
+                predict(layout, data, components.loss, span, buffers)
+            else:
                 if rank == 0 and context.n_threads > 1 and stalled(task, context, begin):
                     context.task[STOP] = position + span.rows  # all see it, since barriers follow
-                train_chunk(rank, components, layout, data, scalars, batch, span, buffers, context)
+                train_chunk(rank, components, layout, data, scalars, task, batch, span, buffers, context)
                 stop = min(stop, context.task[STOP])
-            else:
-                predict(layout, data, components.loss, span, buffers)
             position += span.rows
         barrier(context.barrier_state, context.n_threads)
         if rank == 0:
@@ -128,12 +134,13 @@ def stalled(task, context, begin):
 
 
 @inlined
-def batch_of(task, position, training, data):
-    """The batch that a position of the order (rows,) belongs to. Predictions need no weight of it: 1."""
+def batch_of(task, position, data):
+    """The batch that a position of the order (rows,) belongs to. Tasks that go through no loss need no weight: 1."""
     number = position // task.batch
     start = number * task.batch
     stop = min(start + task.batch, task.rows)
-    return Batch(number, start, stop, batch_weight(data, start, stop) if training else 1.0)
+    weighs = task.kind == TRAIN or task.kind == DIFFERENTIATE
+    return Batch(number, start, stop, batch_weight(data, start, stop) if weighs else 1.0)
 
 
 @inlined
@@ -183,27 +190,35 @@ def forward(rank, components, layout, data, scalars, seed, training, span, buffe
 
 
 @inlined
-def train_chunk(rank, components, layout, data, scalars, batch, span, buffers, context):
-    """From the outputs (m, n_L) of a chunk back down, and where the batch ends, a step. Two barriers, or more."""
-    accumulate, last_chunk = span.at > batch.start, span.at + span.rows == batch.stop
-    output_delta(layout, data, components.loss, span, buffers)
-    backward(rank, components, layout, span, buffers, context)
-    barrier(context.barrier_state, context.n_threads)  # all deltas are ready
+def train_chunk(rank, components, layout, data, scalars, task, batch, span, buffers, context):
+    """From the outputs (m, n_L) of a chunk back down, and where the batch ends, a step. Two barriers, or more.
 
-    clipped = last_chunk and scalars.settings.clip_norm < np.inf
-    for phase in range(GRADIENT if clipped else ALL, (STEP if clipped else ALL) + 1):
-        update(rank, components, layout, scalars, span.rows, accumulate, last_chunk, phase, buffers, context)
+    The gradient is asked for whole where it is what the task wants, or where its norm is needed before the step.
+    """
+    applies, last_chunk = task.kind == APPLY, span.at + span.rows == batch.stop
+    if not applies:
+        output_delta(layout, data, components.loss, span, buffers)
+        backward(rank, components, layout, span, buffers, context)
+        barrier(context.barrier_state, context.n_threads)  # all deltas are ready
+
+    whole = last_chunk and (task.kind == DIFFERENTIATE or scalars.settings.clip_norm < np.inf)
+    last_phase = ALL if not whole else GRADIENT if task.kind == DIFFERENTIATE else STEP
+    rows, accumulate = 0 if applies else span.rows, applies or span.at > batch.start
+    tile = -1 if task.tiles < 0 else task.tiles + task.tile * rank
+    for phase in range(GRADIENT if whole else ALL, last_phase + 1):
+        blocks = Blocks(0, 0, 0 if phase == STEP else rows, accumulate, tile, phase)
+        update(rank, components, layout, scalars, blocks, last_chunk, buffers, context)
         if phase == GRADIENT:
             barrier(context.barrier_state, context.n_threads)  # the gradient is whole
             scalars = with_scale(scalars, clipping(layout, scalars.settings.clip_norm, buffers))
             barrier(context.barrier_state, context.n_threads)  # all know its norm
     share = (batch.stop - batch.start) / batch.weight if batch.weight else 0.0
     if rank == 0:
-        context.total[0] += sum_of(buffers.losses, span.rows) * share
+        context.total[0] += sum_of(buffers.losses, rows) * share
     barrier(context.barrier_state, context.n_threads)  # all weights are new
     if rank == 0 and last_chunk:
         context.total[0] += sum_of(buffers.penalties, layout.blocks) * share
-        context.total[1] += 1
+        context.total[1] += 0 if task.kind == DIFFERENTIATE else 1
     if last_chunk and scalars.settings.max_norm < np.inf:
         limit_norms(layout, scalars.settings.max_norm, rank, context.n_threads, buffers)
         barrier(context.barrier_state, context.n_threads)  # none is too long
@@ -224,26 +239,26 @@ def backward(rank, components, layout, span, buffers, context):
 
 
 @inlined
-def update(rank, components, layout, scalars, rows, accumulate, last_chunk, phase, buffers, context):
+def update(rank, components, layout, scalars, blocks, last_chunk, buffers, context):
     """Gradients of the thread's blocks and units, or their sum so far where the batch goes on; and the step.
 
-    Weights and their gradients : (n_l + 1, n_(l+1)) of layer l; unit parameters and theirs : (n_l,) of level l
+    Weights and their gradients : (n_l + 1, n_(l+1)) of layer l; unit parameters and theirs : (n_l,) of level l;
+    `blocks` : those of every layer, but for where they start and stop
     """
     layers, here = layout.layers, rank * layout.layers
-    tile = -1 if context.tiles < 0 else context.tiles + context.tile * rank
+    phase, rows, accumulate = blocks.phase, blocks.rows, blocks.accumulate
     for layer in range(layers):
-        blocks = Blocks(
-            context.partition[here + layer], context.partition[here + layers + layer], rows, accumulate, tile, phase
-        )
-        if phase != STEP and (layout.sparse[layer] or not last_chunk):
-            affine_gradient(layout, layer, blocks, buffers)
+        start, stop = context.partition[here + layer], context.partition[here + layers + layer]
+        of_layer = Blocks(start, stop, rows, accumulate, blocks.tile, phase)
+        if rows and (layout.sparse[layer] or not last_chunk):
+            affine_gradient(layout, layer, of_layer, buffers)
         if last_chunk:
-            affine_update(layout, layer, components.optimizer, scalars, blocks, buffers)
+            affine_update(layout, layer, components.optimizer, scalars, of_layer, buffers)
     for level in range(1, layers if components.unit_parameters else 0):
         for unit_parameter in (HYPERPARAMETERS, GAINS, SHIFTS):
             normalized = components.normalization != NO_NORMALIZATION
             if components.learned[level - 1] if unit_parameter == HYPERPARAMETERS else normalized:
-                if phase != STEP and (unit_parameter == HYPERPARAMETERS or components.normalization == LAYER):
+                if rows and (unit_parameter == HYPERPARAMETERS or components.normalization == LAYER):
                     unit_parameter_gradient(
                         layout, level, unit_parameter, rows, accumulate, rank, context.n_threads, buffers
                     )

@@ -1,23 +1,14 @@
 """A network's parameters and its optimizer's state."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from ..activations import ACTIVATIONS
 from ..losses import LOSSES
 from ..optimizers import GROUPS, MOST_STATES, OPTIMIZERS
+from ..trainable import Parameters
 from .layout import aligned, pack, plan, release_pages, unpack
 from .records import GAINS, HYPERPARAMETERS, LEARNED, UNIT_PARAMETERS, VARIANCES
 from .session import Session
-
-
-class Parameters(NamedTuple):
-    """What a network learns: coefs and intercepts of each layer; unit parameters of each hidden layer, if any."""
-
-    coefs: list
-    intercepts: list
-    unit_parameters: list
 
 
 class Network:
@@ -111,14 +102,17 @@ class Network:
 
     def unit_parameters(self):
         """What units have beside weights: a list of arrays (UNIT_PARAMETERS, n_units), one for each hidden layer."""
-        rows, at = self._unit_parameters(self._weights), self.layout.units_at
-        return [rows[:, at[level] : at[level] + self.units[level]].copy() for level in range(1, len(self.units) - 1)]
+        return [view.copy() for view in self._by_level(self._unit_parameters(self._weights))]
 
     def set_unit_parameters(self, unit_parameters):
         """Copy in unit parameters as `unit_parameters` gives them."""
-        rows, at = self._unit_parameters(self._weights), self.layout.units_at
-        for level, values in enumerate(unit_parameters, 1):
-            rows[:, at[level] : at[level] + self.units[level]] = values
+        for view, values in zip(self._by_level(self._unit_parameters(self._weights)), unit_parameters, strict=False):
+            view[:] = values
+
+    def _by_level(self, rows):
+        """Views of the units of each hidden level, in an array that has a number for each unit in each of its rows."""
+        at = self.layout.units_at
+        return [rows[:, at[level] : at[level] + self.units[level]] for level in range(1, len(self.units) - 1)]
 
     def set_weights(self, coefs, intercepts):
         """Copy in parameters: matrices (n_below, n_above) and vectors (n_above,)."""
@@ -168,6 +162,18 @@ class Network:
             release_pages(buffer)
         return states
 
+    def read_gradient(self, buffer, units):
+        """A gradient as new arrays: by weights from `buffer` (P,), by unit parameters from `units` (LEARNED, ...)."""
+        arrays, layers = self._read(buffer), len(self.units) - 1
+        learned = [view.copy() for view in self._by_level(units)] if self.has_unit_parameters else []
+        return Parameters(arrays[:layers], arrays[layers:], learned)
+
+    def write_gradient(self, gradient, buffer, units):
+        """Put a gradient where `read_gradient` finds it."""
+        self._write(buffer, [*gradient.coefs, *gradient.intercepts])
+        for view, values in zip(self._by_level(units), gradient.unit_parameters, strict=False):
+            view[:] = values
+
     def _room_for_gradient(self, size):
         """`size` numbers, which all sessions share, since no two train at a time: zeros, or what the last one left."""
         if self._gradient.size < size:
@@ -179,7 +185,8 @@ class Network:
             intercept = np.reshape(arrays[len(self.units) - 1 + layer], (1, -1))
             matrix = np.concatenate([arrays[layer], intercept])
             if self.layout.narrow[layer]:
-                self._narrow(buffer, layer)[...] = matrix.T
+                rows = self._narrow(buffer, layer)
+                rows[:, : len(matrix)], rows[:, len(matrix) :] = matrix.T, 0
             else:
                 pack(matrix, buffer, self.layout.weights_at[layer])
 
@@ -187,7 +194,7 @@ class Network:
         matrices = []
         for layer, shape in enumerate(zip(self.units, self.units[1:], strict=False)):
             if self.layout.narrow[layer]:
-                matrix = self._narrow(buffer, layer).T.copy()
+                matrix = self._narrow(buffer, layer)[:, : shape[0] + 1].T.copy()
             else:
                 matrix = np.empty((shape[0] + 1, shape[1]), self.dtype)
                 unpack(buffer, self.layout.weights_at[layer], matrix)
@@ -195,9 +202,9 @@ class Network:
         return [m[:-1] for m in matrices] + [m[-1].copy() for m in matrices]
 
     def _narrow(self, buffer, layer):
-        """View of a narrow layer's parameters, of shape (n_above, n_below + 1)."""
+        """View of a narrow layer's parameters, of shape (n_above, n_below + 1) with the padding of its rows."""
         at, stride, rows = self.layout.weights_at[layer], self.layout.narrow[layer], self.units[layer + 1]
-        return buffer[at : at + rows * stride].reshape(rows, stride)[:, : self.units[layer] + 1]
+        return buffer[at : at + rows * stride].reshape(rows, stride)
 
     def session(self, X, y=None, sample_weight=None, *, batch_size, n_threads=None):
         """A team at work on data; a context manager. See Session."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from ..losses import LossCodes
 from ..machine.record import Integers, Number, Numbers, Reals
 
-# Kinds of tasks.
-TRAIN, PREDICT = range(2)
+# Kinds of tasks: steps; the gradient of one batch; a step by a gradient that is there; predictions.
+TRAIN, DIFFERENTIATE, APPLY, PREDICT = range(4)
 # Codes of the normalizations, in the order of their registry after none.
 NO_NORMALIZATION, BATCH, LAYER = range(3)
 # What a unit has beside its weights: its activation's hyperparameter; gain and shift of its normalization; running mean
@@ -56,8 +56,8 @@ class Buffers(NamedTuple):
     state0: Numbers  # (P,) or (0,): the optimizer's states, as the weights lie
     state1: Numbers  # likewise
     state2: Numbers  # likewise
-    # (T, tile): a tile for each thread; or (P,), as the weights lie, where a batch has more than one chunk. Where the
-    # inputs are sparse, that of layer 0 comes first, whole, and is zero between steps.
+    # (T, tile): a tile for each thread; or (P,), as the weights lie, where a task needs it whole. Where the inputs are
+    # sparse, that of layer 0 comes first, whole, and is zero between steps.
     gradient: Numbers
     outputs: Numbers  # for each level (m, n_l + 1), rows padded: A, whose last column is 1
     deltas: Numbers  # likewise: first the slopes f'(z), then delta
@@ -114,15 +114,17 @@ class PredictionForm(NamedTuple):
 class Task(NamedTuple):
     """What the leader asks for, in a table that all read when the task begins."""
 
-    kind: int  # TRAIN or PREDICT
+    kind: int  # TRAIN, DIFFERENTIATE, APPLY or PREDICT
     start: int  # positions of the order to work through
     stop: int  # a training changes it to where it has stopped
     rows: int  # length of the order
     batch: int  # rows of a batch
     chunk: int  # rows of a part of a batch
-    step: int  # the row of `optimizer_scalars` for position 0; may be negative
-    seed: int  # of this epoch's random bits
-    patience: int  # nanoseconds at barriers, beyond a share of the time, after which a training stops early
+    step: int = 0  # the row of `optimizer_scalars` for position 0; may be negative
+    seed: int = 0  # of this epoch's random bits
+    tiles: int = -1  # where in `gradient` the threads' tiles begin, -1 where it is whole
+    tile: int = 0  # numbers of each thread's part of the tiles
+    patience: int = 0  # nanoseconds at barriers, beyond a share of the time, after which a training stops early
 
 
 STOP = Task._fields.index("stop")
@@ -155,9 +157,7 @@ class ThreadContext(NamedTuple):
 
     n_threads: int  # T
     capacity: int  # rows that the buffers hold
-    tiles: int  # where in `gradient` the threads' tiles begin, -1 where it is whole
     scratch: int  # numbers of each thread's part of `scratch`
-    tile: int  # numbers of each thread's part of the tiles
     barrier_state: Integers  # see `barrier`
     task: Integers  # the table of a Task
     partition: Integers  # (T + 1, L) the first block of each layer that a thread owns
@@ -183,7 +183,7 @@ class Blocks(NamedTuple):
 
     start: int  # the thread's blocks of the layer
     stop: int
-    rows: int  # rows of the chunk
+    rows: int  # rows of the chunk; 0 where their gradient is there already
     accumulate: bool  # whether `gradient` holds the sum over earlier chunks of the batch
     tile: int  # where the thread's tile begins in `gradient`, or -1 where the gradient lies there whole
     phase: int  # ALL, GRADIENT or STEP

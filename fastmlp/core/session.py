@@ -15,13 +15,14 @@ from ..machine.record import table_of, write
 from ..machine.target import lanes_of_dtype
 from ..machine.team import WAITED, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
-from ..optimizers import GROUPS
 from .engine import IDENTITY, work
-from .layout import CHUNK, KC, LINE, aligned, partition, plan
+from .layout import CHUNK, KC, LINE, aligned, partition, plan, round_up
+from .optimizer_scalars import MAX_SCALARS_AHEAD, OptimizerScalars
 from .records import (
+    APPLY,
     BATCH,
+    DIFFERENTIATE,
     LEARNED,
-    OPTIMIZER_SCALARS,
     PREDICT,
     STOP,
     TRAIN,
@@ -41,9 +42,6 @@ SHARED_WORK = 100_000
 STARTING = 3e-4  # seconds that a slice waits for new threads; who takes longer joins at a later one
 # Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
 STREAMED = 500
-# Steps whose numbers are worked out together, in NumPy.
-SCALARS_AHEAD = 256
-MAX_SCALARS_AHEAD = 4096
 
 
 def machine_code(dtype):
@@ -94,8 +92,8 @@ class Session:
         self.network = network
         self._rows = X.shape[0]
         self._batch = min(batch_size, self._rows)
-        by_batch = normalizations.code_of(network.normalization) == BATCH
-        self._chunk = self._batch if by_batch else -(-self._batch // -(-self._batch // CHUNK))
+        self._by_batch = normalizations.code_of(network.normalization) == BATCH
+        self._chunk = self._batch if self._by_batch else -(-self._batch // -(-self._batch // CHUNK))
         inputs = X.nnz // self._rows + 1 if network.sparse else X.shape[1]
         self._units = (inputs, *network.units[1:])  # of the inputs those that a row has
         self._row_operations = row_operations(self._units)
@@ -105,8 +103,8 @@ class Session:
         self._task = np.zeros(len(Task._fields), np.int64)
         self._settings = np.zeros(len(Settings._fields), np.int64)
         self._total = np.zeros(2)
-        self._prepared = self._known_settings = None
-        self._optimizer, self._groups = network.optimizer, len(GROUPS) if network.grouped else 1
+        self._known_settings = None
+        self._scalars = OptimizerScalars(network)
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._n_threads = n_threads
         self._pacing = Pacing(n_threads)  # what it learns serves when the session is entered again
@@ -145,9 +143,9 @@ class Session:
         self._capacity = max(n_threads, min(self._rows, max(self._chunk, PREDICTION_ROWS * n_threads)))
         layout, sizes = plan(network.units, dtype, self._capacity, network.sparse, network.grouped)
         panel = NR * lanes_of_dtype(dtype)
-        tile = panel * TALLEST_POSSIBLE
-        before_tiles = int(layout.weights_at[1]) if network.sparse else 0
-        self._tiles = -1 if self._batch > self._chunk or network.clips else before_tiles
+        self._tile = round_up(panel * TALLEST_POSSIBLE, LINE // dtype.itemsize)
+        self._before_tiles = int(layout.weights_at[1]) if network.sparse else 0
+        self._tiles = -1 if self._batch > self._chunk or network.clips else self._before_tiles
         state0, state1, state2 = network._states
         learned = sizes["outputs"] if network.has_unit_parameters else 0
         outputs = layout.units[-1]
@@ -159,21 +157,19 @@ class Session:
             state1=state1,
             state2=state2,
             gradient=network._room_for_gradient(
-                sizes["weights"] if self._tiles < 0 else before_tiles + n_threads * tile
+                sizes["weights"] if self._tiles < 0 else self._before_tiles + n_threads * self._tile
             ),
             outputs=aligned(sizes["outputs"], dtype),
             deltas=aligned(sizes["outputs"], dtype),
             saved=aligned(LEARNED * learned, dtype),
             unit_parameter_gradient=aligned(LEARNED * layout.unit_parameter_row, dtype),
             statistics=aligned(2 * layout.unit_parameter_row + (layout.layers + 1) * self._capacity + panel, dtype),
-            optimizer_scalars=aligned(
-                MAX_SCALARS_AHEAD * self._groups * OPTIMIZER_SCALARS if self._data.ordered else 0, dtype
-            ),
+            optimizer_scalars=self._scalars.allocate() if self._data.ordered else self._scalars.array,
             loss_hyperparameters=loss_hyperparameters,
             losses=aligned(self._capacity, dtype),
             penalties=aligned(layout.blocks, np.float64),
             norms=aligned(layout.blocks, np.float64),
-            scratch=aligned(panel * self._chunk + n_threads * (panel * KC + tile), dtype),
+            scratch=aligned(panel * self._chunk + n_threads * (panel * KC + self._tile), dtype),
             zeros=aligned(panel, dtype),
             rows=self._sparse_rows._replace(bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64)),
         )
@@ -248,9 +244,7 @@ class Session:
         return ThreadContext(
             n_threads=team.n_threads,
             capacity=self._capacity,
-            tiles=self._tiles,
             scratch=buffers.scratch.size // team.n_threads // line * line,
-            tile=(buffers.gradient.size - max(self._tiles, 0)) // team.n_threads // line * line,
             barrier_state=team.barrier_state,
             task=self._task,
             partition=partition(network.units, network.dtype, team.n_threads, network.sparse, network.grouped),
@@ -265,31 +259,25 @@ class Session:
         return Components(
             loss=codes_of(network.loss, network.output, network.dtype),
             optimizer=optimizers.code_of(network.optimizer, network.dtype),
-            groups=self._groups,
+            groups=self._scalars.groups,
             normalization=normalizations.code_of(network.normalization),
             unit_parameters=network.has_unit_parameters,
             activation=np.array([*hidden, IDENTITY], np.int64),
             learned=network.learned,
         )
 
-    def _publish(self, kind, first, stop, rows, step=0, seed=0):
-        patience = self._pacing.patience
-        task = Task(kind, first, stop, rows, self._batch, self._chunk, step, seed, patience)
-        write(task, self._task)
-
-    def _run(self, kind, first, stop, rows, row_operations, progress=None, **task):
-        """Positions `first` to `stop` in slices, between which Python sees interrupts."""
-        at = first
+    def _run(self, task, row_operations, progress=None):
+        """The positions of a task in slices, between which Python sees interrupts."""
         try:
-            while at < stop:
+            while task.start < task.stop:
                 check_cancelled()
                 self._gather()
-                slice_rows = int(self._pacing.operations(kind, self._team.n_threads) / row_operations)
-                end = slice_end(at, stop, slice_rows, self._batch, self._chunk)
-                self._publish(kind, at, end, rows, **task)
-                at = self._work(kind, at, row_operations)
+                rows = int(self._pacing.operations(task.kind, self._team.n_threads) / row_operations)
+                stop = slice_end(task.start, task.stop, rows, task.batch, task.chunk)
+                write(task._replace(stop=stop, patience=self._pacing.patience), self._task)
+                task = task._replace(start=self._work(task.kind, task.start, row_operations))
                 if progress is not None:
-                    progress(at)
+                    progress(task.start)
         finally:
             if self._lease is not None:
                 self._lease.at_work = 0
@@ -309,42 +297,6 @@ class Session:
         if settings != self._known_settings:  # building them takes as long as a step of a small network
             write(Settings(**settings, **self._normalization), self._settings)
             self._known_settings = settings
-
-    def _prepare_scalars(self, rate, step, steps):
-        """Work out the optimizer's numbers for the steps after `step`; returns the first one's row in `scalars`.
-
-        With one rate for all, some steps more: epochs of few steps share the cost of NumPy's calls.
-        """
-        constant = not isinstance(rate, np.ndarray)
-        if constant and self._prepared is not None:
-            known, first, stop = self._prepared
-            if known == rate and first <= step and step + steps <= stop:
-                return step - first
-        count = min(max(steps, SCALARS_AHEAD), MAX_SCALARS_AHEAD) if constant else steps
-        t = np.arange(step + 1, step + count + 1, dtype=np.float64)
-        rates = np.full(count, rate) if constant else rate
-        rows = self._keepalive[1].optimizer_scalars.reshape(-1, self._groups, OPTIMIZER_SCALARS)
-        if self._groups == 1:
-            scalars = self._optimizer.scalars(t, rates)
-            rows[:count, 0, : scalars.shape[1]] = scalars
-        else:
-            for n, group in enumerate(GROUPS):
-                factor = self.network.rate_factors.get(group, 1.0)
-                scalars = self._optimizer.for_group(group).scalars(t, factor * rates)
-                rows[:count, n, : scalars.shape[1]] = scalars
-        self._prepared = (rate, step, step + count) if constant else None
-        return 0
-
-    def _follow(self, dropout, optimizer):
-        """Take on what may change from epoch to epoch."""
-        if dropout is not None:
-            self.network.keep[:] = 1 - np.asarray(dropout, np.float64)
-        optimizer = self.network.optimizer if optimizer is None else optimizer
-        if optimizer is not self._optimizer:
-            if optimizer.code != self.network.optimizer.code:
-                ours = type(self.network.optimizer).__name__
-                raise ValueError(f"optimizer must be the network's {ours} with other numbers; got {optimizer!r}.")
-            self._optimizer, self._prepared = optimizer, None
 
     @property
     def steps(self):
@@ -378,7 +330,9 @@ class Session:
         rows = len(order)
         self._data.order[:rows] = order
         self._set(settings)
-        self._follow(dropout, optimizer)
+        self._scalars.follow(optimizer)
+        if dropout is not None:
+            self.network.keep[:] = 1 - np.asarray(dropout, np.float64)
         self._total[0] = 0.0
         operations = self._row_operations + self._step_operations // self._batch
         try:
@@ -386,19 +340,105 @@ class Session:
                 stop = min(first + MAX_SCALARS_AHEAD * self._batch, rows)
                 done, steps = first // self._batch, -(-(stop - first) // self._batch)
                 rate = learning_rate[done : done + steps] if isinstance(learning_rate, np.ndarray) else learning_rate
-                row = self._prepare_scalars(rate, step + done, steps) - done
-                self._run(TRAIN, first, stop, rows, operations, progress, step=row, seed=seed)
+                row = self._scalars.prepare(rate, step + done, steps) - done
+                tiles = {"tiles": self._tiles, "tile": self._tile}
+                task = Task(TRAIN, first, stop, rows, self._batch, self._chunk, step=row, seed=seed, **tiles)
+                self._run(task, operations, progress)
         except BaseException:
-            self._keepalive[1].gradient[:] = 0  # an interrupt may have left a part of a batch in it
+            self._clear_sparse_gradient()
             raise
         return self._total[0] / rows
 
-    def gradient(self, *, alpha, **settings):
-        """Loss over all rows and its gradient: (loss, coef_grads, intercept_grads). The optimizer is `gradient`."""
-        loss = self.epoch(np.arange(self._rows), learning_rate=0.0, alpha=alpha, **settings)
-        arrays = self.network._read(self.network._states[0])
-        layers = len(self.network.units) - 1
-        return loss, arrays[:layers], arrays[layers:]
+    def _clear_sparse_gradient(self):
+        """Be ready for the next batch, which adds to the gradient of sparse inputs; an interrupt may leave a part."""
+        self._keepalive[1].gradient[: self._before_tiles] = 0
+
+    def _whole_gradient(self):
+        """`buffers.gradient`, with room for all of it; where it is new, the threads begin anew, with new tables."""
+        layout, buffers, components = self._keepalive
+        size = self.network._weights.size
+        if buffers.gradient.size < size:
+            buffers = buffers._replace(gradient=self.network._room_for_gradient(size))
+            write(buffers, self._records[2])
+            self._keepalive, self._lead = (layout, buffers, components), None
+        return buffers.gradient
+
+    def gradient(self, order=None, *, seed=0, alpha=0.0, l1=0.0, clip_value=np.inf):
+        """Loss of one batch and its gradient; no weight moves.
+
+        With `apply` it makes a step of `epoch`, to the bit. Running statistics of batch normalization follow the batch,
+        as in training.
+
+        Parameters
+        ----------
+        order : ndarray of indices or None
+            The batch's rows (n,), by default all of them. Batch normalization takes no more than `batch_size`.
+        seed : int
+            Of the random bits for dropout.
+        alpha, l1, clip_value : as of `records.Settings`
+
+        Returns
+        -------
+        loss : float
+            Of the batch, penalty included.
+        gradient : Parameters
+            By coefs and intercepts, in their shapes; by unit parameters as arrays (LEARNED, n_units).
+
+        Raises
+        ------
+        ValueError
+            If batch normalization would need more rows at a time than the session has room for.
+        """
+        order = np.arange(self._rows) if order is None else order
+        rows = len(order)
+        if self._by_batch and rows > self._batch:
+            raise ValueError(
+                f"order must have at most batch_size={self._batch} rows with batch normalization; got {rows}. "
+                "Make a session of larger batches."
+            )
+        self._data.order[:rows] = order
+        self._set({"alpha": alpha, "l1": l1, "clip_value": clip_value})
+        self._total[0] = 0.0
+        gradient = self._whole_gradient()
+        try:
+            task = Task(DIFFERENTIATE, 0, rows, rows, rows, min(self._chunk, rows), seed=seed)
+            self._run(task, self._row_operations + self._step_operations // rows)
+            units = self._keepalive[1].unit_parameter_gradient
+            return self._total[0] / rows, self.network.read_gradient(gradient, units.reshape(LEARNED, -1))
+        finally:
+            self._clear_sparse_gradient()
+
+    def apply(
+        self,
+        gradient,
+        *,
+        learning_rate,
+        step=0,
+        optimizer=None,
+        clip_value=np.inf,
+        clip_norm=np.inf,
+        max_norm=np.inf,
+    ):
+        """One optimizer step by a gradient: that of `gradient`, or what became of it, such as a mean over machines.
+
+        Parameters
+        ----------
+        gradient : Parameters
+            As `gradient` returns it.
+        learning_rate : float
+        step, optimizer : as of `epoch`
+        clip_value, clip_norm, max_norm : as of `records.Settings`
+        """
+        self._scalars.follow(optimizer)
+        self._set({"clip_value": clip_value, "clip_norm": clip_norm, "max_norm": max_norm})
+        row = self._scalars.prepare(learning_rate, step, 1)
+        units = self._keepalive[1].unit_parameter_gradient
+        self.network.write_gradient(gradient, self._whole_gradient(), units.reshape(LEARNED, -1))
+        try:
+            self._run(Task(APPLY, 0, 1, 1, 1, 1, step=row), self.network._weights.size)
+        except BaseException:
+            self._clear_sparse_gradient()
+            raise
 
     def predict(self, rows=None):
         """Output activations (n, n_outputs) of the rows with these indices, by default of all rows."""
@@ -406,6 +446,6 @@ class Session:
         if self._data.ordered:
             self._data.order[:count] = np.arange(count) if rows is None else rows
         self._set({})
-        self._run(PREDICT, 0, count, count, self._row_operations / 3)
+        self._run(Task(PREDICT, 0, count, count, self._batch, self._chunk), self._row_operations / 3)
         outputs = self.network.units[-1]
         return self._data.predictions[: count * outputs].reshape(count, outputs).copy()

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..core.network import Network, Parameters
+from ..core.network import Network
 from ..estimators import MLPClassifier
 from ..estimators.block_fits import Survey, check_initializer, converter, merged
 from ..estimators.configuration import Configuration, configure
 from ..estimators.perceptron import Perceptron, unchanged_on_error
 from ..estimators.weights import learned_attributes
 from ..rounds import OUTER, OuterStep, Plan, Progression, State, load_checkpoint, train
+from ..trainable import Parameters
 from .sources import Here, OnCluster
 
 BACKENDS = ("dask", "joblib", "local")

@@ -44,25 +44,23 @@ def first_weights(data: Data) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
 
 
 def gradient_check(data: Data, rows: int = 5, numbers: int = 100) -> list[list[str]]:
-    """Both gradients of the loss of a few rows, by some weights of each layer, as a table.
-
-    The optimizer `gradient` keeps the gradient and moves no weight, so that an epoch of one batch only looks.
-    """
-    network = Reference(*first_weights(data), optimizer="gradient", **COMPONENTS)
+    """Both gradients of the loss of a few rows, by some weights of each layer, as a table."""
+    network = Reference(*first_weights(data), optimizer="gradient_descent", **COMPONENTS)
     X, y, random_state = data.X_train[:rows].astype(float), data.y_train[:rows], np.random.RandomState(0)
-    table = [["weights and biases", "checked", "largest", "largest difference"]]
-    for layer, W in enumerate(network.buffers.weights):
+    session = network.session(X, y, batch_size=rows)
+    _, gradient = session.gradient()
+    table = [["weights", "checked", "largest", "largest difference"]]
+    for layer, (W, by_backpropagation) in enumerate(zip(network.weights()[0], gradient.coefs)):
         some = random_state.choice(W.size, numbers, replace=False)
-
-        def loss(values: NDArray[Any], layer: int = layer, some: NDArray[Any] = some) -> float:
-            network.buffers.weights[layer].flat[some] = values  # each step has arrays of its own
-            return float(network.epoch(X, y, np.arange(rows), rows, learning_rate=0.0))
-
         weights = W.flat[some]
+
+        def loss(values: NDArray[Any], W: NDArray[Any] = W, some: NDArray[Any] = some) -> float:
+            W.flat[some] = values
+            return float(session.gradient()[0])
+
         by_differences = numerical_gradient(loss, weights)
-        loss(weights)
-        by_backpropagation = network.buffers.states[0][layer].flat[some]
-        difference = abs(by_differences - by_backpropagation).max()
+        W.flat[some] = weights
+        difference = abs(by_differences - by_backpropagation.flat[some]).max()
         shape = " × ".join(map(str, W.shape))
         table.append(
             [f"{shape}, layer {layer + 1}", str(numbers), f"{abs(by_differences).max():.1e}", f"{difference:.1e}"]
@@ -70,21 +68,17 @@ def gradient_check(data: Data, rows: int = 5, numbers: int = 100) -> list[list[s
     return table
 
 
-def train(network: Any, data: Data, epochs: int, batch: int, rate: float) -> Outcome:
+def train(network: Network | Reference, data: Data, epochs: int, batch: int, rate: float) -> Outcome:
     """Gradient descent, by the network in NumPy or by the compiled one."""
     X, X_test, rows = data.X_train.astype(float), data.X_test.astype(float), len(data.X_train)
     random_state = np.random.RandomState(0)
     start = time.perf_counter()
-    if isinstance(network, Reference):
+    with network.session(X, data.y_train, batch_size=batch) as session:
         for _ in range(epochs):
-            loss = network.epoch(X, data.y_train, random_state.permutation(rows), batch, learning_rate=rate)
-    else:
-        with network.session(X, data.y_train, batch_size=batch) as session:
-            for _ in range(epochs):
-                loss = session.epoch(random_state.permutation(rows), learning_rate=rate, alpha=0.0)
+            loss = session.epoch(random_state.permutation(rows), learning_rate=rate)
     seconds = time.perf_counter() - start
     coefs, intercepts = network.weights()
-    outputs = Reference(coefs, intercepts, optimizer="gradient", **COMPONENTS).predict(X_test)
+    outputs = Reference(coefs, intercepts, optimizer="gradient_descent", **COMPONENTS).predict(X_test)
     return Outcome(loss, float((outputs.argmax(axis=1) == data.y_test).mean()), seconds, coefs)
 
 

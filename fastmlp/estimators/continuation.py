@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.network import Parameters
+from ..trainable import Parameters
 from ..training import OptimizerState
 from .configuration import Configuration
 from .weights import Components

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
-from ..core.network import Network, Parameters
+from ..core.network import Network
 from ..core.session import Session
 from ..lbfgs import MinimizationSettings, minimize_lbfgs
 from ..losses import KLDivergence
 from ..normalizations import BatchNormalization
 from ..streaming import StreamSession
+from ..trainable import Parameters
 from ..training import OptimizerState, Trainer, TrainingSettings, WeightAverage
 from .augmenter import augmented
 from .configuration import Configuration
@@ -68,7 +69,7 @@ class Fit:
             # the loss of mixed classes is the log loss but for a constant
             loss=KLDivergence() if codes and configuration.mixes_targets else configuration.loss,
             output=data.targets.output_activation,
-            optimizer=configuration.optimizer or "gradient",
+            optimizer=configuration.optimizer or "gradient_descent",  # L-BFGS takes no step by it
             normalization=configuration.normalization,
             dropout=configuration.dropout,
             clips="clip_norm" in configuration.limits,

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
 
 from ..blocks import as_blocks
-from ..core.network import Parameters
 from ..initializers import initial_weights
 from ..losses import LOSSES, Loss
+from ..trainable import Parameters
 from ..training import all_finite
 from .block_fits import BlockRows, check_block_fit, first_pass
 from .configuration import Configuration, check_combination, configure

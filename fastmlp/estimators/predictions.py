@@ -8,10 +8,11 @@ from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..core.network import Network, Parameters
+from ..core.network import Network
 from ..core.predictor import Predictor
 from ..losses import Loss, SquaredError, codes_of
 from ..normalizations import BatchNormalization
+from ..trainable import Parameters
 from .configuration import activations_of, dtype_of, threads_of
 from .ensemble import Ensemble
 from .rows import ACCEPTED, as_rows

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from ..components import Component
-from ..core.network import Network, Parameters
+from ..core.network import Network
 from ..core.session import Session
+from ..trainable import Parameters
 from ..training import History, OptimizerState, Trainer, TrainingSettings, all_finite
 from .configuration import Configuration, configure
 from .continuation import optimizer_to_go_on_with, same_components

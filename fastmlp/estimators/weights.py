@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activations import Activation
-from ..core.network import Network, Parameters
+from ..core.network import Network
 from ..losses import Loss
 from ..normalizations import BatchNormalization
+from ..trainable import Parameters
 from .configuration import Configuration
 
 

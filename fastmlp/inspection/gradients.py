@@ -95,7 +95,7 @@ class Objective:
             dtype=np.float64,
             activation=reference.activations,
             loss=reference.loss,
-            optimizer="gradient",
+            optimizer="gradient_descent",  # which has no states
             output=reference.output,
             normalization=reference.normalization,
             sparse=issparse(self.X),
@@ -103,12 +103,10 @@ class Objective:
         network.set_weights(*reference.weights())
         network.set_unit_parameters(reference.unit_parameters())
         with network.session(self.X, self.y, self.sample_weight, batch_size=n_rows) as session:
-            _, coefs, intercepts = session.gradient(alpha=self.alpha, l1=self.l1)
-        found = [{"coefs": G, "intercepts": g} for G, g in zip(coefs, intercepts)]
-        if network.has_unit_parameters:
-            ((*_, learned),) = network.take_states()
-            for arrays, first, n in zip(found, network.layout.units_at[1:], network.units[1:-1]):
-                arrays |= zip(("slopes", "gains", "shifts"), learned[:, first : first + n])
+            _, gradient = session.gradient(alpha=self.alpha, l1=self.l1)
+        found = [{"coefs": G, "intercepts": g} for G, g in zip(gradient.coefs, gradient.intercepts)]
+        for arrays, learned in zip(found, gradient.unit_parameters):
+            arrays |= zip(("slopes", "gains", "shifts"), learned)
         return found
 
 

@@ -229,6 +229,8 @@ class Team:
     barrier_state : where they meet and see the next task; a new one each time they begin
     """
 
+    n_threads = 1  # where an exception has ended `__init__` before it began: there is nobody to dismiss
+
     def __init__(self):
         self._process, self._workers, self._at_work = os.getpid(), [], []
         self.n_threads, self.barrier_state = 1, np.zeros(BARRIER_SIZE, np.int64)

@@ -33,6 +33,8 @@ class Worker:
         If the system gives no more threads.
     """
 
+    _calls = None  # where an exception has ended `__init__` before it began
+
     def __init__(self):
         self._calls, self._events = SimpleQueue(), SimpleQueue()
         self._given = self._told = 0
@@ -80,7 +82,8 @@ class Worker:
             self._note_event(JOINING)
 
     def __del__(self):
-        self._calls.put(None)
+        if self._calls is not None:
+            self.end()
 
 
 class _Ticket:

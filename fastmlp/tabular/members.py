@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.network import Network, Parameters
+from ..core.network import Network
+from ..trainable import Parameters
 
 
 @dataclass(frozen=True)

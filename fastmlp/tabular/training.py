@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activations import ACTIVATIONS
-from ..core.network import Network, Parameters
+from ..core.network import Network
 from ..core.session import Session
 from ..initializers import DataDriven, initial_weights
 from ..optimizers import AdamW
 from ..schedules import Coslog, FlatCosine
+from ..trainable import Parameters
 from ..training import Callback, History, OptimizerState, Trainer, TrainingSettings
 from .presets import Recipe, cycles_in, rows_per_step
 from .selection import best_of

@@ -598,7 +598,7 @@ def updated(step, optimizer, accumulate, whole, ranges, phase=ALL, scalars=TERMS
         if not whole:
             G[:] = np.nan
         tile = -1 if whole else step.tile
-        blocks = Blocks(first, stop, step.rows, accumulate, tile, phase)
+        blocks = Blocks(first, stop, 0 if phase == STEP else step.rows, accumulate, tile, phase)
         step.run(UPDATE, blocks=blocks, codes=[optimizer.code], scalars=scalars)
         for now, buffer, matrix in zip(arrays, before, matrices):
             matrix[owned(step, first, stop)] = step.read(now)[owned(step, first, stop)]

@@ -19,7 +19,7 @@ from problems import (
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core import engine
 from fastmlp.core.network import Network
-from fastmlp.core.session import MAX_SCALARS_AHEAD, SCALARS_AHEAD
+from fastmlp.core.optimizer_scalars import MAX_SCALARS_AHEAD, SCALARS_AHEAD
 from fastmlp.losses import LogLoss, SquaredError
 from fastmlp.normalizations import NORMALIZATIONS
 from fastmlp.optimizers import OPTIMIZERS, AdamW
@@ -249,17 +249,17 @@ def test_states_have_the_shapes_of_the_weights(dtype):
 
 def test_gradient_is_that_of_the_loss():
     units = (4, 6, 3)
-    problem = Problem(units, 30, 30, np.float64, activation="tanh", optimizer="gradient")
+    problem = Problem(units, 30, 30, np.float64, activation="tanh")
     network, (coefs, intercepts) = problem.network(), make_weights(units)
     with problem.session(network) as session:
-        _, gradients, _ = session.gradient(alpha=0.3)
+        _, gradient = session.gradient(alpha=0.3)
         losses = []
         for change in (1e-6, -1e-6):
             changed = [W.copy() for W in coefs]
             changed[0][2, 3] += change
             network.set_weights(changed, intercepts)
             losses.append(session.gradient(alpha=0.3)[0])
-    assert gradients[0][2, 3] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
+    assert gradient.coefs[0][2, 3] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

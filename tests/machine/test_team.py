@@ -216,6 +216,12 @@ def test_team_grows_shrinks_and_rests():
     assert live_threads() == before
 
 
+@pytest.mark.parametrize("kind", [Team, worker.Worker])
+def test_what_was_not_begun_ends_in_silence(kind):
+    """An exception may end `__init__` before its first line."""
+    kind.__new__(kind).__del__()
+
+
 def test_threads_that_nobody_needs_end():
     """Also those of a team that has been forgotten while they wait for a task."""
     before, context = live_threads(), Team()
