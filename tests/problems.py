@@ -67,8 +67,7 @@ class Problem:
 
     def network(self):
         """A new network with the problem's weights."""
-        clips = "clip_norm" in self.settings
-        network = Network(self.units, dtype=self.dtype, clips=clips, sparse=sparse.issparse(self.X), **self.components)
+        network = Network(self.units, dtype=self.dtype, sparse=sparse.issparse(self.X), **self.components)
         network.set_weights(*make_weights(self.units, self.dtype))
         return network
 

@@ -28,8 +28,6 @@ class Network:
         Of the hidden layers, between product and activation.
     dropout : sequence of float or None
         Share of the outputs that training drops, for the inputs and each hidden layer.
-    clips : bool
-        Whether gradients are clipped by their norm, so that sessions have room for the whole gradient.
     sparse : bool
         Whether the inputs of its sessions are sparse.
     rate_factors : dict or None
@@ -53,11 +51,10 @@ class Network:
         output=None,
         normalization=None,
         dropout=None,
-        clips=False,
         sparse=False,
         rate_factors=None,
     ):
-        self.sparse, self.clips = bool(sparse), bool(clips)
+        self.sparse = bool(sparse)
         self.units = tuple(int(n) for n in units)
         self.dtype = np.dtype(dtype)
         self.loss, self.optimizer = LOSSES.resolve(loss), OPTIMIZERS.resolve(optimizer)

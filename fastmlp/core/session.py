@@ -44,11 +44,6 @@ STARTING = 3e-4  # seconds that a slice waits for new threads; who takes longer 
 STREAMED = 500
 
 
-def machine_code(dtype):
-    """The engine for a dtype: a function of the thread's rank and the addresses of five tables."""
-    return work.load(dtype)
-
-
 def slice_end(at, stop, rows, batch, chunk):
     """Where a slice of some `rows` ends that begins at a position of the order: after one chunk at least.
 
@@ -145,7 +140,7 @@ class Session:
         panel = NR * lanes_of_dtype(dtype)
         self._tile = round_up(panel * TALLEST_POSSIBLE, LINE // dtype.itemsize)
         self._before_tiles = int(layout.weights_at[1]) if network.sparse else 0
-        self._tiles = -1 if self._batch > self._chunk or network.clips else self._before_tiles
+        self._tiles = -1 if self._batch > self._chunk else self._before_tiles
         state0, state1, state2 = network._states
         learned = sizes["outputs"] if network.has_unit_parameters else 0
         outputs = layout.units[-1]
@@ -206,7 +201,7 @@ class Session:
         components = self._component_codes()
         self._records = [*map(table_of, (components, layout, buffers, self._data))]
         self._keepalive = layout, buffers, components  # the tables hold addresses only
-        self._machine_code = machine_code(self.network.dtype)
+        self._machine_code = work.load(self.network.dtype)
 
     def _close(self):
         """Let go of what `_open` has taken, also after an exception in either."""
@@ -335,13 +330,16 @@ class Session:
             self.network.keep[:] = 1 - np.asarray(dropout, np.float64)
         self._total[0] = 0.0
         operations = self._row_operations + self._step_operations // self._batch
+        tiles = {"tiles": self._tiles, "tile": self._tile}
+        if settings.get("clip_norm", np.inf) < np.inf:
+            self._whole_gradient()
+            tiles = {}
         try:
             for first in range(0, rows, MAX_SCALARS_AHEAD * self._batch):
                 stop = min(first + MAX_SCALARS_AHEAD * self._batch, rows)
                 done, steps = first // self._batch, -(-(stop - first) // self._batch)
                 rate = learning_rate[done : done + steps] if isinstance(learning_rate, np.ndarray) else learning_rate
                 row = self._scalars.prepare(rate, step + done, steps) - done
-                tiles = {"tiles": self._tiles, "tile": self._tile}
                 task = Task(TRAIN, first, stop, rows, self._batch, self._chunk, step=row, seed=seed, **tiles)
                 self._run(task, operations, progress)
         except BaseException:

@@ -150,7 +150,6 @@ class RoundsMixin(Perceptron):
                 "optimizer": configuration.optimizer,
                 "normalization": configuration.normalization,
                 "dropout": configuration.dropout,
-                "clips": "clip_norm" in configuration.limits,
             },
             batch_size=batch,
             steps=self.steps_per_round,

@@ -72,7 +72,6 @@ class Fit:
             optimizer=configuration.optimizer or "gradient_descent",  # L-BFGS takes no step by it
             normalization=configuration.normalization,
             dropout=configuration.dropout,
-            clips="clip_norm" in configuration.limits,
         )
         network.set_parameters(of_dtype(parameters, network.dtype))
         return network
