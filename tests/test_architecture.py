@@ -30,7 +30,6 @@ TOP = {
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
-    "hatch_build.py",
     "fastmlp",
     "benchmarks",
     "tests",

@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 @pytest.fixture
 def hook():
     """The build hook's module."""
-    specification = importlib.util.spec_from_file_location("fastmlp_hatch_build", ROOT / "hatch_build.py")
+    specification = importlib.util.spec_from_file_location("fastmlp_hatch_build", ROOT / ".ci" / "hatch_build.py")
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
