@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 from sklearn import neural_network
-from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
-from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from .estimators import MLPClassifier, MLPRegressor
 from .estimators.configuration import activations_of
+from .estimators.sklearn_internals import admits, their_optimizers
 from .optimizers import Adam, Momentum, Nesterov
 from .schedules import Adaptive, Constant, InverseScaling, Progress
 from .training import OptimizerState
+
+__all__ = ["from_sklearn", "register_onnx", "to_sklearn"]
 
 PAIRS = ((MLPClassifier, neural_network.MLPClassifier), (MLPRegressor, neural_network.MLPRegressor))
 FITTED = (  # attributes that both sides have, with the same meaning; some exist after some fits only
@@ -115,7 +116,7 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
     parameters["activation"] = activation
     if "loss" not in known and estimator.out_activation_ == "exp":
         raise ValueError("loss='poisson' requires scikit-learn>=1.7, whose MLPRegressor has it.")
-    result = target(**{name: deepcopy(value) for name, value in parameters.items() if _admits(target, name, value)})
+    result = target(**{name: deepcopy(value) for name, value in parameters.items() if admits(target, name, value)})
     _copy_fitted(estimator, result)
     optimizer = _their_optimizer(estimator, result.coefs_ + result.intercepts_)
     if optimizer is not None:
@@ -154,16 +155,6 @@ def _copy_fitted(source: Any, target: Any) -> None:
             setattr(target, name, deepcopy(getattr(source, name)))
 
 
-def _admits(target: Any, name: str, value: Any) -> bool:
-    """Whether scikit-learn's class has this value of a parameter."""
-    constraint = target._parameter_constraints[name]
-    try:
-        validate_parameter_constraints({name: constraint}, {name: value}, caller_name=target.__name__)
-    except InvalidParameterError:
-        return False
-    return True
-
-
 def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
     """scikit-learn's object for our record of an optimizer; None where there is neither."""
     state: OptimizerState | None = getattr(estimator, "_optimizer", None)
@@ -173,9 +164,10 @@ def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
     if state is None or schedule is None or getattr(estimator, "_parameters", None) is not None:
         return None  # moments of a normalization, too, have no place there
     component, initial = state.optimizer, state.learning_rate_init
+    adam_class, sgd_class = their_optimizers()
     optimizer: Any
     if isinstance(component, Adam) and schedule == "constant":
-        optimizer = AdamOptimizer(params, initial, component.beta_1, component.beta_2, component.epsilon)
+        optimizer = adam_class(params, initial, component.beta_1, component.beta_2, component.epsilon)
         optimizer.t = state.step
         if state.states is not None:
             optimizer.ms, optimizer.vs = deepcopy(state.states)
@@ -183,7 +175,7 @@ def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
     if not isinstance(component, Momentum | Nesterov):
         return None
     power = getattr(state.schedule, "power", estimator.power_t)
-    optimizer = SGDOptimizer(params, initial, schedule, component.momentum, isinstance(component, Nesterov), power)
+    optimizer = sgd_class(params, initial, schedule, component.momentum, isinstance(component, Nesterov), power)
     so_far = Progress(epochs=state.epochs, steps=state.step, rows=estimator.t_, share=0.0, planned=1)
     optimizer.learning_rate = float(state.schedule.rate(state.base_rate, so_far))
     if state.states is not None:
@@ -194,7 +186,7 @@ def _their_optimizer(estimator: Any, params: list[np.ndarray]) -> Any:
 def _our_optimizer(estimator: Any) -> OptimizerState:
     """Our record for scikit-learn's object."""
     optimizer, initial = estimator._optimizer, estimator._optimizer.learning_rate_init
-    if isinstance(optimizer, AdamOptimizer):
+    if isinstance(optimizer, their_optimizers()[0]):
         component = Adam(float(optimizer.beta_1), float(optimizer.beta_2), float(optimizer.epsilon))
         states = [optimizer.ms, optimizer.vs]
         return OptimizerState(

@@ -19,6 +19,8 @@ from .core.session import Session
 from .initializers import Weights
 from .training import OutOfTime, all_finite, divergence_message, out_of_time_message, say
 
+__all__ = ["Minimization", "MinimizationSettings", "minimize_lbfgs"]
+
 
 def _convergence_message(result: OptimizeResult, n_iter: int, max_iter: int) -> str:
     """scikit-learn's text for an L-BFGS run that did not converge (``sklearn.utils.optimize``)."""

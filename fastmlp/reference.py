@@ -37,6 +37,8 @@ from .losses import LOSSES, output_formula
 from .optimizers import BIASES, FIRST_LAYER, GROUPS, NORMALIZATION, OPTIMIZERS, SLOPES, WEIGHTS
 from .trainable import Parameters
 
+__all__ = ["Reference", "ReferenceSession"]
+
 ALL, GRADIENT, STEP = range(3)  # phases of an update
 UNIT_PARAMETERS = "number", "gain", "shift", "mean", "variance"
 LEARNED = UNIT_PARAMETERS[:3]

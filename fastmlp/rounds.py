@@ -28,6 +28,23 @@ from .core.network import Network
 from .schedules import Progress, Schedule
 from .trainable import Parameters
 
+__all__ = [
+    "OUTER",
+    "Executor",
+    "InProcess",
+    "Joblib",
+    "OuterStep",
+    "Plan",
+    "Progression",
+    "Result",
+    "State",
+    "load_checkpoint",
+    "mean_of",
+    "save_checkpoint",
+    "train",
+    "train_round",
+]
+
 OUTER = ("average", "nesterov")
 
 

@@ -29,6 +29,8 @@ try:
 except ImportError:  # Windows
     MEMORY_LIMITS = ()
 
+__all__ = ["StreamSession", "default_window", "free_memory", "read_ahead"]
+
 T = TypeVar("T")
 WINDOW_SHARE = 8  # a window takes this part of the free memory: two of them, a block and its conversion take half
 WINDOW_BYTES = 1 << 20, 1 << 30  # the least and the largest window by default

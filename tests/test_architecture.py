@@ -1,5 +1,6 @@
 """Rules of the architecture that the import contract cannot see."""
 
+import importlib
 import importlib.util
 import json
 import pathlib
@@ -102,6 +103,30 @@ def test_importing_the_package_is_cheap():
     code = f"import sys, fastmlp; print(sorted({heavy}))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert answer.stdout.strip() == "[]"
+
+
+def test_public_modules_say_what_they_offer():
+    """By `__all__`: what is in it exists, and is all that has a public name and was written there."""
+    for path in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__init__.py")]):
+        name = ".".join(["fastmlp", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+        if path.parent.name in {"core", "demos", "machine"} or path.stem == "__main__":
+            continue
+        module = importlib.import_module(name)
+        assert list(module.__all__) == sorted(module.__all__, key=sort_key), name
+        assert not [offered for offered in module.__all__ if not hasattr(module, offered)], name
+
+
+def sort_key(name):
+    """Constants, then classes, then functions, as ruff sorts them."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+def test_private_names_of_scikit_learn_are_in_one_file():
+    private = re.compile(
+        r"^\s*(from sklearn[\w.]*\._|from sklearn[\w.]* import .*(?<![\w.])_[a-z]|import sklearn[\w.]*\._)", re.M
+    )
+    found = [path.name for path in PACKAGE.rglob("*.py") if private.search(path.read_text(encoding="utf8"))]
+    assert found == ["sklearn_internals.py"]
 
 
 # --- layers -----------------------------------------------------------------------------------------------------------

@@ -41,14 +41,33 @@ __all__ = [
     "InvalidParameterError",
     "Options",
     "StrOptions",
+    "admits",
     "check_sample_weight",
     "fit_context",
     "is_first_partial_fit",
     "root_of_callbacks",
     "safe_indexing",
+    "their_optimizers",
     "validate_parameters",
     "with_callbacks",
 ]
+
+
+def admits(estimator_class: type, name: str, value: Any) -> bool:
+    """Whether one of scikit-learn's estimators has this value of a parameter."""
+    constraint = estimator_class._parameter_constraints[name]  # type: ignore[attr-defined]
+    try:
+        validate_parameters({name: constraint}, {name: value}, caller_name=estimator_class.__name__)
+    except InvalidParameterError:
+        return False
+    return True
+
+
+def their_optimizers() -> tuple[Any, Any]:
+    """scikit-learn's classes of Adam and of stochastic gradient descent; its networks need time to be imported."""
+    from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+
+    return AdamOptimizer, SGDOptimizer
 
 
 def root_of_callbacks(estimator: Any, task: str, max_epochs: int) -> Any:

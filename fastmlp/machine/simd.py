@@ -251,10 +251,12 @@ def full_like(x, number):
 
 
 def integer_like(vector):
+    """Of a vector type: that of integers with as many lanes, as wide."""
     return VECTORS[vector_types.INTEGER[vector.dtype]]
 
 
 def real_like(vector):
+    """Of a vector type: that of real numbers with as many lanes, as wide."""
     return VECTORS[vector_types.REAL[vector.dtype]]
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.perceptron import unchanged_on_error
+from ..estimators.sklearn_internals import Interval, StrOptions, check_sample_weight
 from .encoder import TableEncoder
 from .importance import permutation_importance
 from .members import Member
@@ -107,7 +107,7 @@ class TabularEstimator(BaseEstimator):
         n_rows = len(encoded)
         if len(targets) != n_rows:
             raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n_rows}, {len(targets)}]")
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, encoded, dtype=np.float64)
+        weights = None if sample_weight is None else check_sample_weight(sample_weight, encoded, dtype=np.float64)
         if weights is not None and not (weights.min() >= 0 and weights.max() > 0):
             raise ValueError("sample_weight must hold no negative numbers and a positive one.")
         random_state = check_random_state(self.random_state)

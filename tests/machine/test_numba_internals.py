@@ -3,6 +3,7 @@
 Where one fails on a new version, `fastmlp/machine/numba_internals.py` says what it is for.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -49,6 +50,32 @@ def _flags():
     flags = compiler.Flags()
     flags.error_model = "numpy"
     return flags
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "codegen.JITCodeLibrary._ensure_finalized",
+        "codegen.JITCPUCodegen._create_empty_module",
+        "codegen.JITCPUCodegen._customize_tm_options",
+        "codegen.JITCPUCodegen._get_host_cpu_features",
+        "codegen.JITCPUCodegen._get_host_cpu_name",
+        "codegen.JITCPUCodegen._init",
+        "cpu_target.target_context.subtarget",
+        "cpu_target.target_context.call_conv.call_function",
+        "cpu_target.target_context.declare_function",
+        "cpu_target.target_context.refresh",
+        "cpu_target.typing_context.callstack._lock.release",
+        "cpu_target.typing_context.callstack._stack.clear",
+        "cpu_target.typing_context.refresh",
+        "cpu_target.typing_context.resolve_value_type",
+        "global_compiler_lock.is_locked",
+        "global_compiler_lock._lock.release",
+    ],
+)
+def test_what_is_called_or_replaced_is_there(path):
+    first, *names = path.split(".")
+    assert callable(functools.reduce(getattr, names, globals()[first]))
 
 
 @pytest.mark.parametrize(
