@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp import reference
 from fastmlp.activations import ReLU
-from fastmlp.core import affine
+from fastmlp.core import affine, update
 from fastmlp.core.layout import aligned
 from fastmlp.core.network import Network
 from fastmlp.core.outputs import output_delta
@@ -65,7 +65,7 @@ def repeat(which, times, zero, layout, buffers, data, span, blocks, scalars):
         elif which == BACKWARD:
             affine.affine_backward(layout, LAYER, False, span, buffers)
         else:
-            affine.affine_update(layout, LAYER, ADAM, scalars, blocks, buffers)
+            update.affine_update(layout, LAYER, ADAM, scalars, blocks, buffers)
 
 
 class Bench:

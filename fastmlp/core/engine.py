@@ -10,7 +10,7 @@ from ..machine.kernels import entry
 from ..machine.record import read, replacing
 from ..machine.simd import number_like
 from ..machine.team import LEAVE, STALLED, WAITED, atomic_load, barrier, nanoseconds, next_task
-from .affine import affine_backward, affine_forward, affine_gradient, affine_update, gather, row_of
+from .affine import affine_backward, affine_forward, gather, row_of
 from .outputs import output_delta, predict
 from .records import (
     ALL,
@@ -57,6 +57,7 @@ from .units import (
     unit_parameter_squares,
     unit_parameter_update,
 )
+from .update import affine_gradient, affine_update
 
 IDENTITY = ACTIVATIONS["identity"].code
 

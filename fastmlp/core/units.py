@@ -26,9 +26,10 @@ from ..machine.simd import (
     where,
 )
 from ..optimizers import NORMALIZATION, SLOPES
-from .affine import activate_tile, optimizer_step, write_ones
+from .affine import activate_tile, write_ones
 from .layout import narrow_at, panel_at, panel_of, row_at, unit_at, unit_parameter_at, vectors_of
 from .records import GAINS, HYPERPARAMETERS, LEARNED, MEANS, SHIFTS, VARIANCES
+from .update import optimizer_step
 
 # Rows of `statistics`: one number for each unit; then, of layer normalization, one for each row of each level.
 MEAN, SCALE, OF_ROWS = range(3)

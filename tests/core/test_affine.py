@@ -15,7 +15,7 @@ from problems import make_targets, over_activations, over_dtypes, over_losses, o
 
 from fastmlp import reference
 from fastmlp.activations import Tanh
-from fastmlp.core import affine, engine, layout, sparse, units
+from fastmlp.core import affine, engine, layout, sparse, units, update
 from fastmlp.core import outputs as top
 from fastmlp.core.layout import KC, LINE, aligned, pack, plan, round_up, unpack
 from fastmlp.core.records import (
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.width
 
 TOLERANCE = {np.float32: 2e-5, np.float64: 1e-13}
 GUARD = 54321.0
-MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the affine expect
+MARGIN = 4 * LINE  # numbers on both sides of a buffer; whole cache lines, as the passes expect
 LAYER = 1  # of two, so that there is a layer below to go back to
 TERMS = StepScalars(
     Settings(alpha=0.3, l1=0.2), share=0.125, scale=1.0, groups=1, optimizer_scalars=2 * OPTIMIZER_SCALARS
@@ -92,9 +92,9 @@ def run(which, zero, layout, buffers, data, span, blocks, codes, scalars):
     elif which == BACKWARD:
         affine.affine_backward(layout, LAYER, codes[0], span, buffers)
     elif which == SUM:
-        affine.affine_gradient(layout, LAYER, blocks, buffers)
+        update.affine_gradient(layout, LAYER, blocks, buffers)
     elif which == UPDATE:
-        affine.affine_update(layout, LAYER, codes[0], scalars, blocks, buffers)
+        update.affine_update(layout, LAYER, codes[0], scalars, blocks, buffers)
     else:
         top.predict(layout, data, loss, span, buffers)
 
@@ -292,7 +292,7 @@ def arguments(module, name):
     return [*inspect.signature(getattr(function, "py_func", function)).parameters]
 
 
-MODULES = (affine, top, units)
+MODULES = (affine, top, units, update)
 WHOLE_ARRAYS = {"with_learned_slopes", "with_ones"}  # what is no pass
 
 
@@ -316,7 +316,9 @@ def test_compiled_passes_that_the_reference_has():
     assert functions - {"barrier", "row_of"} <= {*passes()}
 
 
-@pytest.mark.parametrize("module", [affine, engine, layout, sparse, top, units], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [affine, engine, layout, sparse, top, units, update], ids=lambda module: module.__name__
+)
 def test_compiled_functions_say_the_shapes(module):
     """Each one of four arguments or more."""
     for name, function in vars(module).items():
