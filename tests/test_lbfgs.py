@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastmlp.lbfgs import MinimizationSettings, minimize_lbfgs
+from fastmlp.trainable import Parameters
 
 
 class Bowl:
@@ -33,7 +34,8 @@ class Bowl:
         scale = np.array([1.0, self.curvature, 3.0])
         differences = [self.coefs[0] - self.targets[0], self.intercepts[0] - self.targets[1]]
         loss = 0.5 * sum(float((scale * d**2).sum()) for d in differences)
-        return loss, [(scale * differences[0]).astype(self.dtype)], [(scale * differences[1]).astype(self.dtype)]
+        coef, intercept = ((scale * d).astype(self.dtype) for d in differences)
+        return loss, Parameters([coef], [intercept], [])
 
 
 def minimize(bowl, **options):
