@@ -263,16 +263,17 @@ class Session:
 
     def _run(self, task, row_operations, progress=None):
         """The positions of a task in slices, between which Python sees interrupts."""
+        at, kind = task.start, task.kind
         try:
-            while task.start < task.stop:
+            while at < task.stop:
                 check_cancelled()
                 self._gather()
-                rows = int(self._pacing.operations(task.kind, self._team.n_threads) / row_operations)
-                stop = slice_end(task.start, task.stop, rows, task.batch, task.chunk)
-                write(task._replace(stop=stop, patience=self._pacing.patience), self._task)
-                task = task._replace(start=self._work(task.kind, task.start, row_operations))
+                rows = int(self._pacing.operations(kind, self._team.n_threads) / row_operations)
+                stop = slice_end(at, task.stop, rows, task.batch, task.chunk)
+                write(task._replace(start=at, stop=stop, patience=self._pacing.patience), self._task)
+                at = self._work(kind, at, row_operations)
                 if progress is not None:
-                    progress(task.start)
+                    progress(at)
         finally:
             if self._lease is not None:
                 self._lease.at_work = 0
@@ -330,17 +331,17 @@ class Session:
             self.network.keep[:] = 1 - np.asarray(dropout, np.float64)
         self._total[0] = 0.0
         operations = self._row_operations + self._step_operations // self._batch
-        tiles = {"tiles": self._tiles, "tile": self._tile}
+        tiles = self._tiles
         if settings.get("clip_norm", np.inf) < np.inf:
             self._whole_gradient()
-            tiles = {}
+            tiles = -1
         try:
             for first in range(0, rows, MAX_SCALARS_AHEAD * self._batch):
                 stop = min(first + MAX_SCALARS_AHEAD * self._batch, rows)
                 done, steps = first // self._batch, -(-(stop - first) // self._batch)
                 rate = learning_rate[done : done + steps] if isinstance(learning_rate, np.ndarray) else learning_rate
                 row = self._scalars.prepare(rate, step + done, steps) - done
-                task = Task(TRAIN, first, stop, rows, self._batch, self._chunk, step=row, seed=seed, **tiles)
+                task = Task(TRAIN, first, stop, rows, self._batch, self._chunk, row, seed, tiles, self._tile)
                 self._run(task, operations, progress)
         except BaseException:
             self._clear_sparse_gradient()
