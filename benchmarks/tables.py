@@ -44,6 +44,7 @@ TD_S = {  # set -> error of RealMLP-TD-S; the first eleven are classifications
     "kin8nm": 0.05638,
     "naval_propulsion": 0.00043,
 }
+REFERENCE = "RealMLP-TD-S"  # unless it is measured anew on all sets, its errors are those above
 CLASSES = set(list(TD_S)[:11])
 TUNED = ("shuttle", "pendigits", "satimage", "wine_quality", "california_housing", "kin8nm", "naval_propulsion")
 WITH_GAPS = (
@@ -126,7 +127,7 @@ SIDES = {
     "HistGradientBoosting": histogram,
     "LightGBM": lightgbm,
     "XGBoost": xgboost,
-    "RealMLP-TD-S": realmlp,
+    REFERENCE: realmlp,
 }
 
 
@@ -258,17 +259,18 @@ def rises(entries):
 
 def rows_of(results):
     """The table: a row for each set, errors by side, and the means."""
+    results = {side: sets for side, sets in results.items() if side != REFERENCE or len(sets) == len(TD_S)}
     order = [side for side in SIDES if side in results]
     rows = [
-        {"set": name, "RealMLP-TD-S": error, **{s: float(results[s][name][0]) for s in order if name in results[s]}}
+        {"set": name, REFERENCE: error, **{s: float(results[s][name][0]) for s in order if name in results[s]}}
         for name, error in TD_S.items()
     ]
-    rows.append({"set": "**mean ratio**", "RealMLP-TD-S": 1.0, **ratios(results)})
-    rows.append({"set": "**sets**", "RealMLP-TD-S": len(TD_S), **{side: len(results[side]) for side in order}})
+    rows.append({"set": "**mean ratio**", REFERENCE: 1.0, **ratios(results)})
+    rows.append({"set": "**sets**", REFERENCE: len(TD_S), **{side: len(results[side]) for side in order}})
     on_all = complete(results)
-    ranks = {side: [] for side in (*on_all, "RealMLP-TD-S")}
+    ranks = {side: [] for side in (*on_all, REFERENCE)}
     for name, reference in TD_S.items():
-        errors = {side: on_all[side][name][0] for side in on_all} | {"RealMLP-TD-S": reference}
+        errors = {REFERENCE: reference} | {side: on_all[side][name][0] for side in on_all}
         for side, value in errors.items():
             below, equal = (sum(f(other, value) for other in errors.values()) for f in (np.less, np.equal))
             ranks[side].append(below + (equal + 1) / 2)
