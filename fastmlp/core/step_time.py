@@ -6,19 +6,20 @@ m rows of a batch, c operations for a row, s bytes of a number. Forward and back
 operations: a thread has ceil(m / n) rows, and takes as long for r(n), the next multiple of the rows that a register
 tile holds, since it reads all weights for each tile. The update is the last third, and shared out evenly. e(n) are the
 bytes that a thread reads after another one has written them, which come from the other one's cache. At each barrier n
-threads add to one number, one after the other. S is what one thread does alone. R, B, a, b and S were fitted to steps
-on one and two cores (`benchmarks/step_model.py`); `docs/internals/cores.md` derives the terms. The model only bounds
-the number of threads, and `machine.pacing` finds by trial how many of them pay.
+threads add to one number, one after the other. S is what one thread does alone. R and S were fitted to
+steps (`benchmarks/step_model.py`), B, a and b are orders of magnitude, assumed and not measured;
+`docs/internals/cores.md` derives the terms. The model only bounds the number of threads, and `machine.pacing` finds by
+trial how many of them pay.
 """
 
 import itertools
 
 from ..machine.tile import MR
 
-RATE = 1.6e11  # operations of a thread in a second, times the bytes of a number
+RATE = 2.9e11  # operations of a thread in a second, times the bytes of a number
 BANDWIDTH = 2e10  # bytes that a thread reads in a second from another one's cache
 BARRIER, ARRIVAL = 0.3e-6, 0.1e-6  # seconds of a barrier, and of each thread's arrival there
-SERIAL = 0.2e-6  # seconds of a step that one thread does alone
+SERIAL = 2.6e-6  # seconds of a step that one thread does alone
 
 
 def row_operations(units):
