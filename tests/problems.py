@@ -1,6 +1,8 @@
 """What several test files train: every component of the tables, targets that suit it, a network and its reference."""
 
 import itertools
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +124,25 @@ def assert_close(results, expected, dtype):
     for result, truth in zip(results, expected, strict=True):
         scale = np.abs(truth).max() + 1e-12
         np.testing.assert_allclose(result / scale, truth / scale, rtol=0, atol=TOLERANCE[dtype])
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+LOOKS = 100_000  # of who waits for other threads; each gives way to them, so that a busy system gets the time it needs
+
+
+def live_threads():
+    """Threads of this process, also those that Python's `threading` does not know."""
+    return len(sys._current_frames())
+
+
+def comes_true(condition):
+    """Whether ``condition()`` holds at one of many looks."""
+    for _ in range(LOOKS):
+        if condition():
+            return True
+        time.sleep(0.0001)
+    return False
 
 
 # --- estimators -------------------------------------------------------------------------------------------------------

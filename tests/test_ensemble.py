@@ -2,11 +2,10 @@
 
 import _thread
 import pickle
-import sys
-import time
 
 import numpy as np
 import pytest
+from problems import comes_true, live_threads
 from scipy.sparse import csr_array
 from sklearn import config_context, get_config
 from sklearn.base import clone
@@ -67,11 +66,6 @@ def test_partial_fit_and_warm_start_go_on(digits):
 LONG = {"max_iter": 10**6, "tol": 0, "n_iter_no_change": np.inf}
 
 
-def live_threads():
-    """Threads of this process, also those that Python's `threading` does not know."""
-    return len(sys._current_frames())
-
-
 @pytest.mark.parametrize("error", [ValueError("what a scorer says"), MemoryError()], ids=repr)
 def test_an_exception_in_one_member_ends_the_others(digits, error):
     """Nothing computes any more when fit has raised, though the members have a million epochs before them."""
@@ -86,8 +80,7 @@ def test_an_exception_in_one_member_ends_the_others(digits, error):
     before, model = live_threads(), ensemble(n_threads=3, metrics={"score": scorer}, **LONG)
     with pytest.raises(type(error)):
         model.fit(*digits)
-    while live_threads() > before:
-        time.sleep(0.001)
+    assert comes_true(lambda: live_threads() <= before)
     assert not hasattr(model, "estimators_")
 
 
@@ -103,8 +96,7 @@ def test_an_interrupt_ends_all_members(digits, n_threads):
 
     with pytest.raises(KeyboardInterrupt):
         model.set_params(metrics={"score": scorer}, **LONG).fit(*digits)
-    while live_threads() > before:
-        time.sleep(0.001)
+    assert comes_true(lambda: live_threads() <= before)
     model.set_params(metrics=None, max_iter=2).fit(*digits)
     assert len(model.estimators_) == 3
 

@@ -177,8 +177,12 @@ def test_searches_in_threads_share_the_cores(digits, monkeypatch):
         monkeypatch.setattr(pacing, name, 0.0)
     monkeypatch.setattr(session.Session, "_work", counted)
     model = classifier(hidden_layer_sizes=64, batch_size=100)
-    while most < 2:  # until the second thread comes in time
+    for _ in range(300):  # until the second thread comes in time
+        if most == 2:
+            break
         model.fit(*digits)
+    else:
+        pytest.skip("the system has no second core at present")
     with joblib.parallel_config("threading"):
         model_selection.GridSearchCV(model, GRID, cv=5, n_jobs=2).fit(*digits)
     assert most == 2

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from numba import njit
+from problems import comes_true, live_threads
 
 from fastmlp.machine import team, worker
 from fastmlp.machine.jit import OPTIONS
@@ -128,11 +129,6 @@ def fewer_threads(monkeypatch):
     return allow
 
 
-def live_threads():
-    """The threads of this process, also those that Python's `threading` does not know."""
-    return len(sys._current_frames())
-
-
 # --- team and barrier -------------------------------------------------------------------------------------------------
 
 
@@ -233,8 +229,7 @@ def test_threads_that_nobody_needs_end():
     while workers:
         workers[-1].settle()
         workers.pop()
-    while live_threads() > before:
-        time.sleep(0.001)
+    assert comes_true(lambda: live_threads() <= before)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system tells no thread's core")
@@ -278,7 +273,7 @@ def test_waiting():
 
 def test_clock_goes_on_with_the_systems():
     assert nap_and_look(2000) >= 2_000_000
-    assert nap_and_look(0) < nap_and_look(200_000)
+    assert min(nap_and_look(0) for _ in range(9)) < nap_and_look(200_000)  # one may be kept from its core
 
 
 def test_time_at_the_barrier_is_counted_where_it_is_long():
