@@ -88,7 +88,7 @@ def load(folder):
     for path in sorted(folder.glob("*/[0-9][0-9][0-9][0-9]_*.json")):
         content = json.loads(path.read_text(encoding="utf8"))
         _, entries = machines.get(path.parent.name, (None, {}))
-        entries.update((entry["fullname"], entry) for entry in content["benchmarks"])
+        entries.update((entry["fullname"], {**entry, "from": describe(content)}) for entry in content["benchmarks"])
         machines[path.parent.name] = content, entries
     return dict(sorted(machines.items(), key=lambda item: item[1][0]["datetime"]))
 
@@ -101,6 +101,12 @@ def tables(entries):
         if "row" in extra:
             found.setdefault(extra["table"], []).append(extra["row"])
     return {name: rows for name, rows in found.items() if rows}
+
+
+def sources(entries, table):
+    """Where and when the rows of a table were measured, one sentence for each set of results that they come from."""
+    found = [entry["from"] for entry in entries.values() if entry["extra_info"].get("table") == table]
+    return "\n".join(dict.fromkeys(found))
 
 
 def bars(entries):
@@ -154,12 +160,12 @@ def bar_row(bar):
     return row
 
 
-def describe(newest):
-    """Processor, versions and day, one sentence."""
-    info = newest["machine_info"]
+def describe(content):
+    """Processor, versions and day of one file of results, one sentence."""
+    info = content["machine_info"]
     versions = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     processor = info["cpu"].get("brand_raw") or info["machine"]
-    day, python = newest["datetime"][:10], info["python_version"]
+    day, python = content["datetime"][:10], info["python_version"]
     return f"{processor}, {info['cores']} cores; Python {python}, {versions}. {day}."
 
 
@@ -169,11 +175,12 @@ def page(machines):
         "# Results\n\nWritten by `python benchmarks/report.py` from the files in this folder. "
         "How it was measured stands in `benchmarks/__init__.py`.\n"
     ]
-    for machine, (newest, entries) in reversed(machines.items()):
-        parts.append(f"# {machine}\n\n{describe(newest)}\n")
+    for machine, (_, entries) in reversed(machines.items()):
+        parts.append(f"# {machine}\n")
         for name, rows in tables(entries).items():
             title, caption = TITLES.get(name, (name.capitalize(), ""))
-            parts.append(f"## {title}\n\n" + (f"{caption}\n\n" if caption else "") + markdown(rows))
+            caption = f"{caption}\n\n" if caption else ""
+            parts.append(f"## {title}\n\n{caption}{markdown(rows)}\n{sources(entries, name)}\n")
         promises = bars(entries)
         if promises:
             parts.append("## Bars\n\n" + markdown([bar_row(bar) for bar in promises]))
@@ -184,14 +191,14 @@ def fill(readme, machines):
     """`readme` with its marked tables written anew from the machine measured last."""
     if not machines:
         return readme
-    newest, entries = list(machines.values())[-1]
+    entries = list(machines.values())[-1][1]
     found = tables(entries)
 
     def table(match):
         rows = found.get(match[2])
         if rows is None:
             return match[0]
-        return f"{match[1]}{markdown(rows)}\n{describe(newest)}\n{match[3]}"
+        return f"{match[1]}{markdown(rows)}\n{sources(entries, match[2])}\n{match[3]}"
 
     return MARKED.sub(table, readme)
 
