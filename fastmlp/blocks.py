@@ -10,6 +10,7 @@ Every source is a `Blocks`: it names its blocks, and reads one of them at a time
 rows. What each block holds is checked when it is read; errors name the block and the row.
 """
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_da
 
 # Of a block cut from an array or a file: large enough for a disk, and so small that a window has many of them, which
 # matters where the data are sorted.
-BLOCK_BYTES = 256 << 10
+BLOCK_BYTES = 1 << 20
 
 
 class Block(NamedTuple):
@@ -127,7 +128,7 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
     X : of shape (n_rows, n_features); y : of shape (n_rows,) or (n_rows, n_outputs)
     sample_weight : of shape (n_rows,), default=None
     block_rows : int, default=None
-        Rows of a block; None for some 256 KiB, in whole chunks where X has chunks.
+        Rows of a block; None for some 1 MiB, in whole chunks where X has chunks.
     """
     n_rows = X.shape[0]
     for what, values in (("y", y), ("sample_weight", sample_weight)):
@@ -157,7 +158,7 @@ def from_folder(folder: str | os.PathLike) -> Blocks:
     ----------
     folder : path
         ``X_000.npy`` belongs to ``y_000.npy`` and ``sample_weight_000.npy``. They come in the order of their names; a
-        large file is read in blocks of some 256 KiB.
+        large file is read in blocks of some 1 MiB.
     """
     folder = pathlib.Path(folder)
     files = sorted(folder.glob("X*.npy"))
@@ -188,11 +189,28 @@ def from_folder(folder: str | os.PathLike) -> Blocks:
     return Blocks(names, read)
 
 
-def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and dtype of an open ``.npy`` file, which then stands at its first number."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
+class _Header(NamedTuple):
+    """What a ``.npy`` file says of itself, and where its numbers begin."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype
+    offset: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _header(path: pathlib.Path, size: int, modified: int) -> _Header:
+    """The header of a file as it is now: it takes longer to parse than a block to read."""
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return _Header(*read(file), file.tell())
+
+
+def _header_of(path: pathlib.Path) -> _Header:
+    """The header of a file; read again where the file has changed."""
+    status = os.stat(path)
+    return _header(path, status.st_size, status.st_mtime_ns)
 
 
 def _pieces_of(path: pathlib.Path) -> list[tuple[int, int, int]]:
@@ -201,8 +219,7 @@ def _pieces_of(path: pathlib.Path) -> list[tuple[int, int, int]]:
     A file that is none is one block, and what is wrong with it is said when that is read.
     """
     try:
-        with open(path, "rb") as file:
-            shape, _, dtype = _header(file)
+        shape, _, dtype, _ = _header_of(path)
     except (OSError, ValueError):
         return [(0, 0, 0)]
     n_rows = shape[0] if shape else 0
@@ -212,16 +229,14 @@ def _pieces_of(path: pathlib.Path) -> list[tuple[int, int, int]]:
 
 def _rows_of_file(path: pathlib.Path, n_rows: int, start: int, stop: int) -> np.ndarray:
     """Rows of a ``.npy`` file of ``n_rows``: read apart, but where it is in Fortran's order or holds objects."""
-    with open(path, "rb") as file:
-        shape, fortran_order, dtype = _header(file)
-        if not shape or shape[0] != n_rows:
-            raise ValueError(f"{path.name} must have {n_rows} rows; got shape {shape}")
-        if fortran_order or dtype.hasobject:
-            whole: np.ndarray = np.load(path)
-            return whole[start:stop]
-        of_row = int(np.prod(shape[1:]))
-        file.seek(start * of_row * dtype.itemsize, os.SEEK_CUR)
-        values = np.fromfile(file, dtype, (stop - start) * of_row)
+    shape, fortran_order, dtype, offset = _header_of(path)
+    if not shape or shape[0] != n_rows:
+        raise ValueError(f"{path.name} must have {n_rows} rows; got shape {shape}")
+    if fortran_order or dtype.hasobject:
+        whole: np.ndarray = np.load(path)
+        return whole[start:stop]
+    of_row = int(np.prod(shape[1:]))
+    values = np.fromfile(path, dtype, (stop - start) * of_row, offset=offset + start * of_row * dtype.itemsize)
     if len(values) < (stop - start) * of_row:
         raise EOFError(f"{path.name} ends in row {start + len(values) // of_row} of {n_rows}")
     return values.reshape(stop - start, *shape[1:])

@@ -34,7 +34,7 @@ __all__ = ["StreamSession", "default_window", "free_memory", "read_ahead"]
 T = TypeVar("T")
 WINDOW_SHARE = 8  # a window takes this part of the free memory: two of them, a block and its conversion take half
 WINDOW_BYTES = 1 << 20, 1 << 30  # the least and the largest window by default
-GROUP_BYTES = 2 << 20  # of blocks that are checked and converted together
+GROUP_BYTES = 4 << 20  # of blocks that are checked and converted together
 
 
 def free_memory() -> int:
