@@ -106,7 +106,7 @@ def tables(entries):
 def sources(entries, table):
     """Where and when the rows of a table were measured, one sentence for each set of results that they come from."""
     found = [entry["from"] for entry in entries.values() if entry["extra_info"].get("table") == table]
-    return "\n".join(dict.fromkeys(found))
+    return "\n".join(sorted(set(found), key=lambda described: described[-11:]))  # the day ends it
 
 
 def bars(entries):

@@ -244,6 +244,7 @@ def test_the_newest_result_counts(report, results):
     assert new.startswith(
         "x\n<!-- table:training -->\n| workload | rows/s |\n| --- | ---: |\n| a | 5.00 |\n| b | 3.00 |\n"
     )
+    assert [line[-11:] for line in new.splitlines() if "cores" in line] == ["2026-01-01.", "2026-01-02."]
     assert new.endswith("2026-01-02.\n<!-- end -->\ny <!-- table:other -->\n<!-- end -->")
     assert report.fill(new, machines) == new
 
