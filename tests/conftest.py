@@ -8,6 +8,25 @@ import sklearn
 from sklearn.datasets import load_digits
 from sklearn.utils.fixes import parse_version
 
+# The files that take longest begin first, so that no process is left alone with one of them at the end.
+LONGEST = (
+    "test_sklearn_checks.py",
+    "test_dask.py",
+    "test_affine.py",
+    "test_demos.py",
+    "test_faults.py",
+    "test_hatch_build.py",
+    "test_fuzz.py",
+    "test_units.py",
+    "test_kernels.py",
+    "test_session.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "scikit_learn(version): looks at what scikit-learn has from this version on")

@@ -55,27 +55,49 @@ def without_rich(monkeypatch):
 
 
 @pytest.fixture
-def told(without_rich, monkeypatch, capsys, tmp_path):
-    """A function that runs a demo in its quick form: what it prints, as a text and as a list of each line's cells."""
+def told_anew(without_rich, monkeypatch, capsys, tmp_path):
+    """A function that runs a demo in its quick form: what it prints."""
     monkeypatch.delenv("FASTMLP_DATA", raising=False)
 
     def of(name):
         run(name, Options(output=tmp_path / "figures", quick=True))
-        text = capsys.readouterr().out
-        return text, [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines()]
+        return capsys.readouterr().out
 
     return of
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """What the demos have printed so far in this module, and the folders of their figures, by name."""
+    return {}
+
+
+@pytest.fixture
+def told(told_anew, texts, tmp_path):
+    """A function that gives what a demo prints, as a text and as a list of each line's cells; each runs once."""
+
+    def of(name):
+        if name not in texts:
+            texts[name] = told_anew(name), tmp_path / "figures"
+        return texts[name][0], cells(texts[name][0])
+
+    return of
+
+
+def cells(text):
+    """The cells of each line."""
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in text.splitlines()]
 
 
 # --- each demo --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures(name, told, tmp_path):
+def test_figures(name, told, texts):
     """Figures are saved, and the demo says where."""
     pytest.importorskip("matplotlib")
     text, _ = told(name)
-    saved = sorted((tmp_path / "figures").iterdir())
+    saved = sorted(texts[name][1].iterdir())
     assert {path.name for path in saved} == FIGURES[name]
     for path in saved:
         assert f"figure: {path}\n" in text
@@ -83,12 +105,12 @@ def test_figures(name, told, tmp_path):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_without_matplotlib(name, told, monkeypatch, tmp_path):
+def test_without_matplotlib(name, told_anew, monkeypatch, tmp_path):
     """The tables are printed, and one sentence for each figure names the extra."""
     for module in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"] + ["matplotlib.figure"]:
         monkeypatch.setitem(sys.modules, module, None)
-    text, rows = told(name)
-    assert max(map(len, rows)) > 2
+    text = told_anew(name)
+    assert max(map(len, cells(text))) > 2
     for figure in FIGURES[name]:
         assert f'The figure {figure} needs matplotlib; install it with pip install "fastmlp[plot]".\n' in text
     assert not (tmp_path / "figures").exists()
