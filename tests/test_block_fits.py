@@ -108,6 +108,20 @@ def test_a_memory_map_is_an_array(tmp_path):
     assert_same_weights(*(classifier(max_iter=1).fit(rows, Y) for rows in (X, mapped)))
 
 
+def test_a_file_that_ends_early_and_a_folder_without_files(tmp_path):
+    model = classifier(max_iter=1).fit(X, Y)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="X must be a folder with files"):
+        model.fit(tmp_path)
+    np.save(tmp_path / "X_0.npy", X)
+    np.save(tmp_path / "y_0.npy", Y)
+    whole = (tmp_path / "X_0.npy").read_bytes()
+    (tmp_path / "X_0.npy").write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"X could not be read in X_0\.npy: X_0\.npy ends in row 697 of 700"):
+        model.fit(tmp_path)
+    assert all(vars(model)[name] is value for name, value in before.items())
+
+
 def parts(changes):
     """Blocks of 50 rows, some of which are something else."""
 

@@ -148,6 +148,19 @@ def test_bad_parameters(parameters, message):
     assert not hasattr(model, "coefs_")
 
 
+def test_an_interrupt_leaves_the_weights_of_the_latest_round(monkeypatch):
+    def interrupt(verbose, progression):
+        if len(progression.losses) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_report", interrupt)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = classifier(backend="local").fit(X, Y)
+    monkeypatch.undo()
+    assert model.n_iter_ == 2
+    assert_same_weights(model, classifier(backend="local", n_rounds=2).fit(X, Y))
+
+
 def test_partial_fit_is_not_there(expected):
     with pytest.raises(AttributeError, match="use to_local"):
         expected.partial_fit(X, Y)
