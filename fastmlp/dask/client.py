@@ -1,5 +1,7 @@
 """The connection to a cluster: whether it is open, its workers are alike, and what is sent to them can be sent."""
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,13 @@ def _versions() -> dict[str, str]:
     import sklearn
 
     return {"fastmlp": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__}
+
+
+def submit_with_data(client: Any, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The future of a task that holds its data, and is made again where a worker is lost; scattered data is not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        return client.submit(function, *arguments, pure=False, **options)
 
 
 def check_versions(client: Any) -> None:

@@ -1,13 +1,12 @@
 """Rounds on a Dask cluster: shards stay on their workers, and what is lost with a worker is computed again."""
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..blocks import Block
 from ..rounds import Plan, Result, State, train_round
-from .client import dask_distributed
+from .client import dask_distributed, submit_with_data
 
 PATIENCE = 30  # seconds without a scheduler after which a training ends with an error
 
@@ -38,12 +37,10 @@ class Cluster:
         """All shards of a round; what is lost with a worker is computed again."""
 
         def submit() -> list[Any]:
-            with warnings.catch_warnings():  # the state goes with the task: what is scattered is lost with a worker
-                warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
-                return [
-                    self.client.submit(_round_here, plan, state, shard, number, index, pure=False, retries=3)
-                    for index, shard in enumerate(self.shards)
-                ]
+            return [
+                submit_with_data(self.client, _round_here, plan, state, shard, number, index, retries=3)
+                for index, shard in enumerate(self.shards)
+            ]
 
         return self.results_of(submit)
 

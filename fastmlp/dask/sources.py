@@ -9,7 +9,7 @@ from joblib import effective_n_jobs
 from ..blocks import Block, Blocks, as_blocks, from_arrays, partitions_of
 from ..estimators.block_fits import Survey, survey_of
 from ..rounds import InProcess, Joblib
-from .client import check_sendable, check_versions, connected
+from .client import check_sendable, check_versions, connected, submit_with_data
 from .cluster import Cluster
 
 
@@ -43,7 +43,8 @@ class OnCluster:
             rows = zip(*(values * count if values == [None] else values for values in parts), strict=True)
             self.parts = self.client.compute([delayed(tuple)(part) for part in rows])
         else:
-            self.parts = self.client.scatter([tuple(block) for block in _blocks_of(X, y, sample_weight, self.n_shards)])
+            blocks = _blocks_of(X, y, sample_weight, self.n_shards)
+            self.parts = [submit_with_data(self.client, tuple, tuple(block)) for block in blocks]
         self.names = [f"partition {n}" for n in range(len(self.parts))]
         self.surveys: list[Survey] = Cluster(self.client, []).results_of(
             lambda: [

@@ -189,17 +189,21 @@ def test_a_cluster_gives_the_bits_of_this_process(client, expected):
     assert_same_weights(classifier(client=client).fit(X, Y), expected)  # arrays are sent to the workers
 
 
-def test_a_worker_that_is_killed_costs_no_bit(client, cluster, expected):
-    """kill -9 in the middle of the rounds; the nanny starts the worker anew."""
+@pytest.mark.parametrize("arrays", [False, True])
+def test_a_worker_that_is_killed_costs_no_bit(client, cluster, expected, arrays):
+    """kill -9 in the middle of the rounds; the nanny starts the worker anew, and what it held is sent or computed anew.
+
+    Both workers are killed, since either may hold the rows.
+    """
     pids = client.run(os.getpid)
     killed = []
 
     def kill():
         while not killed:
             if len(model.rounds_done) >= 3:
-                pid = next(iter(pids.values()))
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+                for pid in pids.values():
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
             time.sleep(0.01)
 
     model = classifier(client=client, n_rounds=40)
@@ -210,7 +214,7 @@ def test_a_worker_that_is_killed_costs_no_bit(client, cluster, expected):
     thread = threading.Thread(target=kill)
     thread.start()
     try:
-        model.fit(*collections())
+        model.fit(*((X, Y) if arrays else collections()))
     finally:
         patched.undo()
         killed.append(None)
