@@ -50,6 +50,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     categorical_features : 'from_dtype' or array-like, default='from_dtype'
         See `TableEncoder`.
     class_weight : dict, 'balanced' or None, default=None
+        Weights of the classes, on validation rows too.
     importances : bool, default=False
         Find ``feature_importances_``, which takes five predictions of the validation rows for each column.
     random_state : int, RandomState or None, default=None

@@ -142,7 +142,8 @@ class TabularEstimator(BaseEstimator):
         preset, recipes = self._recipes()
         n_members = self.n_members or preset.n_members
         judged = bool(len(splits[0].validation))
-        problem = self._learned(targets, encoded, self._weighted(targets, weights))
+        weights = self._weighted(targets, weights)
+        problem = self._learned(targets, encoded, weights)
 
         def score_of(some: np.ndarray) -> Any:
             return self._score_of(scorer, targets[some], None if weights is None else weights[some])

@@ -62,7 +62,7 @@ def network_of(units, **choices):
         ({}, {}, 32, {}),
         ({}, {}, 1300, {"chunks": 3}),
         ({"normalization": BatchNormalization()}, {}, 32, {"layers": 3, "by_batch": True}),
-        ({"clips": True}, {"clip_norm": 1.0}, 32, {"clips": True}),
+        ({}, {"clip_norm": 1.0}, 32, {"clips": True}),
         ({}, {"max_norm": 1.0}, 32, {"limits": True}),
     ],
 )

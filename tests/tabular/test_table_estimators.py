@@ -177,7 +177,7 @@ def test_a_blend_is_at_least_as_good_as_its_best_network(table):
     tried = [item for item in model.history_ if item["validation_score"]]
     best = max(item["validation_score"][end - 1] for item in tried for end in item["ends"])
     assert model.validation_score_ >= best
-    assert sum(member.weight for member in model.members_) == PRESETS["best"].n_members
+    assert 1 <= sum(member.weight for member in model.members_) <= PRESETS["best"].n_members  # the best mean on the way
 
 
 def test_own_numbers_replace_those_of_the_preset(table):
