@@ -27,15 +27,24 @@ A network of 2 inputs, 4 hidden units and 2 classes learns the exclusive or from
 array([0, 1, 1, 0])
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
 
-from .activations import ACTIVATIONS
-from .losses import LOSSES, output_formula
-from .optimizers import BIASES, FIRST_LAYER, GROUPS, NORMALIZATION, OPTIMIZERS, SLOPES, WEIGHTS
+from .activations import ACTIVATIONS, Activation
+from .losses import LOSSES, Loss, output_formula
+from .normalizations import BatchNormalization, LayerNormalization
+from .optimizers import BIASES, FIRST_LAYER, GROUPS, NORMALIZATION, OPTIMIZERS, SLOPES, WEIGHTS, Optimizer
 from .trainable import Parameters
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Reference", "ReferenceSession"]
 
@@ -43,34 +52,71 @@ ALL, GRADIENT, STEP = range(3)  # phases of an update
 UNIT_PARAMETERS = "number", "gain", "shift", "mean", "variance"
 LEARNED = UNIT_PARAMETERS[:3]
 
+Normalization: TypeAlias = BatchNormalization | LayerNormalization
 
-def gather(layout, data, span, buffers):
+# What the passes of the core take as records:
+Layout: TypeAlias = SimpleNamespace  # layers
+Data: TypeAlias = SimpleNamespace  # inputs, targets, order, sample_weight; predictions
+Scalars: TypeAlias = SimpleNamespace  # settings, share, scale, optimizer_scalars
+Blocks: TypeAlias = SimpleNamespace  # phase
+
+
+@dataclass
+class UnitParameters:
+    """What the units of a level have beside weights: arrays of shape (n_units,); see `Parameters`."""
+
+    number: np.ndarray
+    gain: np.ndarray
+    shift: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+@dataclass
+class Buffers:
+    """All that a training keeps: arrays of each layer, each level, each (level, learned unit parameter)."""
+
+    weights: list[np.ndarray]
+    states: list[list[np.ndarray]]  # of the optimizer, each like the weights
+    gradient: list[np.ndarray]
+    penalties: list[float]
+    norms: list[float]
+    outputs: list[np.ndarray]  # with a last column of ones; of level 0 sparse where X is
+    deltas: list[np.ndarray]
+    saved: list[SimpleNamespace]  # what the forward pass of a level keeps for the backward pass
+    unit_parameters: list[UnitParameters]
+    unit_parameter_gradient: dict[tuple[int, str], np.ndarray]
+    unit_parameter_states: dict[tuple[int, str], list[np.ndarray]]
+    losses: np.ndarray
+
+
+def gather(layout: Layout, data: Data, span: slice, buffers: Buffers) -> None:
     """A_0 = X[order]: the rows of the batch, of shape (m, n_features), with a last column of ones for the bias."""
     X = data.inputs[data.order[span]]
     ones = np.ones((X.shape[0], 1), X.dtype)
     buffers.outputs[0] = sparse.hstack([X, ones], "csr") if sparse.issparse(X) else np.hstack([X, ones])
 
 
-def affine_forward(layout, layer, activation, span, buffers):
+def affine_forward(layout: Layout, layer: int, activation: Activation, span: slice, buffers: Buffers) -> None:
     """A_above = f([A_below, 1] W). The slope f'(Z) waits where delta will be: the backward pass needs no more of f."""
     buffers.outputs[layer + 1] = with_ones(buffers.outputs[layer] @ buffers.weights[layer])
     activate(layout, layer + 1, activation, activation.learned, span, buffers)
 
 
-def with_ones(A):
+def with_ones(A: np.ndarray) -> np.ndarray:
     """[A, 1]: a last column of ones, which brings the bias."""
     return np.column_stack([A, np.ones(len(A), A.dtype)])
 
 
-def activate(layout, level, activation, learned, span, buffers):
+def activate(layout: Layout, level: int, activation: Activation, learned: bool, span: slice, buffers: Buffers) -> None:
     """A = f(Z), and the slope f'(Z)."""
     Z = buffers.outputs[level][:, :-1]
-    component = with_learned_slopes(level, Z, buffers) if learned else activation
+    component: Any = with_learned_slopes(level, Z, buffers) if learned else activation
     A, buffers.deltas[level] = type(activation).formula(component, Z)
     buffers.outputs[level] = with_ones(A)
 
 
-def affine_backward(layout, layer, learned, span, buffers):
+def affine_backward(layout: Layout, layer: int, learned: bool, span: slice, buffers: Buffers) -> None:
     """delta_below = (delta W^T) * f'(Z_below): a unit below acts on the loss through all units that it feeds.
 
     Where units below learn the slope of their activation, dL/dA dA/da is kept for its gradient.
@@ -81,12 +127,14 @@ def affine_backward(layout, layer, learned, span, buffers):
     buffers.deltas[layer] = product * buffers.deltas[layer]
 
 
-def affine_gradient(layout, layer, blocks, buffers):
+def affine_gradient(layout: Layout, layer: int, blocks: Blocks, buffers: Buffers) -> None:
     """G = G + [A_below, 1]^T delta: the gradient of the summed loss, for a batch that comes in several parts."""
     buffers.gradient[layer] = buffers.gradient[layer] + buffers.outputs[layer].T @ buffers.deltas[layer + 1]
 
 
-def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
+def affine_update(
+    layout: Layout, layer: int, optimizer: Optimizer, scalars: Scalars, blocks: Blocks, buffers: Buffers
+) -> None:
     """g = (G + alpha W + l1 sign W) / sum of the row weights, clipped; then one optimizer step on W with g.
 
     Biases have no penalty: alpha = l1 = 0. Keeps the penalty alpha/2 ||W||^2 + l1 ||W||_1 of the weights before the
@@ -117,7 +165,7 @@ def affine_update(layout, layer, optimizer, scalars, blocks, buffers):
 # --- the top ----------------------------------------------------------------------------------------------------------
 
 
-def output_delta(layout, data, loss, span, buffers):
+def output_delta(layout: Layout, data: Data, loss: tuple[Loss, str], span: slice, buffers: Buffers) -> None:
     """The loss of each row, and delta = dloss/dZ at the top: prediction - target for every canonical pair of both.
 
     A row's sample weight multiplies its loss, hence its delta. `loss` is a pair (component, output activation).
@@ -131,7 +179,7 @@ def output_delta(layout, data, loss, span, buffers):
     buffers.deltas[layout.layers] = delta
 
 
-def predict(layout, data, loss, span, buffers):
+def predict(layout: Layout, data: Data, loss: tuple[Loss, str], span: slice, buffers: Buffers) -> None:
     """Y = g(Z), the output activation of each row, of shape (n_rows, n_outputs) for all of them."""
     data.predictions[span] = output_formula(loss[1], buffers.outputs[layout.layers][:, :-1])
 
@@ -139,7 +187,7 @@ def predict(layout, data, loss, span, buffers):
 # --- whole units and whole rows: normalization, learned slopes, dropout -----------------------------------------------
 
 
-def layer_normalize(layout, level, epsilon, span, buffers):
+def layer_normalize(layout: Layout, level: int, epsilon: float, span: slice, buffers: Buffers) -> None:
     """X = (Z - mean) / sqrt(variance + epsilon) over the units of each row; Z = gain X + shift. X is kept."""
     Z, own, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
     mean, variance = Z.mean(axis=1, keepdims=True), Z.var(axis=1, keepdims=True)
@@ -148,7 +196,7 @@ def layer_normalize(layout, level, epsilon, span, buffers):
     buffers.outputs[level] = with_ones(saved.gain * own.gain + own.shift)
 
 
-def layer_backward(layout, level, span, buffers):
+def layer_backward(layout: Layout, level: int, span: slice, buffers: Buffers) -> None:
     """delta = scale (d - mean(d) - X mean(d X)), d = delta gain: the mean and the variance depend on Z
     too. Means over the units. Keeps delta X and delta, whose sums over the rows are the gradients of gain and
     shift.
@@ -160,7 +208,9 @@ def layer_backward(layout, level, span, buffers):
     saved.gain, saved.shift = delta * X, delta
 
 
-def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
+def batch_statistics(
+    layout: Layout, level: int, scalars: Scalars, rows: int, rank: int, n_threads: int, buffers: Buffers
+) -> None:
     """Mean and 1 / sqrt(variance + epsilon) of each unit over the rows; running ones follow.
 
     The running variance is that of the population, n / (n - 1) times the batch's; a single row has none.
@@ -175,58 +225,79 @@ def batch_statistics(layout, level, scalars, rows, rank, n_threads, buffers):
         own.variance = own.variance + share * (population - own.variance)
 
 
-def running_statistics(layout, level, epsilon, buffers):
+def running_statistics(layout: Layout, level: int, epsilon: float, buffers: Buffers) -> None:
     """The statistics for predictions: those of training, as they ran."""
     own, saved = buffers.unit_parameters[level], buffers.saved[level]
     saved.mean, saved.scale = own.mean, 1 / np.sqrt(own.variance + own.variance.dtype.type(epsilon))
 
 
-def batch_normalize(layout, level, span, buffers):
+def batch_normalize(layout: Layout, level: int, span: slice, buffers: Buffers) -> None:
     """X = (Z - mean) / sqrt(variance + epsilon) for each unit; Z = gain X + shift. X is kept."""
     Z, own, saved = buffers.outputs[level][:, :-1], buffers.unit_parameters[level], buffers.saved[level]
     saved.gain = (Z - saved.mean) * saved.scale
     buffers.outputs[level] = with_ones(saved.gain * own.gain + own.shift)
 
 
-def batch_sums(layout, level, rows, rank, n_threads, buffers):
+def batch_sums(layout: Layout, level: int, rows: int, rank: int, n_threads: int, buffers: Buffers) -> None:
     """The gradients of gains and shifts: sums of delta X and of delta over the rows."""
     delta, X = buffers.deltas[level], buffers.saved[level].gain
     buffers.unit_parameter_gradient[level, "gain"] = (delta * X).sum(axis=0)
     buffers.unit_parameter_gradient[level, "shift"] = delta.sum(axis=0)
 
 
-def batch_backward(layout, level, span, buffers):
+def batch_backward(layout: Layout, level: int, span: slice, buffers: Buffers) -> None:
     """delta = gain (delta - mean(delta) - X mean(delta X)) scale; means over the rows, as `batch_sums` has them."""
     delta, saved, G = buffers.deltas[level], buffers.saved[level], buffers.unit_parameter_gradient
     centred = delta - (G[level, "shift"] + saved.gain * G[level, "gain"]) / delta.dtype.type(len(delta))
     buffers.deltas[level] = centred * buffers.unit_parameters[level].gain * saved.scale
 
 
-def with_learned_slopes(level, Z, buffers):
+def with_learned_slopes(level: int, Z: np.ndarray, buffers: Buffers) -> Any:
     """What the formula of PReLU takes for its number: a slope a for each unit. dA/da = min(Z, 0) is kept for later."""
     buffers.saved[level].number = np.minimum(Z, 0)
     return SimpleNamespace(slope=buffers.unit_parameters[level].number)
 
 
-def unit_parameter_gradient(layout, level, unit_parameter, rows, accumulate, rank, n_threads, buffers):
+def unit_parameter_gradient(
+    layout: Layout,
+    level: int,
+    unit_parameter: str,
+    rows: int,
+    accumulate: bool,
+    rank: int,
+    n_threads: int,
+    buffers: Buffers,
+) -> None:
     """G = G + sums over the rows of what they give to the gradient of a learned unit parameter."""
     before = buffers.unit_parameter_gradient.get((level, unit_parameter), 0) if accumulate else 0
     sums = getattr(buffers.saved[level], unit_parameter).sum(axis=0)
     buffers.unit_parameter_gradient[level, unit_parameter] = before + sums
 
 
-def scale_unit_gradient(layout, level, unit_parameter, scalars, rank, n_threads, buffers):
+def scale_unit_gradient(
+    layout: Layout, level: int, unit_parameter: str, scalars: Scalars, rank: int, n_threads: int, buffers: Buffers
+) -> None:
     """G -> g = G / sum of the row weights, clipped."""
     clip, G = scalars.settings.clip_value, buffers.unit_parameter_gradient
     G[level, unit_parameter] = np.clip(G[level, unit_parameter] * scalars.share, -clip, clip)
 
 
-def unit_parameter_squares(layout, buffers):
+def unit_parameter_squares(layout: Layout, buffers: Buffers) -> float:
     """Sum of squares of the gradients of all learned unit parameters."""
-    return sum((g.astype(float) ** 2).sum() for g in buffers.unit_parameter_gradient.values())
+    squares: float = sum((g.astype(float) ** 2).sum() for g in buffers.unit_parameter_gradient.values())
+    return squares
 
 
-def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, rank, n_threads, buffers):
+def unit_parameter_update(
+    layout: Layout,
+    level: int,
+    unit_parameter: str,
+    optimizer: Optimizer,
+    scalars: Scalars,
+    rank: int,
+    n_threads: int,
+    buffers: Buffers,
+) -> None:
     """One optimizer step on a learned unit parameter of all units of a level."""
     own, states = buffers.unit_parameters[level], buffers.unit_parameter_states
     g = buffers.unit_parameter_gradient[level, unit_parameter] * scalars.scale
@@ -236,7 +307,7 @@ def unit_parameter_update(layout, level, unit_parameter, optimizer, scalars, ran
     setattr(own, unit_parameter, value)
 
 
-def drop(layout, level, keep, learned, seed, span, buffers):
+def drop(layout: Layout, level: int, keep: float, learned: bool, seed: int, span: slice, buffers: Buffers) -> None:
     """Each output is 0 with probability 1 - keep, else divided by keep; so are its slopes (Srivastava et al. 2014).
 
     The random bits of an output are a function of (seed, level, position of the row, unit).
@@ -254,17 +325,18 @@ def drop(layout, level, keep, learned, seed, span, buffers):
         buffers.saved[level].number = buffers.saved[level].number * factor
 
 
-def scrambled(n):
+def scrambled(n: np.ndarray) -> np.ndarray:
     """Bits that look random, as a function of 32-bit integers (C. Wellons, "Prospecting for Hash Functions", 2018)."""
     with np.errstate(over="ignore"):
         n = n ^ (n >> np.uint32(16))
         n = n * np.uint32(0x7FEB352D)
         n = n ^ (n >> np.uint32(15))
         n = n * np.uint32(0x846CA68B)
-        return n ^ (n >> np.uint32(16))
+        bits: np.ndarray = n ^ (n >> np.uint32(16))
+        return bits
 
 
-def limit_norms(layout, limit, rank, n_threads, buffers):
+def limit_norms(layout: Layout, limit: float, rank: int, n_threads: int, buffers: Buffers) -> None:
     """The weights into a unit are scaled down to the norm `limit`, without the bias (Srivastava et al. 2014, 5.1)."""
     for W in buffers.weights:
         norms = np.sqrt((W[:-1] ** 2).sum(axis=0))
@@ -285,17 +357,17 @@ class Reference:
 
     def __init__(
         self,
-        coefs,
-        intercepts,
+        coefs: Sequence[np.ndarray],
+        intercepts: Sequence[np.ndarray],
         *,
-        activation,
-        loss,
-        optimizer,
-        output=None,
-        normalization=None,
-        dropout=None,
-        rate_factors=None,
-    ):
+        activation: str | Activation | Sequence[str | Activation],
+        loss: str | Loss,
+        optimizer: str | Optimizer,
+        output: str | None = None,
+        normalization: Normalization | None = None,
+        dropout: Sequence[float] | None = None,
+        rate_factors: Mapping[Any, float] | None = None,
+    ) -> None:
         weights = [np.vstack([W, b]) for W, b in zip(coefs, intercepts, strict=True)]
         layers, dtype = len(weights), weights[0].dtype
         names = activation if isinstance(activation, list | tuple) else [activation] * (layers - 1)
@@ -304,61 +376,65 @@ class Reference:
         self.output = output or self.loss.outputs[0]
         self.normalization, self.rate_factors = normalization, dict(rate_factors or {})
         self.keep = 1 - np.array(dropout if dropout is not None else [0.0] * layers)
-        self.layout = SimpleNamespace(layers=layers)
+        self.layout = Layout(layers=layers)
         units = [0, *(W.shape[1] for W in weights[:-1])]
         ones = [np.ones(n, dtype) for n in units]
         zeros = [np.zeros(n, dtype) for n in units]
-        self.buffers = SimpleNamespace(
+        self.buffers = Buffers(
             weights=weights,
             states=[[np.zeros_like(W) for W in weights] for _ in range(self.optimizer.states)],
             gradient=[np.zeros_like(W) for W in weights],
             penalties=[0.0] * layers,
             norms=[0.0] * layers,
-            outputs=[None] * (layers + 1),
-            deltas=[None] * (layers + 1),
+            outputs=[np.empty((0, 0), dtype)] * (layers + 1),
+            deltas=[np.empty((0, 0), dtype)] * (layers + 1),
             saved=[SimpleNamespace() for _ in units],
             unit_parameters=[
-                SimpleNamespace(
-                    number=one * dtype.type(component.number), gain=one, shift=zero, mean=zero, variance=one
-                )
+                UnitParameters(number=one * dtype.type(component.number), gain=one, shift=zero, mean=zero, variance=one)
                 for component, one, zero in zip((ACTIVATIONS.resolve("identity"), *self.activations), ones, zeros)
             ],
             unit_parameter_gradient={},
             unit_parameter_states={},
-            losses=None,
+            losses=np.empty(0, dtype),
         )
 
-    def weights(self):
+    def weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Parameters as lists (coefs, intercepts)."""
         return [W[:-1] for W in self.buffers.weights], [W[-1] for W in self.buffers.weights]
 
-    def unit_parameters(self):
+    def unit_parameters(self) -> list[np.ndarray]:
         """What units have beside weights: a list of arrays (5, n_units), one for each hidden layer."""
         return [
             np.array([getattr(unit_parameters, name) for name in UNIT_PARAMETERS])
             for unit_parameters in self.buffers.unit_parameters[1:]
         ]
 
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """All that is learned, as new arrays; see `Parameters`."""
         coefs, intercepts = ([array.copy() for array in arrays] for arrays in self.weights())
         return Parameters(coefs, intercepts, self.unit_parameters() if next(self.learned(), None) else [])
 
-    def set_parameters(self, parameters):
+    def set_parameters(self, parameters: Parameters) -> None:
         """Take on what `parameters` gives."""
         self.buffers.weights = [np.vstack(pair) for pair in zip(parameters.coefs, parameters.intercepts)]
         for own, values in zip(self.buffers.unit_parameters[1:], parameters.unit_parameters):
             own.number, own.gain, own.shift, own.mean, own.variance = values
 
-    def _data(self, X, y=None, order=None, sample_weight=None):
+    def _data(
+        self,
+        X: Any,
+        y: np.ndarray | None = None,
+        order: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> Data:
         order = np.arange(X.shape[0]) if order is None else order
-        return SimpleNamespace(inputs=X, targets=y, order=order, sample_weight=sample_weight)
+        return Data(inputs=X, targets=y, order=order, sample_weight=sample_weight)
 
-    def forward(self, data, span, seed=None):
+    def forward(self, data: Data, span: slice, seed: int | None = None) -> None:
         """The rows `span` of the order through all layers; the last one keeps its Z. With a seed, as in training."""
-        layout, buffers, training = self.layout, self.buffers, seed is not None
+        layout, buffers = self.layout, self.buffers
         gather(layout, data, span, buffers)
-        if training and self.keep[0] < 1:
+        if seed is not None and self.keep[0] < 1:
             drop(layout, 0, self.keep[0], False, seed, span, buffers)
         identity = ACTIVATIONS.resolve("identity")
         for layer in range(layout.layers):
@@ -366,27 +442,27 @@ class Reference:
             activation = self.activations[layer] if hidden else identity
             if hidden and self.normalization is not None:
                 affine_forward(layout, layer, identity, span, buffers)
-                self.normalize(level, training, span)
+                self.normalize(self.normalization, level, seed is not None, span)
                 activate(layout, level, activation, activation.learned, span, buffers)
             else:
                 affine_forward(layout, layer, activation, span, buffers)
-            if hidden and training and self.keep[level] < 1:
+            if hidden and seed is not None and self.keep[level] < 1:
                 drop(layout, level, self.keep[level], activation.learned, seed, span, buffers)
 
-    def normalize(self, level, training, span):
+    def normalize(self, normalization: Normalization, level: int, training: bool, span: slice) -> None:
         """A hidden level's Z, over its units or over the rows; predictions take running statistics of the rows."""
-        layout, buffers, epsilon = self.layout, self.buffers, self.normalization.epsilon
-        if self.normalization.name == "layer":
+        layout, buffers, epsilon = self.layout, self.buffers, normalization.epsilon
+        if normalization.name == "layer":
             layer_normalize(layout, level, epsilon, span, buffers)
         else:
             if training:
-                scalars = SimpleNamespace(settings=self.normalization)
+                scalars = Scalars(settings=normalization)
                 batch_statistics(layout, level, scalars, len(buffers.outputs[level]), 0, 1, buffers)
             else:
                 running_statistics(layout, level, epsilon, buffers)
             batch_normalize(layout, level, span, buffers)
 
-    def backward(self, span):
+    def backward(self, span: slice) -> None:
         """Deltas of all levels, from the top down."""
         layout, buffers = self.layout, self.buffers
         for layer in range(layout.layers - 1, 0, -1):
@@ -397,7 +473,7 @@ class Reference:
                 batch_sums(layout, layer, len(buffers.outputs[layer]), 0, 1, buffers)
                 batch_backward(layout, layer, span, buffers)
 
-    def learned(self):
+    def learned(self) -> Iterator[tuple[int, str, bool]]:
         """(level, name) of the unit parameters that units learn, and whether their gradient is yet to be summed."""
         by_batch = self.normalization is not None and self.normalization.name == "batch"
         for level, activation in enumerate(self.activations, 1):
@@ -406,9 +482,9 @@ class Reference:
             if self.normalization is not None:
                 yield from ((level, name, not by_batch) for name in ("gain", "shift"))
 
-    def update(self, scalars, rows, phase):
+    def update(self, scalars: Scalars, rows: int, phase: int) -> None:
         """Gradients, clipped by value, or the step; see `affine_update`. Without rows the gradient is there already."""
-        layout, buffers, blocks = self.layout, self.buffers, SimpleNamespace(phase=phase)
+        layout, buffers, blocks = self.layout, self.buffers, Blocks(phase=phase)
         for layer in range(layout.layers):
             if rows:
                 affine_gradient(layout, layer, blocks, buffers)
@@ -422,19 +498,27 @@ class Reference:
                 unit_parameter_update(layout, level, name, self.optimizer, scalars, 0, 1, buffers)
 
     def step_scalars(
-        self, weight, *, alpha=0.0, l1=0.0, clip_value=np.inf, clip_norm=np.inf, max_norm=np.inf, optimizer_scalars=None
-    ):
+        self,
+        weight: float,
+        optimizer_scalars: Sequence[np.ndarray] | None = None,
+        *,
+        alpha: float = 0.0,
+        l1: float = 0.0,
+        clip_value: float = np.inf,
+        clip_norm: float = np.inf,
+        max_norm: float = np.inf,
+    ) -> Scalars:
         """The numbers of one step on rows of that weight; those of the optimizer for each of `GROUPS`."""
         number = self.buffers.weights[0].dtype.type
         settings = {"alpha": number(alpha), "l1": number(l1), "clip_value": number(clip_value)}
-        return SimpleNamespace(
+        return Scalars(
             settings=SimpleNamespace(**settings, clip_norm=clip_norm, max_norm=max_norm),
             share=number(1 / weight if weight else 0.0),
             scale=number(1),
             optimizer_scalars=optimizer_scalars,
         )
 
-    def differentiate(self, data, span, seed, **settings):
+    def differentiate(self, data: Data, span: slice, seed: int, **settings: float) -> float:
         """One batch upward and back down. Returns its loss; its gradient stays in the buffers.
 
         settings : as of `step_scalars`, of which those of the gradient count
@@ -444,11 +528,12 @@ class Reference:
         output_delta(self.layout, data, (self.loss, self.output), span, buffers)
         self.backward(span)
         weight = rows if data.sample_weight is None else data.sample_weight[data.order[span]].sum()
-        scalars = self.step_scalars(weight, **settings)
+        scalars = self.step_scalars(weight, None, **settings)
         self.update(scalars, rows, GRADIENT)
-        return buffers.losses.sum() * scalars.share + sum(buffers.penalties) * scalars.share
+        loss: float = buffers.losses.sum() * scalars.share + sum(buffers.penalties) * scalars.share
+        return loss
 
-    def descend(self, scalars):
+    def descend(self, scalars: Scalars) -> None:
         """One optimizer step by the gradient in the buffers."""
         buffers, limit = self.buffers, scalars.settings.clip_norm
         if np.isfinite(limit):
@@ -458,21 +543,39 @@ class Reference:
         if np.isfinite(scalars.settings.max_norm):
             limit_norms(self.layout, scalars.settings.max_norm, 0, 1, buffers)
 
-    def session(self, X, y=None, sample_weight=None, *, batch_size, n_threads=None):
+    def session(
+        self,
+        X: Any,
+        y: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+        *,
+        batch_size: int,
+        n_threads: int | None = None,
+    ) -> ReferenceSession:
         """The network at work on data, as of `Network`; `n_threads` serves no purpose here."""
         return ReferenceSession(self, self._data(X, y, None, sample_weight), batch_size)
 
-    def epoch(self, X, y, order, batch_size, *, sample_weight=None, **settings):
+    def epoch(
+        self,
+        X: Any,
+        y: np.ndarray,
+        order: np.ndarray,
+        batch_size: int,
+        *,
+        sample_weight: np.ndarray | None = None,
+        **settings: Any,
+    ) -> float:
         """One epoch of a session on X and y; see `ReferenceSession.epoch`."""
         return self.session(X, y, sample_weight, batch_size=batch_size).epoch(order, **settings)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Output activations of all rows of X."""
         data, rows = self._data(X), slice(0, X.shape[0])
-        data.predictions = np.empty((X.shape[0], self.buffers.weights[-1].shape[1]), self.buffers.weights[-1].dtype)
+        top = self.buffers.weights[-1]
+        predictions = data.predictions = np.empty((X.shape[0], top.shape[1]), top.dtype)
         self.forward(data, rows)
         predict(self.layout, data, (self.loss, self.output), rows, self.buffers)
-        return data.predictions
+        return predictions
 
 
 class ReferenceSession:
@@ -485,16 +588,18 @@ class ReferenceSession:
     batch_size : int
     """
 
-    def __init__(self, network, data, batch_size):
+    def __init__(self, network: Reference, data: Data, batch_size: int) -> None:
         self.network, self.data, self.batch_size, self.steps = network, data, batch_size, 0
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         pass
 
-    def _optimizer_scalars(self, step, learning_rate, optimizer):
+    def _optimizer_scalars(
+        self, step: int, learning_rate: np.ndarray | Sequence[float], optimizer: Optimizer | None
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         """Of the steps after `step`, one for each learning rate: a row of numbers for each of `GROUPS`."""
         network = self.network
         t, rates = step + np.arange(1.0, len(learning_rate) + 1), np.asarray(learning_rate, float)
@@ -504,7 +609,18 @@ class ReferenceSession:
         ]
         return zip(*(scalars.astype(network.buffers.weights[0].dtype) for scalars in of_groups))
 
-    def epoch(self, order, *, learning_rate, step=0, seed=0, progress=None, dropout=None, optimizer=None, **settings):
+    def epoch(
+        self,
+        order: np.ndarray,
+        *,
+        learning_rate: float | np.ndarray,
+        step: int = 0,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+        dropout: Sequence[float] | None = None,
+        optimizer: Optimizer | None = None,
+        **settings: float,
+    ) -> float:
         """Train on consecutive batches of the rows `order`, the last one smaller; the mean loss, weighted by rows.
 
         settings : alpha, l1, clip_value, clip_norm, max_norm
@@ -517,14 +633,22 @@ class ReferenceSession:
         for start, optimizer_scalars in zip(starts, self._optimizer_scalars(step, rates, optimizer)):
             span = slice(start, min(start + self.batch_size, len(order)))
             loss = network.differentiate(self.data, span, seed, **settings)
-            network.descend(network.step_scalars(1, optimizer_scalars=optimizer_scalars, **settings))
+            network.descend(network.step_scalars(1, optimizer_scalars, **settings))
             self.steps += 1
             total += loss * (span.stop - span.start)
             if progress is not None:
                 progress(span.stop)
         return total / len(order)
 
-    def gradient(self, order=None, *, seed=0, alpha=0.0, l1=0.0, clip_value=np.inf):
+    def gradient(
+        self,
+        order: np.ndarray | None = None,
+        *,
+        seed: int = 0,
+        alpha: float = 0.0,
+        l1: float = 0.0,
+        clip_value: float = np.inf,
+    ) -> tuple[float, Parameters]:
         """Loss of one batch, by default of all rows, and its gradient as `Parameters`; no weight moves."""
         network, buffers = self.network, self.network.buffers
         self.data.order = np.arange(self.data.inputs.shape[0]) if order is None else order
@@ -538,18 +662,26 @@ class ReferenceSession:
             [G[:-1] for G in matrices], [G[-1] for G in matrices], units if next(network.learned(), None) else []
         )
 
-    def apply(self, gradient, *, learning_rate, step=0, optimizer=None, **settings):
+    def apply(
+        self,
+        gradient: Parameters,
+        *,
+        learning_rate: float,
+        step: int = 0,
+        optimizer: Optimizer | None = None,
+        **settings: float,
+    ) -> None:
         """One optimizer step by a gradient; settings : clip_value, clip_norm, max_norm."""
         network, buffers = self.network, self.network.buffers
         buffers.gradient = [np.vstack(pair) for pair in zip(gradient.coefs, gradient.intercepts)]
         for level, name, _ in network.learned():
             buffers.unit_parameter_gradient[level, name] = gradient.unit_parameters[level - 1][LEARNED.index(name)]
         (optimizer_scalars,) = self._optimizer_scalars(step, [learning_rate], optimizer)
-        scalars = network.step_scalars(1, optimizer_scalars=optimizer_scalars, **settings)
+        scalars = network.step_scalars(1, optimizer_scalars, **settings)
         network.update(scalars, 0, GRADIENT)
         network.descend(scalars)
         self.steps += 1
 
-    def predict(self, rows=None):
+    def predict(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Output activations of the rows with these indices, by default of all rows."""
         return self.network.predict(self.data.inputs if rows is None else self.data.inputs[rows])
