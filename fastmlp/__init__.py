@@ -42,7 +42,8 @@ def warmup(dtypes: Iterable[str] = ("float32", "float64")) -> dict[str, str]:
     from .core import predictor, session  # noqa: F401 (whose kernels are loaded)
     from .machine.kernels import load_all
 
-    return load_all(tuple(dtypes))
+    sources: dict[str, str] = load_all(tuple(dtypes))
+    return sources
 
 
 def __getattr__(name: str) -> Any:

@@ -39,7 +39,7 @@ __all__ = [
     "Tanh",
 ]
 
-ACTIVATIONS = Registry(
+ACTIVATIONS: "Registry[Activation]" = Registry(
     "activation", {"linear": "identity", "none": "identity", "leaky": "leaky_relu", "rectifier": "relu"}
 )
 
@@ -390,12 +390,13 @@ def _strip(component: Any) -> Any:
 apply = elementwise_dispatch("activation", [_strip(component) for component in ACTIVATIONS.classes])
 
 
-def code_of(activation: Any, dtype: Any) -> int:
+def code_of(activation: Activation, dtype: Any) -> int:
     """What kernels know it by: its place among the built-in ones, or the address of a user's own."""
     if not ACTIVATIONS.is_own(activation):
         return activation.code
     cls = type(activation)
-    return own.elementwise_address(cls, _strip(cls), 3, dtype)
+    address: int = own.elementwise_address(cls, _strip(cls), 3, dtype)
+    return address
 
 
 def _check(cls: Any) -> None:

@@ -12,7 +12,7 @@ from .components import Component, Registry, check_number
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "GaussianNoise", "Mixup", "Shift"]
 
-AUGMENTATIONS = Registry(
+AUGMENTATIONS: "Registry[Augmentation]" = Registry(
     "augmentation", {"noise": "gaussian_noise", "gaussian": "gaussian_noise", "translate": "shift"}
 )
 

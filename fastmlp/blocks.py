@@ -106,15 +106,15 @@ class Blocks:
 
 def _as_matrix(X: Any, name: str) -> np.ndarray:
     """X of one block as a matrix of numbers; columns of mixed dtype become their common one."""
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise ValueError(f"X must be a matrix in {name}; got shape {X.shape}. Reshape it to (n_rows, n_features).")
-    if X.dtype.kind not in "fiub":
+    matrix = np.asarray(X)
+    if matrix.ndim != 2:
+        raise ValueError(f"X must be a matrix in {name}; got shape {matrix.shape}. Reshape it to (n_rows, n_features).")
+    if matrix.dtype.kind not in "fiub":
         try:
-            X = X.astype(np.float64)
+            matrix = matrix.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"X must be numbers in {name}; got dtype {X.dtype}: encode text before.") from error
-    return X
+            raise ValueError(f"X must be numbers in {name}; got dtype {matrix.dtype}: encode text before.") from error
+    return matrix
 
 
 # --- sources ----------------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
     return Blocks([f"rows {start} to {min(start + block_rows, n_rows) - 1}" for start in starts], read)
 
 
-def from_folder(folder: str | os.PathLike) -> Blocks:
+def from_folder(folder: str | os.PathLike[str]) -> Blocks:
     """A folder of ``X*.npy`` files, each with its ``y*.npy`` and, where rows have weights, ``sample_weight*.npy``.
 
     Parameters
@@ -267,7 +267,7 @@ def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str |
         parts = [(f"record batch {n}", batch) for n, batch in enumerate(source.to_batches())]
         schema = source.schema
     else:
-        if isinstance(source, str | os.PathLike):
+        if isinstance(source, str | os.PathLike[str]):
             source = dataset.dataset(os.fspath(source), format="parquet")
         schema = source.schema
         parts = [
@@ -312,7 +312,8 @@ def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:
     def read(position: int) -> tuple[Any, ...]:
         import dask.base
 
-        return dask.base.compute(*(part[position] for part in parts))
+        block: tuple[Any, ...] = dask.base.compute(*(part[position] for part in parts))
+        return block
 
     return Blocks([f"partition {n}" for n in range(len(parts[0]))], read)
 
@@ -343,7 +344,7 @@ def from_iterable(source: Any) -> Blocks:
             iterator, following = iter(source.blocks()), 0
         while following <= position:
             try:
-                block = next(iterator)
+                block: Sequence[Any] = next(iterator)
             except StopIteration:
                 raise EOFError(f"blocks() gave {following} blocks, {count} before") from None
             following += 1
@@ -365,12 +366,12 @@ def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Blocks | None
     ValueError
         If y is missing, or given a second time.
     """
-    if isinstance(X, Blocks) or callable(getattr(X, "blocks", None)) or isinstance(X, str | os.PathLike):
+    if isinstance(X, Blocks) or callable(getattr(X, "blocks", None)) or isinstance(X, str | os.PathLike[str]):
         if y is not None or sample_weight is not None:
             raise ValueError(
                 "y and sample_weight must be None where the blocks of X hold them; got arrays beside them."
             )
-        if isinstance(X, str | os.PathLike):
+        if isinstance(X, str | os.PathLike[str]):
             return from_folder(X)
         return X if isinstance(X, Blocks) else from_iterable(X)
     if hasattr(X, "__dask_graph__"):

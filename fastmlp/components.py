@@ -128,9 +128,10 @@ def _is_default(component: Component, field: Field[Any]) -> bool:
 
 
 C = TypeVar("C", bound=type[Component])
+Kind = TypeVar("Kind", bound=Component)
 
 
-class Registry(Mapping[str, type[Component]]):
+class Registry(Mapping[str, type[Kind]]):
     """The components of one kind by name, in the order of their codes.
 
     Parameters
@@ -150,8 +151,8 @@ class Registry(Mapping[str, type[Component]]):
         self.built_in: int | None = None
         self._check: Callable[[type[Component]], None] = lambda cls: None
         self.synonyms = dict(synonyms or {})
-        self.classes: list[type[Component]] = []
-        self._by_name: dict[str, type[Component]] = {}
+        self.classes: list[type[Kind]] = []
+        self._by_name: dict[str, type[Kind]] = {}
 
     def add(self, name: str, *aliases: str) -> Callable[[C], C]:
         """Class decorator: a frozen dataclass, equal by value, whose position in the registry is its ``code``.
@@ -175,11 +176,11 @@ class Registry(Mapping[str, type[Component]]):
                         f"{self.parameter} {each!r} is the name of {owner.__module__}.{owner.__qualname__}; "
                         f"give {cls.__qualname__} another one."
                     )
-            component: Any = dataclass(frozen=True, repr=False)(cls)
+            component: Any = dataclass(frozen=True, repr=False)(cls)  # the class itself
             component.name, component.code = name, len(self.classes)
             self.classes.append(component)
             self._by_name |= dict.fromkeys((name, *aliases), component)
-            return component
+            return cls
 
         return register
 
@@ -191,7 +192,7 @@ class Registry(Mapping[str, type[Component]]):
         """Whether a component is a user's own, that compiled code knows only by the address of its function."""
         return self.built_in is not None and component.code >= self.built_in
 
-    def resolve(self, value: Any) -> Any:
+    def resolve(self, value: str | Kind) -> Kind:
         """The component that a user means: an instance as it is, a name with its default numbers.
 
         Raises
@@ -199,7 +200,7 @@ class Registry(Mapping[str, type[Component]]):
         ValueError
             If it is no component of this kind.
         """
-        if type(value) in self.classes:
+        if not isinstance(value, str) and type(value) in self.classes:
             return value
         if isinstance(value, str) and value in self._by_name:
             return self._by_name[value]()
@@ -225,7 +226,7 @@ class Registry(Mapping[str, type[Component]]):
         )
         return f"one of {names}{with_numbers}"
 
-    def __getitem__(self, name: str) -> type[Component]:
+    def __getitem__(self, name: str) -> type[Kind]:
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -75,7 +75,7 @@ def _plain_activation(estimator: Any) -> str:
             "normalization must be None or 'batch', which is in the weights, to convert a model; "
             f"got {estimator.normalization!r}: fit one that has it so."
         )
-    names = {component.name for component in activations} or {activations_of(estimator, 1)[0].name}
+    names: set[str] = {component.name for component in activations} or {activations_of(estimator, 1)[0].name}
     if len(names) > 1 or not names <= set(THEIR_ACTIVATIONS):
         expected = " or ".join(map(repr, THEIR_ACTIVATIONS))
         raise ValueError(

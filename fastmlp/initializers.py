@@ -37,7 +37,7 @@ __all__ = [
 
 Weights = tuple[list[np.ndarray], list[np.ndarray]]
 
-INITIALIZERS = Registry(
+INITIALIZERS: "Registry[Initializer]" = Registry(
     "initializer",
     {
         "he": "he_normal",

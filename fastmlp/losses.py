@@ -10,7 +10,7 @@ here.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -44,7 +44,7 @@ __all__ = [
     "SquaredError",
 ]
 
-LOSSES = Registry(
+LOSSES: "Registry[Loss]" = Registry(
     "loss",
     {
         **dict.fromkeys(("mse", "l2", "mean_squared_error", "squared_loss"), "squared_error"),
@@ -66,9 +66,9 @@ class Output(NamedTuple):
     slope : y -> g'(z), of both
     """
 
-    formula: Callable
-    vector: Callable | None = None
-    slope: Callable | None = None
+    formula: Callable[[np.ndarray], Any]
+    vector: Callable[[Any], Any] | None = None
+    slope: Callable[[Any], Any] | None = None
 
 
 _OUTPUTS = {
@@ -110,7 +110,7 @@ class Loss(Component):
         The output activations it allows, its default first.
     """
 
-    outputs: ClassVar[tuple]
+    outputs: ClassVar[tuple[str, ...]]
     classifies = regresses = False  # whose loss it is
     positive = nonnegative = False  # whether targets must be above 0; at least 0
     averaged = False  # whether a row's loss is a mean over outputs, not their sum
@@ -295,7 +295,7 @@ class KLDivergence(Loss):
     equation 2.4; soft targets: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015).
     """
 
-    classes: tuple | None = None
+    classes: Sequence[Any] | None = None  # kept as a tuple
     outputs = ("softmax",)
     classifies = True
     number = 0.0
@@ -459,7 +459,7 @@ class Quantile(ErrorLoss):
     Source: Koenker and Bassett, "Regression quantiles", Econometrica 46 (1978).
     """
 
-    levels: tuple = (0.5,)
+    levels: Any = (0.5,)  # kept as a tuple
     outputs = ("identity", "exp")
 
     def __post_init__(self) -> None:
@@ -530,7 +530,7 @@ class Gamma(Loss):
 
 # --- pairs ------------------------------------------------------------------------------------------------------------
 
-PAIRS: list[tuple[Any, str]] = [(cls, output) for cls in LOSSES.classes for output in cls.outputs]  # type: ignore[attr-defined]
+PAIRS: list[tuple[Any, str]] = [(cls, output) for cls in LOSSES.classes for output in cls.outputs]
 
 
 def check_pair(loss: Any, output: str) -> None:

@@ -11,7 +11,7 @@ from .components import Component, Registry, check_number
 
 __all__ = ["NORMALIZATIONS", "BatchNormalization", "LayerNormalization", "code_of"]
 
-NORMALIZATIONS = Registry(
+NORMALIZATIONS: "Registry[Component]" = Registry(
     "normalization",
     {
         **dict.fromkeys(("batchnorm", "batch_normalization", "bn"), "batch"),

@@ -44,7 +44,7 @@ __all__ = [
 GROUPS = ("first_layer", "weights", "biases", "slopes", "normalization")
 FIRST_LAYER, WEIGHTS, BIASES, SLOPES, NORMALIZATION = range(len(GROUPS))
 
-OPTIMIZERS = Registry("solver", {"nag": "nesterov", "rms": "rmsprop", "gd": "gradient_descent"})
+OPTIMIZERS: "Registry[Optimizer]" = Registry("solver", {"nag": "nesterov", "rms": "rmsprop", "gd": "gradient_descent"})
 
 
 def rows_of(t: np.ndarray, *scalars: Any) -> Any:
@@ -686,7 +686,7 @@ class Lion(Optimizer):
 
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
-MOST_STATES = max(component.states for component in OPTIMIZERS.classes)  # type: ignore[attr-defined]
+MOST_STATES = max(component.states for component in OPTIMIZERS.classes)
 
 
 MOST_SCALARS = 8
@@ -701,7 +701,7 @@ def _strip(component: Any) -> Any:
 apply = elementwise_dispatch("optimizer", [_strip(component()) for component in OPTIMIZERS.classes])
 
 
-def code_of(optimizer: Any, dtype: Any) -> int:
+def code_of(optimizer: Optimizer, dtype: Any) -> int:
     """What kernels know it by: its place among the built-in ones, or the address of a user's own."""
     if not OPTIMIZERS.is_own(optimizer):
         return optimizer.code
@@ -709,7 +709,8 @@ def code_of(optimizer: Any, dtype: Any) -> int:
     if strip.scalars > MOST_SCALARS:
         name = type(optimizer).__name__
         raise ValueError(f"scalars of {name} must give at most {MOST_SCALARS} columns; got {strip.scalars}.")
-    return own.elementwise_address((type(optimizer), strip.scalars), strip, 2 + MOST_STATES, dtype)
+    address: int = own.elementwise_address((type(optimizer), strip.scalars), strip, 2 + MOST_STATES, dtype)
+    return address
 
 
 def _check(cls: Any) -> None:

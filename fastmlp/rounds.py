@@ -111,7 +111,8 @@ class Plan:
             planned=planned * self.batch_size * self.n_shards / self.n_rows,
         )
         rates = self.schedule.rate(self.learning_rate_init, progress)
-        return np.broadcast_to(np.asarray(rates, np.float64), steps.shape).copy()
+        of_steps: np.ndarray = np.broadcast_to(np.asarray(rates, np.float64), steps.shape).copy()
+        return of_steps
 
 
 def train_round(
@@ -252,11 +253,12 @@ class Joblib:
         import joblib
 
         work = joblib.delayed(train_round)
-        return joblib.Parallel(n_jobs=self.n_jobs)(
+        results: list[Result] = joblib.Parallel(n_jobs=self.n_jobs)(
             work(plan, state, shard, number=number, index=index, n_threads=self.n_threads)
             for index, shard in enumerate(self.shards)
             if len(shard.X)
         )
+        return results
 
 
 @dataclass
@@ -290,7 +292,7 @@ def train(
     score: Callable[[Parameters], float] | None = None,
     tol: float = 1e-4,
     patience: float = 10,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
     after_round: Callable[[Progression], None] = lambda progression: None,
     clock: Callable[[], float],
@@ -340,7 +342,7 @@ def _note_score(progression: Progression, score: float, tol: float) -> None:
 # --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def save_checkpoint(path: str | os.PathLike, plan: Plan, progression: Progression) -> None:
+def save_checkpoint(path: str | os.PathLike[str], plan: Plan, progression: Progression) -> None:
     """Write a checkpoint: to a new file beside it, which then takes its name."""
     path = pathlib.Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
@@ -355,7 +357,7 @@ def save_checkpoint(path: str | os.PathLike, plan: Plan, progression: Progressio
         raise
 
 
-def load_checkpoint(path: str | os.PathLike, plan: Plan) -> Progression | None:
+def load_checkpoint(path: str | os.PathLike[str], plan: Plan) -> Progression | None:
     """The training in a checkpoint, to go on exactly; None if there is no such file.
 
     Raises
@@ -368,7 +370,8 @@ def load_checkpoint(path: str | os.PathLike, plan: Plan) -> Progression | None:
     try:
         with open(path, "rb") as file:
             content = pickle.load(file)
-        theirs, progression = content["plan"], content["progression"]
+        theirs: Plan = content["plan"]
+        progression: Progression = content["progression"]
     except Exception as error:
         raise ValueError(
             f"checkpoint must be a file written by an earlier fit; {os.fspath(path)!r} is none: {error}"

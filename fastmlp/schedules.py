@@ -37,7 +37,7 @@ __all__ = [
     "WarmUp",
 ]
 
-SCHEDULES = Registry(
+SCHEDULES: "Registry[Schedule]" = Registry(
     "learning_rate",
     {
         "cosine_annealing": "cosine",
@@ -481,7 +481,7 @@ class WarmUp(Schedule):
     """
 
     epochs: float = 5
-    then: Any = Constant()
+    then: Any = Constant()  # or a name, of which the component is kept
     start_factor: float = 0.1
 
     per = "step"

@@ -212,7 +212,7 @@ class Trainer:
                 self._report_equal_scores()
                 return self.best
             self._report_useless_scores()
-        parameters = self.network.parameters()
+        parameters: Parameters = self.network.parameters()
         if not self.history.diverged and not all_finite(parameters.coefs + parameters.intercepts):
             self.report_divergence()
         return parameters
@@ -336,7 +336,8 @@ class Trainer:
         schedule, network = self.settings.regularization, self.network
         if schedule is None:
             return lambda epoch: {}
-        dropout, optimizer = 1 - network.keep, network.optimizer
+        dropout = 1 - network.keep
+        optimizer: Any = network.optimizer  # of which some have a weight decay
 
         def of_epoch(epoch: int) -> dict[str, Any]:
             factor = float(schedule.rate(1.0, self._progress(epoch - 1)))

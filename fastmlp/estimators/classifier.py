@@ -1,9 +1,10 @@
 """The classifier: its parameters, and what is predicted from a network's outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
@@ -11,7 +12,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from ..losses import LOSSES
+from ..activations import Activation
+from ..augmentations import Augmentation
+from ..initializers import Initializer
+from ..losses import LOSSES, Loss
+from ..normalizations import BatchNormalization, LayerNormalization
+from ..optimizers import Optimizer
+from ..schedules import Schedule
 from .configuration import Configuration, configure
 from .constraints import CLASSIFICATION, loss_constraint
 from .evaluation import OUTPUTS_AT_ONCE
@@ -238,7 +245,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **Perceptron._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "loss": loss_constraint(CLASSIFICATION),
@@ -249,51 +256,51 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: ArrayLike = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        dtype="auto",
-        class_weight=None,
-        scoring=None,
-        metrics=None,
-        progress=None,
-        output_activation="auto",
-        initializer="auto",
-        normalization=None,
-        dropout=0.0,
-        l1=0.0,
-        clip_value=None,
-        clip_norm=None,
-        max_norm=None,
-        augmentation=None,
-        weight_averaging=None,
-        n_estimators=1,
-        loss="log_loss",
-        one_hot=False,
-        max_time=None,
-    ):
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Schedule = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        dtype: DTypeLike = "auto",
+        class_weight: str | dict[Any, float] | list[dict[Any, float]] | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        metrics: str | Sequence[str] | Mapping[str, Any] | None = None,
+        progress: bool | Callable[..., Any] | None = None,
+        output_activation: str = "auto",
+        initializer: str | Initializer | Sequence[Sequence[np.ndarray]] = "auto",
+        normalization: str | BatchNormalization | LayerNormalization | None = None,
+        dropout: ArrayLike = 0.0,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
+        weight_averaging: float | None = None,
+        n_estimators: int = 1,
+        loss: str | Loss = "log_loss",
+        one_hot: bool = False,
+        max_time: float | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver

@@ -35,7 +35,7 @@ class SideBySide:
         self.function, self.items, self.lease = function, items, lease
         self.results: list[Any] = [None] * len(items)
         self.pending = iter(range(len(items)))  # whose `next` is one indivisible act
-        self.outcomes: SimpleQueue = SimpleQueue()
+        self.outcomes: SimpleQueue[Any] = SimpleQueue()
         self.cancellation = Cancellation()
         self.config = get_config()
 
@@ -138,7 +138,9 @@ class Ensemble(BaseEstimator):
         parameters = self.get_params(deep=False)
         return other.set_params(**{name: value for name, value in parameters.items() if name not in own})
 
-    def _fit_members(self, X: Any, y: Any, sample_weight: Any, validation: tuple, n_epochs: int | None) -> None:
+    def _fit_members(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any], n_epochs: int | None
+    ) -> None:
         """Check the data once, then train every member; the first one gives the ensemble its attributes."""
         begin = not hasattr(self, "estimators_") or (not self.warm_start and n_epochs is None)
         members = self._new_members() if begin else [self._going_on(member) for member in self.estimators_]

@@ -20,7 +20,7 @@ from .configuration import solver_of
 from .constraints import own_constraint
 from .sklearn_internals import InvalidParameterError, StrOptions, validate_parameters
 
-REGISTRIES: dict[str, Registry] = {
+REGISTRIES: dict[str, Registry[Any]] = {
     registry.parameter: registry
     for registry in (ACTIVATIONS, AUGMENTATIONS, INITIALIZERS, LOSSES, NORMALIZATIONS, OPTIMIZERS, SCHEDULES)
 }
@@ -42,7 +42,7 @@ class SortedNames(StrOptions):
 class ComponentParameters(BaseEstimator):
     """An estimator of which some parameters are components."""
 
-    _parameter_constraints: dict
+    _parameter_constraints: dict[str, Any]
 
     def set_params(self, **params: Any) -> Any:
         """Set parameters; those of a component by ``name__parameter``.

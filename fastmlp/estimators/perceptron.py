@@ -92,7 +92,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
     methods.
     """
 
-    _parameter_constraints: dict = CONSTRAINTS
+    _parameter_constraints: dict[str, Any] = CONSTRAINTS
 
     coefs_: Any = ReadWhenAsked()
     intercepts_: Any = ReadWhenAsked()
@@ -168,7 +168,12 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
 
     @with_callbacks
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, validation: tuple = (None, None, None), n_epochs: int | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        n_epochs: int | None = None,
     ) -> None:
         """Check everything, then train: a fit, or ``n_epochs`` of partial_fit.
 
@@ -236,7 +241,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         X: Any,
         y: Any,
         sample_weight: Any,
-        validation: tuple,
+        validation: tuple[Any, Any, Any],
         configuration: Configuration,
         *,
         incremental: bool,

@@ -4,6 +4,7 @@ import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -37,7 +38,7 @@ class Predicting(Ensemble):
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     activation: Any
-    dtype: str
+    dtype: DTypeLike
     loss: Any
 
     def _loss(self) -> tuple[Loss, str]:

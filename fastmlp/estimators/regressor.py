@@ -1,15 +1,23 @@
 """The regressor: its parameters, and what is predicted from a network's outputs."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from ..losses import Quantile
+from ..activations import Activation
+from ..augmentations import Augmentation
+from ..initializers import Initializer
+from ..losses import Loss, Quantile
+from ..normalizations import BatchNormalization, LayerNormalization
+from ..optimizers import Optimizer
+from ..schedules import Schedule
 from .configuration import Configuration, configure
 from .constraints import REGRESSION, loss_constraint
 from .perceptron import Perceptron, checked_epochs, unchanged_on_error
@@ -216,56 +224,56 @@ class MLPRegressor(RegressorMixin, Perceptron):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **Perceptron._parameter_constraints,
         "loss": loss_constraint(REGRESSION),
     }
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: ArrayLike = (100,),
+        activation: str | Activation | Sequence[str | Activation] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        dtype="auto",
-        scoring=None,
-        metrics=None,
-        progress=None,
-        output_activation="auto",
-        initializer="auto",
-        normalization=None,
-        dropout=0.0,
-        l1=0.0,
-        clip_value=None,
-        clip_norm=None,
-        max_norm=None,
-        augmentation=None,
-        weight_averaging=None,
-        n_estimators=1,
-        max_time=None,
-    ):
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Schedule = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        dtype: DTypeLike = "auto",
+        scoring: str | Callable[..., float] | None = None,
+        metrics: str | Sequence[str] | Mapping[str, Any] | None = None,
+        progress: bool | Callable[..., Any] | None = None,
+        output_activation: str = "auto",
+        initializer: str | Initializer | Sequence[Sequence[np.ndarray]] = "auto",
+        normalization: str | BatchNormalization | LayerNormalization | None = None,
+        dropout: ArrayLike = 0.0,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        augmentation: str | Augmentation | Sequence[str | Augmentation] | None = None,
+        weight_averaging: float | None = None,
+        n_estimators: int = 1,
+        max_time: float | None = None,
+    ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation

@@ -144,7 +144,7 @@ def numerical_gradient(f: Callable[[np.ndarray], Any], x: Any, eps: float = STEP
             raise ValueError(f"f must return one number; got an array of shape {result.shape}.")
         return float(result.item())
 
-    gradient = np.empty_like(x)
+    gradient: np.ndarray = np.empty_like(x)
     for index in np.ndindex(x.shape):
         step = eps * max(1.0, abs(x[index]))
         above, below = x[index] + step, x[index] - step
@@ -192,7 +192,8 @@ class GradientCheck(Table):
     @property
     def relative_error(self) -> float:
         """The largest one."""
-        return max(self["relative_error"])
+        largest: float = max(self["relative_error"])
+        return largest
 
 
 def check_gradients(

@@ -50,9 +50,7 @@ def reference_of(model: Model, dtype: Any = None, *, folded: bool = True) -> Ref
     NotFittedError
         If it is an estimator that is not fitted.
     """
-    if not isinstance(model, Network | Reference):
-        check_fitted(model)
-    parts = _network_of(model, folded) if isinstance(model, Estimator) else model
+    parts = _network_of(model, folded)
     coefs, intercepts = ([array.astype(dtype or array.dtype) for array in arrays] for arrays in parts.weights())
     reference = Reference(
         coefs,
@@ -88,8 +86,11 @@ def check_fitted(model: Any) -> None:
     check_is_fitted(model)
 
 
-def _network_of(model: Estimator, folded: bool) -> Network:
-    """The network of a fitted estimator."""
+def _network_of(model: Model, folded: bool) -> Network | Reference:
+    """The network of a fitted estimator; else the model itself."""
+    if isinstance(model, Network | Reference):
+        return model
+    check_fitted(model)
     if hasattr(model, "estimators_"):
         raise ValueError(
             f"model must be one network; got an ensemble of {model.n_estimators}. Look at one of its estimators_."

@@ -85,7 +85,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     array([ True, False,  True])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TabularEstimator._parameter_constraints,
         "class_weight": [dict, str, None],
     }

@@ -145,7 +145,7 @@ def _from_times(name: str, values: np.ndarray) -> Column:
     return Column(name, kind, np.where(np.isnat(values), np.nan, ticks / 1e6))
 
 
-def _from_values(name: str, values: list) -> Column:
+def _from_values(name: str, values: list[Any]) -> Column:
     """A column of Python's values: their types tell its kind."""
     present = [value for value in values if not is_missing(value)]
     types = {type(value) for value in present}
@@ -174,11 +174,11 @@ def _without_zone(value: Any) -> Any:
     return value.astimezone(datetime.timezone.utc).replace(tzinfo=None) if getattr(value, "tzinfo", None) else value
 
 
-def _floats(values: list) -> np.ndarray:
+def _floats(values: list[Any]) -> np.ndarray:
     return np.array([np.nan if is_missing(value) else float(value) for value in values], np.float64)
 
 
-def _from_levels(name: str, values: list) -> Column:
+def _from_levels(name: str, values: list[Any]) -> Column:
     """Distinct values get codes in the order of their appearance."""
     codes_by_value: dict[Hashable, int] = {}
     try:

@@ -69,7 +69,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ['x0_red', 'x1', 'x1_missing']
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "n_bins": [Interval(Integral, 0, None, closed="left")],
         "max_bin_columns": [Interval(Integral, 0, None, closed="left")],

@@ -31,7 +31,7 @@ class TabularEstimator(BaseEstimator):
     ``_score_of`` (rows -> a score of such predictions) and ``_problem``.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "preset": [StrOptions(set(PRESETS))],
         "hidden_layer_sizes": ["array-like", _COUNT, None],
         "max_epochs": [_COUNT, None],
