@@ -42,7 +42,7 @@ def mnist_folder(tmp_path):
     for part, rows in (("train", 60), ("t10k", 20)):
         labels = (np.arange(rows) % 10).astype(np.uint8)
         images = random.integers(0, 256, (rows, 4, 3), dtype=np.uint8)
-        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images, mtime=0)))
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images), mtime=0))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
     return folder
 
@@ -373,7 +373,7 @@ def test_the_real_mnist(data_folder):
 def test_read_idx(tmp_path, dtype):
     array = np.arange(24).reshape(2, 3, 4).astype(dtype)
     (tmp_path / "plain").write_bytes(idx(array))
-    (tmp_path / "zipped.gz").write_bytes(gzip.compress(idx(array, mtime=0)))
+    (tmp_path / "zipped.gz").write_bytes(gzip.compress(idx(array), mtime=0))
     for name in ("plain", "zipped"):
         np.testing.assert_array_equal(read_idx(tmp_path, name, 3), array)
 
@@ -388,7 +388,7 @@ def test_read_idx(tmp_path, dtype):
         ("a", idx(np.zeros(9, np.uint8))[:-2], "must hold 17 bytes by its header; it holds 15."),
         ("a", bytes([0, 0, 8, 1, 0]), "by its header; it holds 5."),
         ("a.gz", b"not gzipped", "cannot be read: Not a gzipped file"),
-        ("a.gz", gzip.compress(idx(np.zeros(999, np.uint8, mtime=0)))[:-9], "cannot be read: Compressed file ended"),
+        ("a.gz", gzip.compress(idx(np.zeros(999, np.uint8)), mtime=0)[:-9], "cannot be read: Compressed file ended"),
         ("b", b"", "--mnist needs a or a.gz in "),
     ],
 )
