@@ -267,7 +267,7 @@ def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str |
         parts = [(f"record batch {n}", batch) for n, batch in enumerate(source.to_batches())]
         schema = source.schema
     else:
-        if isinstance(source, str | os.PathLike[str]):
+        if isinstance(source, str | os.PathLike):
             source = dataset.dataset(os.fspath(source), format="parquet")
         schema = source.schema
         parts = [
@@ -366,12 +366,12 @@ def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Blocks | None
     ValueError
         If y is missing, or given a second time.
     """
-    if isinstance(X, Blocks) or callable(getattr(X, "blocks", None)) or isinstance(X, str | os.PathLike[str]):
+    if isinstance(X, Blocks) or callable(getattr(X, "blocks", None)) or isinstance(X, str | os.PathLike):
         if y is not None or sample_weight is not None:
             raise ValueError(
                 "y and sample_weight must be None where the blocks of X hold them; got arrays beside them."
             )
-        if isinstance(X, str | os.PathLike[str]):
+        if isinstance(X, str | os.PathLike):
             return from_folder(X)
         return X if isinstance(X, Blocks) else from_iterable(X)
     if hasattr(X, "__dask_graph__"):
