@@ -17,7 +17,7 @@ from benchmarks.workloads import WORKLOADS
 from fastmlp.conversion import from_sklearn
 from fastmlp.serving import predictor
 
-ROUNDS = {1: 2000, 100: 100, 10_000: 20}
+ROUNDS = {1: 2000, 100: 30, 10_000: 12}
 CALLS = 100_000
 # Times over scikit-learn's for 1 and 100 rows, rates over its and ONNX Runtime's for 10,000, and the lean predictor's
 # time over ONNX Runtime's for one row.
