@@ -40,6 +40,12 @@ class Block(NamedTuple):
     sample_weight: np.ndarray | None = None
 
 
+def joined(blocks: Sequence[Block]) -> Block:
+    """The rows of some blocks, one block after the other, as one."""
+    X, y, weights = zip(*blocks, strict=True)
+    return Block(np.concatenate(X), np.concatenate(y), None if weights[0] is None else np.concatenate(weights))
+
+
 class Blocks:
     """Blocks of rows that are read when they are needed, as often as they are needed.
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .blocks import Block, Blocks
+from .blocks import Block, Blocks, joined
 from .core.network import Network
 
 try:
@@ -312,16 +312,11 @@ def converted_together(group: list[tuple[Block, str]], convert: Callable[[Block,
         for block in blocks
     )
     if alike:
-        X, y, weights = zip(*blocks, strict=True)
-        joined = Block(
-            np.concatenate(X), np.concatenate(y), None if like.sample_weight is None else np.concatenate(weights)
-        )
         try:
-            return convert(joined, group[0][1])
+            return convert(joined(blocks), group[0][1])
         except ValueError:
             pass  # one of them says below what is wrong
-    X, y, weights = zip(*(convert(*each) for each in group), strict=True)
-    return Block(np.concatenate(X), np.concatenate(y), None if weights[0] is None else np.concatenate(weights))
+    return joined([convert(*each) for each in group])
 
 
 def _rows_of(block: Block, rows: np.ndarray) -> Block:

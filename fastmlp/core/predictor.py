@@ -18,6 +18,7 @@ from .engine import IDENTITY
 from .layout import KC, aligned, plan
 from .prediction import FEW, WEIGHTS, predict_rows
 from .records import HYPERPARAMETERS, UNIT_PARAMETERS, Buffers, Components, PredictionForm, SparseRows
+from .step_time import row_operations
 
 BLOCK = 256  # rows that pass through the network together, so that packing a panel costs little beside its products
 FEWEST = 32  # rows for a thread, since each packs all weights
@@ -45,7 +46,7 @@ class Shape(NamedTuple):
     @property
     def row_operations(self) -> int:
         """Multiplications and additions for a dense row."""
-        return 2 * sum(a * b for a, b in itertools.pairwise(self.units))
+        return row_operations(self.units) // 3  # forward alone
 
 
 class Workspace:

@@ -191,7 +191,7 @@ class Session:
 
     def _open(self):
         """Take what the session holds: a lease of cores, buffers, threads."""
-        self._team, self._prepared = Team(), None
+        self._team = Team()
         self._most = self._n_threads or self._useful_threads()
         if self._n_threads is None and self._most > 1:
             self._lease = BUDGET.lease(self._most)

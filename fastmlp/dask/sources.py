@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 
-from ..blocks import Block, Blocks, as_blocks, from_arrays, partitions_of
+from ..blocks import Block, Blocks, as_blocks, from_arrays, joined, partitions_of
 from ..estimators.block_fits import Survey, survey_of
 from ..rounds import InProcess, Joblib
 from .client import check_sendable, check_versions, connected, submit_with_data
@@ -111,9 +111,7 @@ def _groups(rows: Sequence[int], n_shards: int) -> list[list[int]]:
 
 def _joined(convert: Callable[[Block, str], Block], names: Sequence[str], *parts: tuple[Any, ...]) -> Block:
     """One shard from its partitions, in the network's dtypes."""
-    blocks = [convert(_block(part), name) for name, part in zip(names, parts, strict=True) if len(part[0])]
-    X, y, weights = zip(*blocks, strict=True)
-    return Block(np.concatenate(X), np.concatenate(y), None if weights[0] is None else np.concatenate(weights))
+    return joined([convert(_block(part), name) for name, part in zip(names, parts, strict=True) if len(part[0])])
 
 
 def _block(part: tuple[Any, ...]) -> Block:

@@ -22,6 +22,7 @@ import numpy as np
 from ..components import Component
 from ..core.network import Network
 from ..core.session import Session
+from ..core.step_time import row_operations
 from ..trainable import Parameters
 from ..training import History, OptimizerState, Trainer, TrainingSettings, all_finite
 from .configuration import Configuration, configure
@@ -64,8 +65,7 @@ class Batches:
         codes = network.loss.takes_codes(network.output)
         self.y = np.zeros(n_rows, np.int64) if codes else np.zeros((n_rows, network.units[-1]), network.dtype)
         self.order = np.zeros(n_rows, np.intp)
-        operations = 6 * n_rows * sum(a * b for a, b in zip(network.units, network.units[1:], strict=False))
-        self.small = operations <= SMALL
+        self.small = n_rows * row_operations(network.units) <= SMALL
         n_threads = 1 if self.small else n_threads
         self._session: Session = network.session(self.X, self.y, batch_size=batch_size, n_threads=n_threads)
         if self.small:

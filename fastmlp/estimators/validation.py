@@ -10,6 +10,7 @@ from sklearn.metrics import get_scorer
 
 from ..core.network import Network
 from ..core.session import Session
+from ..core.step_time import row_operations
 from ..training import History
 from .configuration import Configuration
 from .data import TrainingData, ValidationData
@@ -65,7 +66,7 @@ def validation_session(
         yield None
         return
     n_rows = validation.X.shape[0]
-    operations = 2 * n_rows * sum(a * b for a, b in zip(network.units, network.units[1:], strict=False))
+    operations = n_rows * row_operations(network.units) // 3  # forward alone
     threads = n_threads if operations > LARGE else 1
     with network.session(validation.X, validation.values, batch_size=n_rows, n_threads=threads) as session:
         yield session
