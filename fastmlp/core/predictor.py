@@ -10,10 +10,11 @@ from .. import activations, normalizations
 from ..losses import LossCodes
 from ..machine.cores import BUDGET
 from ..machine.jit import callable_from_compiled
+from ..machine.placement import core_beside
 from ..machine.record import table_of
 from ..machine.target import lanes_of_dtype
 from ..machine.tile import NR
-from ..machine.worker import hire
+from ..machine.worker import POOL
 from .engine import IDENTITY
 from .layout import KC, aligned, plan
 from .prediction import FEW, WEIGHTS, predict_rows
@@ -313,16 +314,16 @@ class Predictor:
             except Exception as error:  # out of memory
                 found[rank] = error
 
-        workers = hire(n_threads - 1)
+        workers = POOL.take(n_threads - 1)
         try:
             for rank, worker in enumerate(workers, 1):
-                worker.give(work, rank)
+                worker.give(work, rank, core=core_beside(rank))
             work(0)
         finally:  # after an interrupt nothing is left to do
             slices.clear()
             for worker in workers:
-                worker.end()
-                worker.join()
+                worker.settle()
+            POOL.give_back(workers)
         errors = [each for each in found if isinstance(each, Exception)]
         if errors:
             raise errors[0]

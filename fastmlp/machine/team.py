@@ -4,8 +4,6 @@ Ordinary Python threads need no runtime of OpenMP, TBB or Numba's own: nothing a
 fork or goes missing in a virtual environment. The caller is thread 0, so a team of one is a plain function call.
 """
 
-import contextlib
-import ctypes
 import os
 import sys
 import time
@@ -14,6 +12,7 @@ import numpy as np
 from llvmlite import ir
 
 from .jit import cgutils, inlined, intrinsic, types
+from .placement import core_beside
 from .simd import I32, I64, address
 from .target import TARGET
 from .worker import hire
@@ -184,40 +183,6 @@ def next_task(rank, seen, barrier_state, n_threads):
     return atomic_load(barrier_state, TASK)
 
 
-try:
-    sched_getcpu = ctypes.CDLL(None).sched_getcpu
-except (AttributeError, OSError, TypeError):  # another system, or an old C library
-    sched_getcpu = None
-
-
-def current_core():
-    """The core that this thread runs on; None where the system does not tell (it does on Linux)."""
-    core = sched_getcpu() if sched_getcpu is not None else None
-    return core if hasattr(os, "sched_getaffinity") and core in os.sched_getaffinity(0) else None
-
-
-def move_beside(core, steps):
-    """Take this thread to the core that is so many steps further, and leave it free to be moved again.
-
-    Linux may start a thread on the core of its parent and part the two only after some ten milliseconds, in which they
-    meet thousands of times: fits of small networks took 16 ms in place of 6.
-    """
-    allowed = sorted(os.sched_getaffinity(0))
-    try:
-        os.sched_setaffinity(0, {allowed[(allowed.index(core) + steps) % len(allowed)]})
-        os.sched_setaffinity(0, allowed)
-    except (OSError, ValueError):  # the affinity has changed meanwhile
-        pass
-
-
-def _serve(core, rank, call):
-    """What a worker of a team does; before that it leaves the leader's core."""
-    if core is not None:
-        with contextlib.suppress(Exception):
-            move_beside(core, rank)  # here, since whoever wakes a thread takes it to his side
-    call()
-
-
 class Team:
     """Threads that run compiled code together with their leader, who is thread 0 and calls it himself.
 
@@ -279,10 +244,9 @@ class Team:
         workers = self._ready()[: n_threads - 1]
         self.dismiss()
         self._at_work, self.n_threads = workers, 1 + len(workers)
-        core = current_core() if workers else None
         calls = [prepare(rank) for rank in range(self.n_threads)]
         for rank, worker in enumerate(workers, 1):
-            worker.give(_serve, core, rank, calls[rank])
+            worker.give(calls[rank], core=core_beside(rank))
         return calls[0]
 
     def dismiss(self):

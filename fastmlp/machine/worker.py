@@ -3,14 +3,18 @@
 import _thread
 import contextlib
 import math
+import os
 import threading
 import time
 import types
 import weakref
 from queue import Empty, SimpleQueue
 
+from .placement import confine, set_free
+
 JOINING = 0.05  # seconds between two looks at whether a thread still lives
 WAITS, ENDED = range(2)  # what a worker tells
+NATIVE_ID = getattr(threading, "get_native_id", lambda: None)  # some systems number no threads
 
 
 def threads_are_native():
@@ -40,7 +44,7 @@ class Worker:
         self._given = self._told = 0
         self._ended = False
         ticket = _Ticket()
-        self._alive = weakref.ref(ticket)  # dead when the thread is, whatever has ended it
+        self._alive = weakref.ref(ticket)  # dead when the thread is, whatever has ended it; else it tells its number
         _thread.start_new_thread(_make_calls, (self._calls, self._events, ticket))
 
     @property
@@ -61,10 +65,14 @@ class Worker:
             self._ended |= self._events.get(timeout=timeout) is ENDED
             self._told += 1
 
-    def give(self, call, *arguments):
-        """Let the thread call a function, which should not raise."""
+    def give(self, call, *arguments, core=None):
+        """Let the thread call a function, which should not raise.
+
+        core : where it begins, if the system can do that; None to leave it to the system
+        """
+        allowed = confine(getattr(self._alive(), "thread", None), core)
         self._given += 1
-        self._calls.put((call, arguments))
+        self._calls.put((call, arguments, allowed))
 
     def settle(self, deadline=math.inf):
         """Wait until the thread waits, or has ended, or the time of `time.monotonic` has come."""
@@ -87,17 +95,25 @@ class Worker:
 
 
 class _Ticket:
-    """What a thread holds as long as it lives."""
+    """What a thread holds as long as it lives.
+
+    thread : the system's number of the thread, None before it has started
+    """
+
+    thread = None
 
 
 def _make_calls(calls, events, ticket):
     """What a worker's thread does. It tells when it has started, when it has made a call, and when it ends."""
     try:
+        ticket.thread = NATIVE_ID()
         events.put(WAITS)
         while (call := calls.get()) is not None:
-            function, arguments = call
+            function, arguments, allowed = call
+            if allowed is not None:
+                set_free(allowed)
             function(*arguments)
-            del call, function, arguments
+            del call, function, arguments, allowed
             events.put(WAITS)
     finally:
         events.put(ENDED)
@@ -110,3 +126,36 @@ def hire(count):
         while len(workers) < count and threads_are_native():
             workers.append(Worker())
     return workers
+
+
+class WorkerPool:
+    """Workers that wait for anybody's next call: to wake one takes a tenth of what it takes to start one.
+
+    most : how many it keeps
+    """
+
+    def __init__(self, most):
+        self.most = most
+        self._process, self._waiting = os.getpid(), []
+
+    def take(self, count):
+        """So many workers for the caller alone, or fewer where the system gives no more threads."""
+        if os.getpid() != self._process:  # a forked child has none of its parent's threads
+            self._process, self._waiting = os.getpid(), []
+        taken = []
+        with contextlib.suppress(IndexError):
+            while len(taken) < count:
+                worker = self._waiting.pop()
+                taken += [worker] if worker.alive else []
+        return taken + hire(count - len(taken))
+
+    def give_back(self, workers):
+        """Keep them for later; those that are too many end."""
+        for worker in workers:
+            if worker.alive and worker.waits and len(self._waiting) < self.most:
+                self._waiting.append(worker)
+            else:
+                worker.end()
+
+
+POOL = WorkerPool(most=16)

@@ -5,9 +5,10 @@ import threading
 import types
 
 import pytest
+from problems import comes_true
 
 from fastmlp.machine import worker as module
-from fastmlp.machine.worker import Worker, threads_are_native
+from fastmlp.machine.worker import Worker, WorkerPool, threads_are_native
 
 pytestmark = pytest.mark.threads
 
@@ -43,3 +44,39 @@ def test_threads_are_native(monkeypatch):
     monkeypatch.setattr(module, "_thread", _thread)
     monkeypatch.setattr(threading, "_start_new_thread", lambda *arguments: None, raising=False)
     assert not threads_are_native()
+
+
+def test_workers_of_a_pool_serve_again():
+    pool = WorkerPool(most=2)
+    first = pool.take(3)
+    assert len(first) == 3
+    for worker in first:
+        worker.settle()
+    pool.give_back(first)
+    second = pool.take(3)
+    assert sum(worker in first for worker in second) == 2
+    assert comes_true(lambda: not first[2].alive)  # it was too many
+    for worker in second:
+        worker.end()
+        worker.join()
+    pool.give_back(second)
+    assert not set(pool.take(1)) & set(second)  # they have ended
+
+
+def test_a_worker_that_is_busy_does_not_come_back_to_the_pool():
+    pool, held = WorkerPool(most=2), threading.Event()
+    (worker,) = pool.take(1)
+    worker.give(held.wait)
+    pool.give_back([worker])
+    held.set()
+    assert comes_true(lambda: not worker.alive)
+    assert pool.take(1) != [worker]
+
+
+def test_a_forked_child_has_none_of_the_workers(monkeypatch):
+    pool = WorkerPool(most=2)
+    (worker,) = pool.take(1)
+    worker.settle()
+    pool.give_back([worker])
+    monkeypatch.setattr(module.os, "getpid", lambda: 1)
+    assert pool.take(1) != [worker]
