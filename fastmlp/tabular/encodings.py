@@ -44,10 +44,10 @@ class Encoding:
 class Scaled(Encoding):
     """A number beside its place in each of some bins.
 
-    z = (x - center) / scale with the median and the interquartile range (half the range where that is 0), then
+    z = (x - center) / scale with the median and the interquartile range (where that is 0, see `spread`), then
     z / √(1 + (z / 3)²), which is z for small z and bounded by ±3. A bin [a, b] gives 2 s - 1 with
-    s = min(max((x - a) / (b - a), 0), 1); its bounds are quantiles. A missing number counts as the median and is told
-    by one more column, ±1, where the training rows missed some.
+    s = min(max((x - a) / (b - a), 0), 1); its bounds are quantiles (see `bin_bounds`). A missing number counts as the
+    median and is told by one more column, ±1, where the training rows missed some.
 
     Attributes
     ----------
@@ -98,11 +98,45 @@ def scaled(name: str, values: np.ndarray, n_bins: int) -> Scaled:
     x = x[~np.isnan(x)]
     x.sort()
     missing = len(x) < len(values)
-    # Halves before the difference: the range of large numbers may not be a number.
+    bounds = bin_bounds(x, n_bins) if n_bins > 1 else np.empty(0)
+    return Scaled(name, *spread(x), bounds if len(bounds) > 2 else np.empty(0), missing)
+
+
+def spread(x: np.ndarray) -> tuple[float, float]:
+    """The median of sorted numbers, and their interquartile range.
+
+    Where half of the numbers are equal, as in a column that is 0 for most rows, the range is 0. The others then give
+    the scale: their interquartile range, or the distance of their median where that is greater; of a column of two
+    values half their distance.
+    """
     quarter, center, three = np.quantile(x, (0.25, 0.5, 0.75))
-    spread = three - quarter or x[-1] / 2 - x[0] / 2
-    bounds = np.unique(np.quantile(x, np.linspace(0, 1, n_bins + 1))) if n_bins > 1 else np.empty(0)
-    return Scaled(name, float(center), float(spread), bounds if len(bounds) > 2 else np.empty(0), missing)
+    if three > quarter or x[0] == x[-1]:
+        return float(center), float(three - quarter)
+    others = x[x != center]
+    if others[0] == others[-1]:
+        return float(center), float(x[-1] / 2 - x[0] / 2)  # halves first: the difference may not be a number
+    low, middle, high = np.quantile(others, (0.25, 0.5, 0.75))
+    return float(center), float(max(high - low, abs(middle - center)))
+
+
+def bin_bounds(x: np.ndarray, n_bins: int) -> np.ndarray:
+    """Bounds of at most so many bins of some numbers, ascending and distinct.
+
+    Quantiles, but a value that fills a bin alone is a bound by itself, and the quantiles are those of the other
+    numbers: else a column that is 0 in most rows would have hardly a bin for the rest. Of few values each is a bound.
+    """
+    values, counts = np.unique(x, return_counts=True)
+    if len(values) <= n_bins + 1:
+        return values
+    alone = np.zeros(len(values), bool)
+    while True:
+        left = n_bins - np.count_nonzero(alone)
+        full = ~alone & (counts * left > counts[~alone].sum())
+        if not full.any():
+            break
+        alone |= full
+    others = np.repeat(values[~alone], counts[~alone])
+    return np.unique(np.concatenate([values[alone], np.quantile(others, np.linspace(0, 1, left + 1))]))
 
 
 @dataclass

@@ -54,7 +54,7 @@ def test_numbers_are_scaled_robustly_and_clipped_smoothly():
     assert out[-1, 0] == pytest.approx(3)
 
 
-def test_a_column_without_spread_is_scaled_by_half_its_range():
+def test_a_column_of_two_values_is_scaled_by_half_their_distance():
     out = TableEncoder(n_bins=0).fit_transform(np.array([[0.0]] * 9 + [[4.0]]))
     assert out[:9, 0].tolist() == [0] * 9
     assert out[9, 0] == pytest.approx(2 / np.hypot(1, 2 / 3))
@@ -66,6 +66,39 @@ def test_bins_are_piecewise_linear_between_quantiles():
     bounds = np.quantile(x, [0, 0.25, 0.5, 0.75, 1])
     for n in range(4):
         np.testing.assert_allclose(out[:, 1 + n], np.interp(x, bounds[n : n + 2], [-1, 1]), atol=1e-6)
+
+
+def test_a_column_that_is_mostly_zero_is_scaled_by_its_other_numbers():
+    rest = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 100_000.0])
+    out = TableEncoder(n_bins=0).fit_transform(np.concatenate([np.zeros(30), rest])[:, None])
+    z = rest / 3.5  # the median of the others; their interquartile range is 2.5
+    np.testing.assert_allclose(out[30:, 0], z / np.sqrt(1 + (z / 3) ** 2), rtol=1e-6)
+
+
+def test_a_value_that_fills_bins_alone_leaves_the_others_to_the_rest():
+    rest = np.exp(np.random.default_rng(0).normal(size=50))
+    x = np.concatenate([np.zeros(450), rest])
+    out = TableEncoder(n_bins=4).fit_transform(x[:, None])
+    bounds = [0, *np.quantile(rest, [0, 1 / 3, 2 / 3, 1])]
+    assert out.shape[1] == 5
+    for n in range(4):
+        np.testing.assert_allclose(out[:, 1 + n], np.interp(x, bounds[n : n + 2], [-1, 1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_bins", [2, 3, 8])
+def test_no_column_gets_more_bins_than_allowed(n_bins):
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.2, 0.5, 0.99):
+        for levels in (3, 5, 9, 10, 12, 500):
+            x = rng.permutation(rng.integers(levels, size=600) ** 2 * (rng.uniform(size=600) >= share))
+            names = TableEncoder(n_bins=n_bins, drop_ids=False).fit(x[:, None]).get_feature_names_out()
+            assert 2 * (len(np.unique(x)) > 2) <= sum("_bin" in name for name in names) <= n_bins
+
+
+def test_of_few_values_each_is_a_bound():
+    x = np.array([0.0, 1.0, 5.0] * 20)
+    out = TableEncoder(n_bins=4).fit_transform(x[:, None])
+    np.testing.assert_array_equal(out[:3, 1:], [[-1, -1], [1, -1], [1, 1]])
 
 
 def test_many_columns_share_the_bins():
