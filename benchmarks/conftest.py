@@ -10,6 +10,7 @@ import fastmlp
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = 2
+ALLOWED = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None  # before it becomes two cores
 PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "scikit-learn", "torch", "jax", "optax")
 
 
@@ -31,7 +32,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
         machine_info.pop(name, None)
     cpu = machine_info.get("cpu", {})
     machine_info["cpu"] = {name: cpu[name] for name in ("brand_raw", "arch", "l2_cache_size") if name in cpu}
-    machine_info["cores"] = len(cores())
+    machine_info["cores"], machine_info["available"] = len(cores()), len(ALLOWED or ())
     machine_info["packages"] = packages()
 
 

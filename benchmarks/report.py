@@ -25,7 +25,11 @@ TITLES = {  # the tables that come first, and what a reader must know of each
         "other side that is.",
     ),
     "float64": ("Training in float64", "The same jobs in double precision."),
-    "threads": ("Threads", "Two physical cores against one; the results are equal to the bit."),
+    "threads": (
+        "Threads",
+        "Speed of a step on so many threads, in multiples of one thread's, on all available cores; the weights are equal "
+        "to the bit.",
+    ),
     "streams": ("Streams", "One call of `partial_fit` after another, float32, against scikit-learn."),
     "small fits": ("Small fits", "`fit` of 300 rows of 10 features, float64, hidden layer of 100."),
     "busy": (
@@ -98,8 +102,8 @@ def tables(entries):
     found = {name: [] for name in TITLES}
     for entry in entries.values():
         extra = entry["extra_info"]
-        if "row" in extra:
-            found.setdefault(extra["table"], []).append(extra["row"])
+        if "table" in extra:
+            found.setdefault(extra["table"], []).extend(extra.get("rows") or [extra["row"]])
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -166,7 +170,8 @@ def describe(content):
     versions = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     processor = info["cpu"].get("brand_raw") or info["machine"]
     day, python = content["datetime"][:10], info["python_version"]
-    return f"{processor}, {info['cores']} cores; Python {python}, {versions}. {day}."
+    available = f" of {info['available']}" if info.get("available", 2) > info["cores"] else ""
+    return f"{processor}, {info['cores']}{available} cores; Python {python}, {versions}. {day}."
 
 
 def page(machines):

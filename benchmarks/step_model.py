@@ -1,9 +1,10 @@
-"""Constants of the model of a step's time, fitted to steps on one and two cores: `python -m benchmarks.step_model`.
+"""Constants of the model of a step's time, fitted to steps on all cores: `python -m benchmarks.step_model`.
 
 Least squares of relative errors with no negative constant. Two cores cannot tell a barrier from the arrivals at it:
 half of what they take together is put down to either.
 """
 
+import os
 import time
 
 import numpy as np
@@ -19,28 +20,59 @@ SECONDS = 0.1  # of a repetition
 ROWS = 5000  # at most
 
 
-def seconds_of_steps(workload, threads):
-    """Seconds of a step for each number of threads, the best of some alternating repetitions."""
-    steps = max(1, min(workload.rows, ROWS) // workload.batch)
-    X, y = make_data(workload._replace(rows=steps * workload.batch))
+def counts_of_threads():
+    """1, 2, 4, … up to the cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [2**power for power in range(cores.bit_length())]
+
+
+def units_of(workload):
+    """Units of each level, as of `Network`."""
+    return (workload.features, *workload.hidden, workload.classes)
+
+
+def make_network(workload, seed=0):
+    """A network of the workload with random weights, the same for the same seed."""
     network = Network(
-        (workload.features, *workload.hidden, workload.classes),
+        units_of(workload),
         dtype="float32",
         activation=workload.activation,
         loss="log_loss",
         optimizer=Adam(),
         output="softmax",
     )
-    found = {n: [] for n in threads}
+    random = np.random.default_rng(seed)
+    network.set_weights(
+        [random.normal(0, below**-0.5, (below, above)).astype("float32") for below, above in workload.shapes],
+        [np.zeros(above, "float32") for _, above in workload.shapes],
+    )
+    return network
+
+
+def some_steps(workload):
+    """(X, y) of whole batches, ROWS at most."""
+    steps = max(1, min(workload.rows, ROWS) // workload.batch)
+    return make_data(workload._replace(rows=steps * workload.batch))
+
+
+def seconds_of_steps(workload, threads):
+    """Seconds of a step for each number of threads (None: the default), the best of some alternating repetitions."""
+    X, y = some_steps(workload)
+    network = make_network(workload)
     order = np.arange(len(X))
+
+    def seconds_of_a_step(session):
+        before, begin = session.steps, time.perf_counter()
+        while time.perf_counter() - begin < SECONDS:
+            session.epoch(order, learning_rate=1e-4, alpha=0.0)
+        return (time.perf_counter() - begin) / (session.steps - before)
+
+    found = {n: [] for n in threads}
     for _ in range(REPEATS):
         for n in threads:
             with network.session(X, y, batch_size=workload.batch, n_threads=n) as session:
-                session.epoch(order, learning_rate=1e-4, alpha=0.0)
-                before, begin = session.steps, time.perf_counter()
-                while time.perf_counter() - begin < SECONDS:
-                    session.epoch(order, learning_rate=1e-4, alpha=0.0)
-                found[n].append((time.perf_counter() - begin) / (session.steps - before))
+                seconds_of_a_step(session)  # caches are warm, and trials have found how many threads pay
+                found[n].append(seconds_of_a_step(session))
     return {n: min(values) for n, values in found.items()}
 
 
@@ -48,20 +80,21 @@ def fitted(measured):
     """RATE, BANDWIDTH, BARRIER, ARRIVAL and SERIAL from {(n_threads, batch, units): seconds}."""
     seconds = np.array(list(measured.values()))
     rows = np.array([terms(*case) for case in measured], np.float64)
-    joined = np.column_stack([rows[:, 0], rows[:, 1], rows[:, 2] + rows[:, 3] / 2, rows[:, 4]])
-    scales = np.abs(joined / seconds[:, None]).max(axis=0)
-    found, _ = nnls(joined / seconds[:, None] / scales, np.ones(len(seconds)))
-    work, exchange, barrier, serial = found / scales
-    return 1 / work, 1 / max(exchange, 1e-15), barrier, barrier / 2, serial
+    if rows[:, 3].max() <= 4:  # of two threads at most
+        rows[:, 2], rows[:, 3] = rows[:, 2] + rows[:, 3] / 2, 0
+    relative = rows / seconds[:, None]
+    scales = np.maximum(relative.max(axis=0), 1e-300)
+    found, _ = nnls(relative / scales, np.ones(len(seconds)))
+    work, exchange, barrier, arrival, serial = found / scales
+    return 1 / work, 1 / max(exchange, 1e-15), barrier, arrival or barrier / 2, serial
 
 
 def main():
     """Measure, fit, and print what the constants in use say beside it."""
     measured = {}
     for workload in WORKLOADS.values():
-        units = (workload.features, *workload.hidden, workload.classes)
-        for n, seconds in seconds_of_steps(workload, (1, 2)).items():
-            measured[n, workload.batch, units] = seconds
+        for n, seconds in seconds_of_steps(workload, counts_of_threads()).items():
+            measured[n, workload.batch, units_of(workload)] = seconds
     for name, value in zip(("RATE", "BANDWIDTH", "BARRIER", "ARRIVAL", "SERIAL"), fitted(measured), strict=True):
         print(f"{name} = {value:.2g}")
     for (n, batch, units), seconds in measured.items():
