@@ -27,8 +27,8 @@ TITLES = {  # the tables that come first, and what a reader must know of each
     "float64": ("Training in float64", "The same jobs in double precision."),
     "threads": (
         "Threads",
-        "Speed of a step on so many threads, in multiples of one thread's, on all available cores; the weights are equal "
-        "to the bit.",
+        "Speed of a step on so many threads, in multiples of one thread's, on all available cores; the weights are "
+        "equal to the bit.",
     ),
     "streams": ("Streams", "One call of `partial_fit` after another, float32, against scikit-learn."),
     "small fits": ("Small fits", "`fit` of 300 rows of 10 features, float64, hidden layer of 100."),
