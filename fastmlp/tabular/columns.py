@@ -77,14 +77,18 @@ def as_table(X: Any) -> Any:
     Raises
     ------
     TypeError
-        If X is sparse.
+        If X is sparse or a lazy frame.
     ValueError
         If X has not two dimensions or holds complex numbers.
     """
     if is_frame(X):
+        if len(X.shape) != 2:
+            raise ValueError(f"X must be a table; got a {type(X).__name__}, a single column; use X.to_frame().")
         return X
     if issparse(X):
         raise TypeError("Sparse data was passed, but dense data is required; use X.toarray().")
+    if hasattr(X, "collect_schema"):
+        raise TypeError(f"X must be a table in memory; got a {type(X).__name__}; use X.collect().")
     array = np.asarray(X)
     if array.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: X must be real; got {array.dtype}.")
@@ -117,10 +121,10 @@ def is_missing(value: Any) -> bool:
     )
 
 
-def _nested(name: str, value: Any) -> TypeError:
+def _nested(name: str, kind: str) -> TypeError:
     return TypeError(
-        f"Column {name!r} holds a {type(value).__name__} where argument must be a string or a real number, a boolean "
-        "or a date; spread nested values over columns of their own."
+        f"Column {name!r} holds a {kind} where argument must be a string or a real number, a boolean or a date; spread "
+        "nested values over columns of their own."
     )
 
 
@@ -153,7 +157,7 @@ def _from_values(name: str, values: list[Any]) -> Column:
         return Column(name, EMPTY, np.full(len(values), np.nan))
     for value in present if types & {list, dict, set, tuple, np.ndarray} else ():
         if isinstance(value, list | dict | set | tuple | np.ndarray):
-            raise _nested(name, value)
+            raise _nested(name, type(value).__name__)
     if types <= {bool, np.bool_}:
         return Column(name, BOOLEAN, _floats(values))
     if all(issubclass(kind, Real | Decimal) for kind in types):
@@ -164,7 +168,16 @@ def _from_values(name: str, values: list[Any]) -> Column:
         return _from_times(name, np.array([_without_zone(value) for value in values], "datetime64[us]"))
     if all(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in types):
         return _from_times(name, np.array([None if is_missing(v) else v for v in values], "timedelta64[us]"))
+    if all(issubclass(kind, datetime.time) for kind in types):
+        return Column(name, NUMBER, np.array([_seconds(value) for value in values]))
     return _from_levels(name, values)
+
+
+def _seconds(time: Any) -> float:
+    """Seconds since midnight; NaN for a missing time."""
+    if is_missing(time):
+        return np.nan
+    return 3600.0 * time.hour + 60 * time.minute + time.second + time.microsecond / 1e6
 
 
 def _without_zone(value: Any) -> Any:
@@ -185,7 +198,7 @@ def _from_levels(name: str, values: list[Any]) -> Column:
         codes = np.array([codes_by_value.setdefault(value, len(codes_by_value)) for value in values], np.int64)
     except TypeError as error:
         value = next(value for value in values if not isinstance(value, Hashable))
-        raise _nested(name, value) from error
+        raise _nested(name, type(value).__name__) from error
     new = np.empty(len(codes_by_value), np.int64)
     levels: list[Hashable] = []
     for code, value in enumerate(codes_by_value):
@@ -202,6 +215,8 @@ def _from_pandas(name: str, series: Any) -> Column:
     dtype = series.dtype
     text = str(dtype)
     kind = getattr(dtype, "kind", "O")
+    if text.startswith("period"):
+        return _from_pandas(name, series.dt.to_timestamp())
     if text == "category":
         codes = series.cat.codes.to_numpy().astype(np.int64)
         levels = series.cat.categories.tolist()
@@ -211,7 +226,7 @@ def _from_pandas(name: str, series: Any) -> Column:
     if kind in "iuf":
         plain = isinstance(dtype, np.dtype)
         return Column(name, NUMBER, series.to_numpy() if plain else series.to_numpy(dtype=np.float64, na_value=np.nan))
-    if kind == "M":
+    if kind == "M" and not text.startswith(("date32", "date64")):  # pyarrow's days come as a list
         return _from_times(name, series.to_numpy(dtype="datetime64[us]"))
     if kind == "m":
         return _from_times(name, series.to_numpy(dtype="timedelta64[us]"))
@@ -224,7 +239,7 @@ def _from_polars(name: str, series: Any) -> Column:
     dtype = series.dtype
     text = str(dtype)
     if text.startswith(("List", "Array", "Struct", "Object")):
-        raise _nested(name, series[0])
+        raise _nested(name, text)
     if text == "Boolean":
         return Column(name, BOOLEAN, series.cast(float).to_numpy())
     if dtype.is_numeric():
@@ -242,7 +257,7 @@ def _from_polars(name: str, series: Any) -> Column:
 def _from_arrow(name: str, values: Any) -> Column:
     text = str(values.type)
     if text.startswith(("list", "large_list", "fixed_size_list", "struct", "map")):
-        raise _nested(name, values[0].as_py())
+        raise _nested(name, text)
     if text == "bool":
         return Column(name, BOOLEAN, values.cast("uint8").cast("double").to_numpy())
     if text.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):

@@ -117,4 +117,9 @@ def number_score(scorer: Any, y: np.ndarray, weights: Any) -> Callable[[np.ndarr
 
 def _scored(scorer: Any, predicted: Any, y: np.ndarray, weights: Any) -> float:
     empty = np.empty((len(y), 0))
-    return scorer(predicted, empty, y) if weights is None else scorer(predicted, empty, y, sample_weight=weights)
+    try:
+        return scorer(predicted, empty, y) if weights is None else scorer(predicted, empty, y, sample_weight=weights)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"metric must be able to score this target; got {scorer!r}, which says: {error}; choose another."
+        ) from error

@@ -176,14 +176,18 @@ def _as_numbers(y: Any) -> np.ndarray:
     values = np.asarray(y)
     if values.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: y must be real; got {values.dtype}.")
-    try:
-        values = values.astype(np.float64)
-    except (TypeError, ValueError):
-        bad = next(value for value in values.ravel().tolist() if not _is_number(value))
+    if values.dtype.kind in "mM":
+        raise ValueError(
+            f"y must hold numbers in regression; got {values.dtype}; subtract a date and divide by a unit."
+        )
+    texts = values.ravel().tolist() if values.dtype.kind in "OSU" else []
+    bad = next((value for value in texts if isinstance(value, str | bytes) or not _is_number(value)), None)
+    if bad is not None:
         raise ValueError(
             f"y must hold numbers in regression; got {bad!r} (Unknown label type for it); use TabularClassifier for "
-            "classes."
-        ) from None
+            "classes, or convert texts to numbers."
+        )
+    values = values.astype(np.float64)
     if values.ndim not in (1, 2):
         raise ValueError(f"y must have the shape (n_rows,) or (n_rows, n_outputs); got {values.shape}.")
     if not np.isfinite(values).all():

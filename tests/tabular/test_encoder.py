@@ -151,6 +151,28 @@ def test_arrow_tables_encode_alike():
     np.testing.assert_array_equal(TableEncoder().fit_transform(table), expected.transform(frame()))
 
 
+def test_columns_of_arrow_in_frames_and_tables():
+    pyarrow = pytest.importorskip("pyarrow")
+    days = pd.array([datetime.date(2020, 1, 1), None, datetime.date(2021, 2, 1)], pd.ArrowDtype(pyarrow.date32()))
+    encoder = TableEncoder(n_bins=0).fit(pd.DataFrame({"day": days}))
+    assert encoder.kinds_ == {"day": "date"}
+    with pytest.raises(TypeError, match=r"Column 'k' holds a list<.*int64> where"):
+        TableEncoder().fit(pyarrow.table({"k": [[1], [2]]}))
+
+
+def test_periods_are_dates():
+    months = pd.period_range("2020-01", periods=5, freq="M")
+    dates = TableEncoder().fit_transform(pd.DataFrame({"month": months.to_timestamp()}))
+    np.testing.assert_array_equal(TableEncoder().fit_transform(pd.DataFrame({"month": months})), dates)
+
+
+def test_times_of_day_are_seconds():
+    times = [datetime.time(1, 2, 3), None, datetime.time(23), datetime.time(5, 0, 0, 500_000)]
+    expected = TableEncoder().fit_transform([[3723.0], [None], [82_800.0], [18_000.5]])
+    np.testing.assert_array_equal(TableEncoder().fit_transform(pd.DataFrame({"at": times})), expected)
+    np.testing.assert_array_equal(TableEncoder().fit_transform(pl.DataFrame({"at": times})), expected)
+
+
 def test_columns_of_objects_are_what_they_hold():
     date, time = datetime.date(2020, 1, 1), datetime.timedelta(hours=1)
     X = np.empty((4, 5), object)
@@ -270,7 +292,9 @@ TWICE = pd.DataFrame([[1.0, 2.0], [3.0, 5.0]], columns=["a", "a"])
         (pd.DataFrame({"k": [1.0, -np.inf]}), "column 'k' must be finite or missing; got -inf in row 1"),
         (pd.DataFrame({"k": [None, None]}), "'k': all its values are missing"),
         (pd.DataFrame({"k": [{"x": 1}, {"x": 2}]}), "Column 'k' holds a dict"),
-        (pl.DataFrame({"k": [[1], [2]]}), "Column 'k' holds a"),
+        (pl.DataFrame({"k": [[1], [2]]}), r"Column 'k' holds a List\(Int64\) where"),
+        (pl.LazyFrame({"k": [1, 2]}), "in memory; got a LazyFrame; use X.collect"),
+        (pd.Series([1.0, 2.0]), "got a Series, a single column; use X.to_frame"),
         (pd.DataFrame({"k": [1j, 2.0]}), "column 'k' must be real"),
         (pd.DataFrame(index=[0, 1]), "0 feature"),
         (np.zeros((0, 2)), "0 sample"),
@@ -278,7 +302,7 @@ TWICE = pd.DataFrame([[1.0, 2.0], [3.0, 5.0]], columns=["a", "a"])
         (csr_array(np.eye(3)), "use X.toarray"),
         (np.zeros((3, 2)) + 1j, "Complex data not supported"),
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_bad_input_at_fit(table, message):
     with pytest.raises((TypeError, ValueError), match=message):

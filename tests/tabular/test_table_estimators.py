@@ -281,6 +281,17 @@ X = np.random.default_rng(0).normal(size=(60, 2))
     ("estimator", "y", "message"),
     [
         (TabularRegressor(), ["a"] * 60, "y must hold numbers in regression; got 'a'"),
+        (TabularRegressor(), ["1.5", "2.5"] * 30, "y must hold numbers in regression; got '1.5'"),
+        (
+            TabularRegressor(),
+            np.arange(60).astype("datetime64[D]"),
+            "y must hold numbers in regression; got datetime64",
+        ),
+        (
+            TabularClassifier(metric="rmse"),
+            ["a", "c"] * 30,
+            "metric must be able to score this target; got make_scorer",
+        ),
         (TabularRegressor(), [1.0] * 59 + [np.nan], "y must be a finite number in each row; got .* in row 59"),
         (TabularClassifier(), ["a"] * 59 + [None], "y must have a class in each row; got none in row 59"),
         (TabularClassifier(), ["a"] * 60, "y must have two classes or more; got 1 class, .*'a'"),
@@ -297,7 +308,7 @@ X = np.random.default_rng(0).normal(size=(60, 2))
         (TabularClassifier(preset="slow"), [0, 1] * 30, "The 'preset' parameter of TabularClassifier must be"),
         (TabularClassifier(max_time=0), [0, 1] * 30, "The 'max_time' parameter"),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_bad_input(estimator, y, message):
     with pytest.raises(ValueError, match=message):
