@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ..plotting import COLOURS, GREY, Display
+from ..plotting import COLOURS, DASHES, GREY, Display
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +71,8 @@ class TabularDisplay(Display):
         self.ax_, self.second_ax_ = ax
         self.figure_ = self.ax_.figure
         for number, (name, scores) in enumerate(self.curves):
-            self.ax_.plot(range(1, len(scores) + 1), scores, color=COLOURS[number % len(COLOURS)], label=name)
+            colour, dashes = COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+            self.ax_.plot(range(1, len(scores) + 1), scores, color=colour, linestyle=dashes, label=name)
         self.ax_.axvline(self.best_epoch, color=GREY, linestyle=":", label="selected")
         self.ax_.set(xlabel="epoch", ylabel="validation score")
         self.ax_.legend(frameon=False)

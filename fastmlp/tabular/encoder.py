@@ -46,7 +46,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     n_bins : int, default=8
         Most bins of the piecewise-linear encoding of a number; below 2 none.
     max_bin_columns : int, default=512
-        Most columns of all these encodings together: with many numeric columns each gets fewer bins.
+        Most columns of all these encodings together: with many columns of more than two numbers each gets fewer bins.
     max_levels : int, default=100
         Most columns of one categorical column; less frequent levels share the last one.
     drop_ids : bool, default=True
@@ -157,7 +157,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             _check_finite(column)
             columns.append(column)
         dropped = [self._reason(column) for column in columns]
-        numbers = sum(reason is None and column.kind in (NUMBER, DATE) for column, reason in zip(columns, dropped))
+        numbers = sum(reason is None and _has_third_value(column) for column, reason in zip(columns, dropped))
         n_bins = min(self.n_bins, self.max_bin_columns // max(1, numbers))
         self._encodings = [
             None if reason else self._encoding(column, n_bins) for column, reason in zip(columns, dropped)
@@ -304,6 +304,14 @@ def _check_finite(column: Column) -> None:
             f"Input X contains infinity: column {column.name!r} must be finite or missing; got {column.values[row]} in "
             f"row {row}; replace it by NaN or by a bound."
         )
+
+
+def _has_third_value(column: Column) -> bool:
+    """Whether bins can say more of a column of numbers or dates than the number does: not where it has two values."""
+    if column.kind not in (NUMBER, DATE):
+        return False
+    present = column.values[~np.isnan(column.values)] if column.values.dtype.kind == "f" else column.values
+    return bool(((present > present.min()) & (present < present.max())).any())
 
 
 def _counts_rows(values: np.ndarray) -> bool:

@@ -25,6 +25,16 @@ def test_classes():
     np.testing.assert_array_equal(display.second_ax_.lines[1].get_xdata(), probabilities)
 
 
+def test_no_two_curves_look_alike():
+    from matplotlib import pyplot
+
+    targets = np.array([0.0, 1.0])
+    display = TabularDisplay([(f"net {n}", [0.1 * n, 1.0]) for n in range(14)], targets, targets, 1).plot()
+    curves = display.ax_.lines[:14]
+    assert len({(curve.get_color(), curve.get_linestyle()) for curve in curves}) == 14
+    pyplot.close(display.figure_)
+
+
 def test_perfect_calibration_lies_on_the_diagonal():
     p = RNG.random(200_000)
     targets = (RNG.random(200_000) < p).astype(int)

@@ -107,6 +107,12 @@ def test_many_columns_share_the_bins():
     assert TableEncoder(max_bin_columns=79).fit_transform(X).shape == (60, 40)
 
 
+def test_columns_of_two_values_take_no_bins_from_the_others():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(60, 2)), rng.integers(2, size=(60, 30)) * 3])
+    assert TableEncoder(max_bin_columns=16).fit_transform(X).shape == (60, 2 * (1 + 8) + 30)
+
+
 def test_the_kinds_of_columns_by_name():
     table = encoded(frame(), n_bins=2)
     assert list(table.columns) == [
