@@ -184,13 +184,28 @@ def predict(layout, data, loss, span, buffers):
     lanes = lanes_of(Z)
     top_level = layout.layers
     outputs = layout.units[top_level]
+    stop = (span.at + span.stop) * outputs  # of the thread's part, which it writes in order
     for r in range(span.start, span.stop):
         at = row_at(layout, top_level, r)
         target = (span.at + r) * outputs
         if loss.kind != losses.ELEMENTWISE:
             total = softmax(layout, r, buffers)[1]
+            factor = full_like(load(E, at), total)
             for c in range(0, outputs, lanes):
-                store_first(Y, target + c, load(E, at + c) / total, outputs - c)
+                store_outputs(Y, target + c, load(E, at + c) / factor, outputs - c, stop - target - c)
         else:
             for c in range(0, outputs, lanes):
-                store_first(Y, target + c, losses.predict(loss.output, load(Z, at + c)), outputs - c)
+                value = losses.predict(loss.output, load(Z, at + c))
+                store_outputs(Y, target + c, value, outputs - c, stop - target - c)
+
+
+@inlined
+def store_outputs(Y, at, value, count, left):
+    """Write `count` numbers of a vector; where there is room for all, the next row overwrites what is too many.
+
+    Stores through a mask take AMD's processors tens of cycles.
+    """
+    if left >= lanes_of(Y):
+        store(Y, at, value)
+    else:
+        store_first(Y, at, value, count)

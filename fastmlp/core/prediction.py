@@ -2,12 +2,13 @@
 
 Neither a copy of all weights nor a team stands before the first product. A few rows stream: eight rows of W at a time
 pass by once, in the order of memory, for each row of A; a product of one row is bound by reading the weights, and
-nothing else is read. More rows share panels of W, packed into the thread's scratch one after the other. Both make the
-same chains of fused multiply-adds, the bias first and then k in ascending order, so that a row's outputs do not depend
-on the rows beside it, on the rows taken together, or on the threads: they are the same to the bit.
+nothing else is read. More rows share panels of W, packed into the thread's scratch, all of them once where they fit,
+else one after the other. Several threads take blocks of rows each, or, of a single block, panels. All make the same
+chains of fused multiply-adds, the bias first and then k in ascending order, so that a row's outputs do not depend on
+the rows beside it, on the rows taken together, or on the threads: they are the same to the bit.
 
-`predict_rows` is the one entry. Its arguments are integers, addresses of tables among them, beside one number whose
-dtype is the network's.
+`predict_rows` and `predict_panels` are the entries. Their arguments are integers, addresses of tables among them,
+beside one number whose dtype is the network's.
 """
 
 import numpy as np
@@ -16,15 +17,33 @@ from .. import activations
 from ..machine.jit import inlined
 from ..machine.kernels import entry
 from ..machine.record import read
-from ..machine.simd import fma, full_like, lanes_of, load, load_first, number_like, pointer, reduce_add, store
-from ..machine.tile import TALL_ROWS, multiply
+from ..machine.simd import (
+    fma,
+    full_like,
+    lanes_of,
+    load,
+    load_first,
+    number_like,
+    pointer,
+    prefetch,
+    reduce_add,
+    store,
+)
+from ..machine.target import REGISTERS
+from ..machine.team import atomic_add, atomic_load, await_change
+from ..machine.tile import NR, TALL_ROWS, multiply
 from .engine import IDENTITY
-from .layout import KC, panel_of, row_at, unit_parameter_at, vectors_of
+from .layout import KC, LINE, panel_of, row_at, unit_parameter_at, vectors_of
 from .outputs import predict
 from .records import HYPERPARAMETERS, LAYER, Data, PredictionForm, Span, SparseRows
 from .units import layer_normalize
 
 FEW = 12  # rows for which weights are streamed rather than packed
+STRIP = 32  # rows of a panel's outputs that go through the activation together
+AHEAD = 16  # rows of W that are asked for before they are packed
+SHARED = 16  # numbers of a layer in the table of what threads share: panels taken, and a cache line later panels done
+DONE = 8
+LINE_VECTORS = max(1, LINE // (REGISTERS.bits // 8))  # vectors of a cache line
 WEIGHTS = 4  # numbers of a layer in the table of weights: address of W, its strides by row and column, address of b
 NOT_FINITE = 1  # what `predict_rows` returns where an input is NaN or infinite
 
@@ -42,12 +61,19 @@ def predict_rows(zero, form, weights, inputs, outputs, indptr, indices, n_rows):
     outputs : address of (n_rows, n_outputs) numbers
     indptr, indices : addresses of those of sparse rows, int64
     """
+    data, entries = tables_of(zero, inputs, outputs, indptr, indices)
+    i = np.int64(0)
+    return predict_blocks(read(PredictionForm, pointer(form, i), zero), pointer(weights, i), data, entries, n_rows)
+
+
+@inlined
+def tables_of(zero, inputs, outputs, indptr, indices):
+    """What passes read and write, from addresses."""
     i = np.int64(0)
     nothing, no_codes = pointer(i, zero), pointer(i, i)
     values = pointer(inputs, zero)
     data = Data(False, False, no_codes, no_codes, values, nothing, nothing, pointer(outputs, zero))
-    entries = SparseRows(pointer(indptr, i), pointer(indices, i), values, no_codes)
-    return predict_blocks(read(PredictionForm, pointer(form, i), zero), pointer(weights, i), data, entries, n_rows)
+    return data, SparseRows(pointer(indptr, i), pointer(indices, i), values, no_codes)
 
 
 @inlined
@@ -59,8 +85,9 @@ def predict_blocks(form, weights, data, entries, n_rows):
         span = Span(at, 0, rows, rows, n_rows, 0, form.capacity)
         if not finite(form.layout, data, entries, span):
             status = NOT_FINITE
+        panels = 0
         for layer in range(form.layout.layers):
-            forward_layer(form, layer, weights, data, entries, span)
+            panels = forward_layer(form, layer, panels, weights, data, entries, span)
         predict(form.layout, data, form.components.loss, span, form.buffers)
     return status
 
@@ -73,41 +100,96 @@ def finite(layout, data, entries, span):
     if layout.sparse[0]:
         first, stop = entries.indptr[span.at], entries.indptr[span.at + span.rows]
     lanes = lanes_of(X)
+    zeros = full_like(load_first(X, first, 0), 0)
+    a, b, c, d = zeros, zeros, zeros, zeros  # four sums, since each waits for its last addition
+    fours = first + (stop - first) // (4 * lanes) * 4 * lanes
     whole = first + (stop - first) // lanes * lanes
-    total = full_like(load_first(X, first, 0), 0)
-    for c in range(first, whole, lanes):
-        total = fma(load(X, c), full_like(total, 0), total)
-    total = fma(load_first(X, whole, stop - whole), full_like(total, 0), total)
-    return reduce_add(total) == 0
+    for n in range(first, fours, 4 * lanes):
+        a = fma(load(X, n), zeros, a)
+        b = fma(load(X, n + lanes), zeros, b)
+        c = fma(load(X, n + 2 * lanes), zeros, c)
+        d = fma(load(X, n + 3 * lanes), zeros, d)
+    for n in range(fours, whole, lanes):
+        a = fma(load(X, n), zeros, a)
+    b = fma(load_first(X, whole, stop - whole), zeros, b)
+    return reduce_add((a + b) + (c + d)) == 0
+
+
+@entry
+def predict_panels(zero, form, weights, inputs, outputs, n_rows, shared, rank):
+    """One thread's part of a prediction of rows that fit the buffers; rank 0 returns what `predict_rows` does.
+
+    Threads take panels of W, layer by layer, as long as there are any. None waits for one that has not begun.
+
+    Parameters
+    ----------
+    zero, form, weights, inputs, outputs, n_rows : as in `predict_rows`; not with normalization
+    shared : address of int64[SHARED * layers], zeros at first
+    rank : of the thread; its part of the scratch, and 0 for the one that ends the work
+    """
+    i = np.int64(0)
+    data, entries = tables_of(zero, inputs, outputs, i, i)
+    form, weights, shared = read(PredictionForm, pointer(form, i), zero), pointer(weights, i), pointer(shared, i)
+    layout, lanes = form.layout, lanes_of(form.buffers.outputs)
+    scratch = rank * (KC + 1) * NR * lanes
+    span = Span(0, 0, n_rows, n_rows, n_rows, scratch, form.capacity)
+    for layer in range(layout.layers):
+        vectors, j, number = vectors_of(layout.units[layer + 1], lanes), 0, 0
+        left, right = sides_of(form, layer, weights, data, span)
+        panels = (vectors + NR - 1) // NR
+        mine = atomic_add(shared, SHARED * layer, 1)
+        while j < vectors:
+            count = panel_of(vectors, j)[1]
+            if number == mine:
+                panel_of_rows(form, layer, (j, count), left, right, (scratch, True, False), span)
+                atomic_add(shared, SHARED * layer + DONE, 1)
+                mine = atomic_add(shared, SHARED * layer, 1)
+            number += 1
+            j += count
+        seen = atomic_load(shared, SHARED * layer + DONE)
+        while seen < panels:
+            await_change(shared, SHARED * layer + DONE, seen)
+            seen = atomic_load(shared, SHARED * layer + DONE)
+    if rank:
+        return 0
+    predict(layout, data, form.components.loss, span, form.buffers)
+    return 0 if finite(layout, data, entries, span) else NOT_FINITE
 
 
 @inlined
-def forward_layer(form, layer, weights, data, entries, span):
-    """A_above = f(normalize(A_below W + b)) for the rows of the span; the last layer keeps its z."""
+def forward_layer(form, layer, panels, weights, data, entries, span):
+    """A_above = f(normalize(A_below W + b)) for the rows of the span; the last layer keeps its z.
+
+    panels : where in the scratch the layer's begin, if it holds all; returns where the next layer's do
+    """
     layout, buffers, components = form.layout, form.buffers, form.components
     level = layer + 1
     by_rows = level < layout.layers and components.normalization == LAYER
-    left = (buffers.outputs, row_at(layout, layer, 0), layout.stride[layer])
-    if layer == 0:
-        left = (data.inputs, span.at * layout.units[0], layout.units[0])
-    w = weights[WEIGHTS * layer]
-    right = (
-        pointer(w, number_like(buffers.outputs, 0)),
-        weights[WEIGHTS * layer + 1],
-        weights[WEIGHTS * layer + 2],
-        pointer(weights[WEIGHTS * layer + 3], number_like(buffers.outputs, 0)),
-    )
+    left, right = sides_of(form, layer, weights, data, span)
     streams = layout.sparse[layer] or (span.rows <= FEW and right[2] == 1)
     if layout.sparse[layer]:
         sparse_rows(layout, layer, right, entries, span, buffers)
     elif streams:
         few_rows(layout, layer, left, right, span, buffers)
     else:
-        many_rows(layout, layer, IDENTITY if by_rows else components.activation[layer], left, right, span, buffers)
+        panels = many_rows(form, layer, panels, left, right, span)
     if by_rows:
         layer_normalize(layout, level, form.epsilon, span, buffers)
     if by_rows or streams:
         activate(layout, level, components.activation[layer], span.rows, 0, layout.units[level], span.start, buffers)
+    return panels
+
+
+@inlined
+def sides_of(form, layer, weights, data, span):
+    """A_below as (array, offset, stride), and W with b as (array, strides of rows and columns, array)."""
+    layout, outputs = form.layout, form.buffers.outputs
+    left = (outputs, row_at(layout, layer, 0), layout.stride[layer])
+    if layer == 0:
+        left = (data.inputs, span.at * layout.units[0], layout.units[0])
+    w = WEIGHTS * layer
+    W, b = pointer(weights[w], number_like(outputs, 0)), pointer(weights[w + 3], number_like(outputs, 0))
+    return left, (W, weights[w + 1], weights[w + 2], b)
 
 
 @inlined
@@ -212,56 +294,100 @@ def sparse_rows(layout, layer, right, entries, span, buffers):
 
 
 @inlined
-def many_rows(layout, layer, activation, left, right, span, buffers):
-    """f(b + A W), panel by panel, each packed first, with the bias before it; long rows of A go in stretches."""
-    A, first, stride = left
-    P, Z, lanes = buffers.scratch, buffers.outputs, lanes_of(buffers.outputs)
-    depth = layout.units[layer]
-    above_stride = layout.stride[layer + 1]
+def many_rows(form, layer, panels, left, right, span):
+    """f(b + A W), panel by panel; returns where in the scratch the next layer's panels begin."""
+    layout, lanes = form.layout, lanes_of(form.buffers.outputs)
     vectors = vectors_of(layout.units[layer + 1], lanes)
+    packs = not form.holds_all or span.at == 0
     j = 0
     while j < vectors:
         count = panel_of(vectors, j)[1]
-        width = count * lanes
-        tall = TALL_ROWS[count]
-        for k in range(0, depth, KC):
-            stretch = min(KC, depth - k)
-            pack_panel(right, (k, stretch), (j * lanes, width), layout.units[layer + 1], P)
-            for i in range(0, span.rows, tall):
-                rows = min(tall, span.rows - i)
-                out = row_at(layout, layer + 1, i) + j * lanes
-                begin = (Z, out, above_stride) if k else (P, 0, 0)
-                multiply(
-                    (rows, count, stretch),
-                    (A, first + i * stride + k, stride, 1),
-                    (P, width, width),
-                    begin,
-                    (Z, out, above_stride),
-                )
-                if k + stretch == depth:
-                    activate(layout, layer + 1, activation, rows, j * lanes, width, i, buffers)
+        size = panel_of_rows(form, layer, (j, count), left, right, (panels, packs, form.holds_all), span)
+        panels += size
         j += count
+    return panels
 
 
 @inlined
-def pack_panel(right, rows, columns, units, P):
+def panel_of_rows(form, layer, columns, left, right, place, span):
+    """Some vectors of f(b + A W) for all rows; long rows of A go in stretches.
+
+    columns : (first vector, vectors)
+    place : (where in the scratch the panel lies, whether it must be packed first, whether it is kept)
+
+    Returns the numbers of a panel that is kept.
+    """
+    layout, buffers, (A, first, stride), (j, count), (panel, packs, kept) = (
+        form.layout,
+        form.buffers,
+        left,
+        columns,
+        place,
+    )
+    P, Z, lanes = buffers.scratch, buffers.outputs, lanes_of(buffers.outputs)
+    depth, width, tall = layout.units[layer], count * lanes, TALL_ROWS[count]
+    above_stride = layout.stride[layer + 1]
+    by_rows = layer + 1 < layout.layers and form.components.normalization == LAYER
+    activation = IDENTITY if by_rows else form.components.activation[layer]
+    at = panel
+    for k in range(0, depth, KC):
+        stretch = min(KC, depth - k)
+        if packs:
+            pack_panel(right, (k, stretch), (j * lanes, width), layout.units[layer + 1], (P, at))
+        for strip in range(0, span.rows, STRIP):
+            rows_of_strip = min(STRIP, span.rows - strip)
+            for i in range(strip, strip + rows_of_strip, tall):
+                if layer == k == 0 and span.at + span.rows < span.last:
+                    fetch_ahead(layout, j, count, (i, tall), A, span)
+                out = row_at(layout, layer + 1, i) + j * lanes
+                begin = (Z, out, above_stride) if k else (P, at, 0)
+                multiply(
+                    (min(tall, strip + rows_of_strip - i), count, stretch),
+                    (A, first + i * stride + k, stride, 1),
+                    (P, at + width, width),
+                    begin,
+                    (Z, out, above_stride),
+                )
+            if k + stretch == depth:
+                activate(layout, layer + 1, activation, rows_of_strip, j * lanes, width, strip, buffers)
+        at += (stretch + 1) * width if kept else 0
+    return at - panel
+
+
+@inlined
+def fetch_ahead(layout, j, count, rows, X, span):
+    """Ask for some rows of the next block, of each the share of its columns that the panel is of all panels."""
+    features, vectors = layout.units[0], vectors_of(layout.units[1], lanes_of(X))
+    line = LINE_VECTORS * lanes_of(X)
+    first, stop = features * j // vectors // line * line, features * (j + count) // vectors
+    for r in range(rows[0], rows[0] + rows[1]):
+        row = (span.at + span.rows + r) * features
+        for c in range(first, stop, line):
+            prefetch(X, row + c)
+
+
+@inlined
+def pack_panel(right, rows, columns, units, target):
     """The bias and some rows of W, `width` numbers of each from `column` on, side by side; zeros beyond the last."""
-    W, row, step, b = right
+    (W, row, step, b), (P, p) = right, target
     (k, depth), (column, width) = rows, columns
     lanes = lanes_of(P)
     for c in range(0, width, lanes):
-        store(P, c, load_first(b, column + c, units - column - c))
+        store(P, p + c, load_first(b, column + c, units - column - c))
+    p += width
     if step != 1:
         for c in range(width):
             for n in range(depth):
-                P[(n + 1) * width + c] = W[(k + n) * row + (column + c) * step] if column + c < units else 0
+                P[p + n * width + c] = W[(k + n) * row + (column + c) * step] if column + c < units else 0
         return
-    for c in range(0, width, lanes):
-        rest = units - column - c
-        at = k * row + column + c
-        if rest >= lanes:
-            for n in range(depth):
-                store(P, (n + 1) * width + c, load(W, at + n * row))
-        else:
-            for n in range(depth):
-                store(P, (n + 1) * width + c, load_first(W, at + n * row, rest))
+    whole = min(width, max(0, units - column) // lanes * lanes)
+    at = k * row + column
+    for _ in range(depth):
+        prefetch(W, at + AHEAD * row)
+        prefetch(W, at + AHEAD * row + width - 1)
+        for c in range(0, whole, lanes):
+            store(P, p + c, load(W, at + c))
+        for c in range(whole, width, lanes):
+            store(P, p + c, load_first(W, at + c, units - column - c))
+        at += row
+        p += width

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,20 +11,20 @@ from .. import activations, normalizations
 from ..losses import LossCodes
 from ..machine.cores import BUDGET
 from ..machine.jit import callable_from_compiled
-from ..machine.placement import core_beside
 from ..machine.record import table_of
 from ..machine.target import lanes_of_dtype
 from ..machine.tile import NR
-from ..machine.worker import POOL
+from ..machine.worker import share
 from .engine import IDENTITY
-from .layout import KC, aligned, plan
-from .prediction import FEW, WEIGHTS, predict_rows
+from .layout import KC, aligned, plan, round_up
+from .prediction import FEW, SHARED, WEIGHTS, predict_panels, predict_rows
 from .records import HYPERPARAMETERS, UNIT_PARAMETERS, Buffers, Components, PredictionForm, SparseRows
 from .step_time import row_operations
 
 BLOCK = 256  # rows that pass through the network together, so that packing a panel costs little beside its products
 FEWEST = 32  # rows for a thread, since each packs all weights
 BLOCK_NUMBERS = 2**22  # outputs of all layers for these rows, at most
+ALL_PANELS = 2**18  # numbers in the panels of all layers that are packed once, at most
 # Operations for which a second thread is worth its start, and between two looks at interrupts: some ten milliseconds.
 SHARED_WORK = 5e7
 SLICE = 1e9
@@ -49,6 +50,13 @@ class Shape(NamedTuple):
         """Multiplications and additions for a dense row."""
         return row_operations(self.units) // 3  # forward alone
 
+    @property
+    def panels(self) -> int:
+        """Numbers in the panels of all layers, as predictions pack them."""
+        lanes = lanes_of_dtype(self.dtype)
+        pairs = itertools.pairwise(self.units)
+        return sum((below + -(-below // KC)) * round_up(above, lanes) for below, above in pairs)
+
 
 class Workspace:
     """Tables and buffers of one thread, for some rows.
@@ -56,11 +64,12 @@ class Workspace:
     Attributes
     ----------
     address : of the form that `predict_rows` takes
+    n_threads : how many can pack panels at a time, if not all of them are kept
     inputs, outputs : room for FEW rows, where no more fit the buffers
     """
 
-    def __init__(self, shape: Shape, capacity: int) -> None:
-        units, dtype = shape.units, shape.dtype
+    def __init__(self, shape: Shape, capacity: int, n_threads: int = 1) -> None:
+        units, dtype, self.n_threads = shape.units, shape.dtype, n_threads
         layout, sizes = plan(units, dtype, capacity, True)  # the inputs stay where they are, as sparse ones do
         sparse = np.array([shape.sparse, *[False] * (len(units) - 2)], np.int64)
         layout = layout._replace(sparse=sparse, unit_parameters_at=0)
@@ -70,13 +79,15 @@ class Workspace:
         self._row, self._units_at = layout.unit_parameter_row, layout.units_at
         self._unit_parameters = aligned(UNIT_PARAMETERS * self._row + panel, dtype)
         nothing, no_codes = aligned(0, dtype), np.zeros(0, np.int64)
+        panels = panel * (KC + 1) * n_threads
+        holds_all = capacity > FEW and shape.panels <= ALL_PANELS
         fields = dict.fromkeys(Buffers._fields, nothing) | {
             "weights": self._unit_parameters,
             "outputs": aligned(sizes["outputs"], dtype),
             "deltas": aligned(sizes["outputs"], dtype),
             "saved": aligned(2 * sizes["outputs"] if normalized else 0, dtype),
             "statistics": aligned(2 * self._row + len(units) * capacity + panel if normalized else 0, dtype),
-            "scratch": aligned(panel * (KC + 1), dtype),
+            "scratch": aligned(max(panels, shape.panels) if holds_all else panels, dtype),
             **dict.fromkeys(("penalties", "norms"), np.zeros(0)),
             "rows": SparseRows(no_codes, no_codes, nothing, no_codes),
         }
@@ -91,7 +102,7 @@ class Workspace:
             learned=np.zeros(len(units) - 1, np.int64),
         )
         epsilon = getattr(shape.normalization, "epsilon", 0.0)
-        form = PredictionForm(components, layout, Buffers(**fields), epsilon, capacity)
+        form = PredictionForm(components, layout, Buffers(**fields), epsilon, capacity, int(holds_all))
         table = table_of(form)
         self._keepalive = form, table
         self.address = table.ctypes.data
@@ -120,12 +131,13 @@ class Pool:
         self.shape, self.capacity = shape, capacity
         self.free: list[Workspace] = []
 
-    def take(self) -> Workspace:
-        """One that waits, or a new one."""
+    def take(self, n_threads: int = 1) -> Workspace:
+        """One that waits, or a new one; for so many threads at least."""
         try:
-            return self.free.pop()
+            workspace = self.free.pop()
         except IndexError:
-            return Workspace(self.shape, self.capacity)
+            return Workspace(self.shape, self.capacity, n_threads)
+        return workspace if workspace.n_threads >= n_threads else Workspace(self.shape, self.capacity, n_threads)
 
     def give_back(self, workspace: Workspace) -> None:
         """Keep it for later, unless it is large."""
@@ -240,13 +252,17 @@ class Predictor:
         if shape.sparse:
             operations = operations * (X.nnz / max(1, n_rows * shape.units[0]))
         wanted = max(1, min(n_rows // FEWEST, int(operations / SHARED_WORK) + 1, n_threads or n_rows))
-        if wanted == 1:
-            return outputs, self._work(self._slices(n_rows, operations, 1), *tables)
-        if n_threads is not None:
-            return outputs, self._share(self._slices(n_rows, operations, wanted), wanted, tables)
+        if wanted == 1 or n_threads is not None:
+            return outputs, self._by_threads(n_rows, operations, wanted, tables)
         with BUDGET.lease(wanted, patient=False) as lease:
-            granted = BUDGET.begin(lease, wanted)
-            return outputs, self._share(self._slices(n_rows, operations, granted), granted, tables)
+            return outputs, self._by_threads(n_rows, operations, BUDGET.begin(lease, wanted), tables)
+
+    def _by_threads(self, n_rows: int, operations: float, n_threads: int, tables: tuple[np.ndarray, ...]) -> bool:
+        """Write the outputs; whether all inputs were finite."""
+        if n_threads > 1 and n_rows <= self._block and self.shape.normalization is None and not self.shape.sparse:
+            return self._share_panels(n_rows, n_threads, tables)
+        slices = self._slices(n_rows, operations, n_threads)
+        return self._share(slices, n_threads, tables) if n_threads > 1 else self._work(slices, *tables)
 
     def _predict_few(self, X: np.ndarray, n_rows: int) -> tuple[np.ndarray, bool]:
         workspace = self._few.take()
@@ -273,12 +289,20 @@ class Predictor:
         )
 
     def _slices(self, n_rows: int, operations: float, wanted: int) -> list[tuple[int, int]]:
-        """(first, stop) of rows between which Python looks at interrupts and threads share what is left; reversed."""
+        """(first, stop) of rows between which Python looks at interrupts and threads share what is left; reversed.
+
+        Of several threads each takes its share of half of what is left: the last slices are short.
+        """
         blocks = -(-n_rows // self._block)
-        step = max(1, int(SLICE * blocks / max(operations, 1))) * self._block
-        if wanted > 1:  # a thread that is slower leaves more to the others
-            step = min(step, -(-blocks // (4 * wanted)) * self._block, -(-n_rows // wanted))
-        return [(first, min(first + step, n_rows)) for first in range(0, n_rows, step)][::-1]
+        most = max(1, int(SLICE * blocks / max(operations, 1))) * self._block
+        slices, first = [], 0
+        while first < n_rows:
+            step = most
+            if wanted > 1:
+                step = min(most, -(-(n_rows - first) // (2 * wanted * self._block)) * self._block)
+            slices.append((first, min(first + min(step, -(-n_rows // wanted)), n_rows)))
+            first = slices[-1][1]
+        return slices[::-1]
 
     def _work(self, slices: list[tuple[int, int]], *tables: np.ndarray) -> bool:
         """Slice after slice until none is left; whether all inputs were finite."""
@@ -305,29 +329,32 @@ class Predictor:
         return finite
 
     def _share(self, slices: list[tuple[int, int]], n_threads: int, tables: tuple[np.ndarray, ...]) -> bool:
-        """The same with a team."""
-        found: list[Any] = [None] * n_threads
+        """The same by several threads."""
 
-        def work(rank: int) -> None:
+        def work(rank: int) -> bool:
             try:
-                found[rank] = self._work(slices, *tables)
-            except Exception as error:  # out of memory
-                found[rank] = error
+                return self._work(slices, *tables)
+            finally:
+                if not rank:  # after an interrupt nothing is left to do
+                    slices.clear()
 
-        workers = POOL.take(n_threads - 1)
-        try:
-            for rank, worker in enumerate(workers, 1):
-                worker.give(work, rank, core=core_beside(rank))
-            work(0)
-        finally:  # after an interrupt nothing is left to do
-            slices.clear()
-            for worker in workers:
-                worker.settle()
-            POOL.give_back(workers)
-        errors = [each for each in found if isinstance(each, Exception)]
-        if errors:
-            raise errors[0]
-        return all(each is not False for each in found)
+        return all(share(work, n_threads))
+
+    def _share_panels(self, n_rows: int, n_threads: int, tables: tuple[np.ndarray, ...]) -> bool:
+        """Rows of one block by several threads, each of which takes some columns of the layers."""
+        inputs, outputs = (table.ctypes.data for table in tables[:2])
+        workspace = self._many.take(n_threads)
+        workspace.set_unit_parameters(self._unit_parameters)
+        shared = aligned(SHARED * (len(self.shape.units) - 1), np.dtype(np.int64))
+        arguments = workspace.address, self._weights_at, inputs, outputs, n_rows, shared.ctypes.data
+        call = predict_panels.load(self.shape.dtype)
+
+        def work(*alive_and_rank: Any) -> int:
+            return call(*arguments, alive_and_rank[-1])
+
+        finite = not share(partial(work, workspace, tables, shared), n_threads)[0]
+        self._many.give_back(workspace)
+        return finite
 
 
 def _real(array: Any, name: str, shape: tuple[int | None, ...], dtype: np.dtype) -> np.ndarray:

@@ -109,6 +109,7 @@ class PredictionForm(NamedTuple):
     buffers: Buffers
     epsilon: Number  # of the normalization
     capacity: int  # rows that the buffers hold
+    holds_all: int  # whether the scratch has room for the panels of all layers
 
 
 class Task(NamedTuple):

@@ -10,7 +10,7 @@ import types
 import weakref
 from queue import Empty, SimpleQueue
 
-from .placement import confine, set_free
+from .placement import confine, core_beside, set_free
 
 JOINING = 0.05  # seconds between two looks at whether a thread still lives
 WAITS, ENDED = range(2)  # what a worker tells
@@ -152,10 +152,53 @@ class WorkerPool:
     def give_back(self, workers):
         """Keep them for later; those that are too many end."""
         for worker in workers:
-            if worker.alive and worker.waits and len(self._waiting) < self.most:
+            if worker.alive and len(self._waiting) < self.most:
                 self._waiting.append(worker)
             else:
                 worker.end()
 
 
 POOL = WorkerPool(most=16)
+
+
+def share(work, n_threads):
+    """Call work(rank) in this thread, as rank 0, and in others that begin before it returns.
+
+    Nobody waits for a thread that has not begun by then, and a forgotten one does nothing: on a busy machine the leader
+    does all.
+
+    Returns
+    -------
+    results : list of what each call has returned, the leader's first
+    """
+    workers = POOL.take(n_threads - 1)
+    ranks, results = [*range(len(workers), 0, -1)], SimpleQueue()
+
+    def follow():
+        try:
+            rank = ranks.pop()
+        except IndexError:  # the leader has finished
+            return
+        try:
+            results.put((work(rank), None))
+        except BaseException as error:  # out of memory, say
+            results.put((None, error))
+
+    found = []
+    try:
+        for steps, worker in enumerate(workers, 1):
+            worker.give(follow, core=core_beside(steps))
+        own = work(0)
+    finally:
+        missing = len(workers)
+        with contextlib.suppress(IndexError):
+            while ranks.pop():
+                missing -= 1
+        while len(found) < missing and any(worker.alive for worker in workers):
+            with contextlib.suppress(Empty):
+                found.append(results.get(timeout=JOINING))
+        POOL.give_back(workers)
+    for _, error in found:
+        if error is not None:
+            raise error
+    return [own, *(result for result, _ in found)]

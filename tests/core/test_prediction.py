@@ -11,7 +11,7 @@ from scipy import sparse
 
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core.prediction import FEW
-from fastmlp.core.predictor import BLOCK, FEWEST, KEPT_POOLS, POOLS, Predictor
+from fastmlp.core.predictor import ALL_PANELS, BLOCK, FEWEST, KEPT_POOLS, POOLS, Predictor
 from fastmlp.core.records import GAINS, HYPERPARAMETERS, SHIFTS, UNIT_PARAMETERS
 from fastmlp.losses import LogLoss, SquaredError, codes_of
 from fastmlp.normalizations import LayerNormalization
@@ -70,10 +70,19 @@ def test_every_activation(name, count):
     np.testing.assert_allclose(outputs, expected_of(coefs, intercepts, X, name), rtol=1e-10, atol=1e-13)
 
 
+@pytest.fixture(params=[0, ALL_PANELS], ids=["panel by panel", "all panels"])
+def room(request, monkeypatch):
+    """How many numbers of panels are packed once."""
+    monkeypatch.setattr("fastmlp.core.predictor.ALL_PANELS", request.param)
+    POOLS.clear()
+    yield request.param
+    POOLS.clear()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("normalization", [None, LayerNormalization(epsilon=0.01)])
 @pytest.mark.parametrize("units", [(7, 8, 9, 2), (64, 100, 10), (1030, 25, 17)])
-def test_a_row_does_not_depend_on_the_rows_beside_it(units, normalization, dtype):
+def test_a_row_does_not_depend_on_the_rows_beside_it(units, normalization, dtype, room):
     """To the bit: alone, in any number together, in parts, in another order, by any number of threads, sparse."""
     coefs, intercepts = parameters_of(units, dtype)
     X = rows_of(units, 2 * BLOCK + 5, dtype)
@@ -114,6 +123,42 @@ def test_threads_share_large_work(monkeypatch):
             np.testing.assert_array_equal(model.predict(X[:count], n_threads)[0], alone[:count])
     X[19_999, 49] = np.inf
     assert not model.predict(X, 3)[1]
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("units", [(1030, 70, 49, 17), (8, 3), (5, 200, 1)])
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_threads_share_the_panels_of_a_block(units, output, dtype, room, monkeypatch):
+    """Long rows in stretches, panels of one to three vectors; whoever comes late finds less to do."""
+    monkeypatch.setattr("fastmlp.core.predictor.SHARED_WORK", 1.0)
+    coefs, intercepts = parameters_of(units, dtype)
+    X = rows_of(units, BLOCK, dtype)
+    codes = codes_of(LogLoss(), "softmax") if output == "softmax" else codes_of(SquaredError(), "identity")
+    model = predictor_of(coefs, intercepts, codes=codes)
+    expected, _ = model.predict(X, 1)
+    for count in (FEWEST * 2, 99, BLOCK):
+        for n_threads in (2, 3, 2, None):
+            outputs, finite = model.predict(X[:count], n_threads)
+            assert finite
+            np.testing.assert_array_equal(outputs, expected[:count])
+    X[70, -1] = np.nan
+    assert not model.predict(X[:99], 2)[1]
+
+
+def test_nothing_is_written_beyond_the_outputs():
+    """Also not by the whole vectors that rows before the last one write."""
+    units = (6, 9, 5)
+    coefs, intercepts = parameters_of(units, np.float32)
+    model, X = predictor_of(coefs, intercepts), rows_of(units, BLOCK + 7, np.float32)
+    expected, _ = model.predict(X, 1)
+    guarded = np.full((len(X) + 2, 5), 7, np.float32)
+    slices = [(FEW + 3, len(X)), (0, FEW + 3)]  # the second part first
+    for first, stop in slices:
+        nothing = np.zeros(0, np.int64)
+        assert model._work([(0, stop - first)], X[first:stop], guarded[1 + first :], nothing, nothing)
+    np.testing.assert_array_equal(guarded[1:-1], expected)
+    np.testing.assert_array_equal(guarded[[0, -1]], 7)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

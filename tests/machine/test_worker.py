@@ -8,7 +8,7 @@ import pytest
 from problems import comes_true
 
 from fastmlp.machine import worker as module
-from fastmlp.machine.worker import Worker, WorkerPool, threads_are_native
+from fastmlp.machine.worker import Worker, WorkerPool, share, threads_are_native
 
 pytestmark = pytest.mark.threads
 
@@ -63,14 +63,44 @@ def test_workers_of_a_pool_serve_again():
     assert not set(pool.take(1)) & set(second)  # they have ended
 
 
-def test_a_worker_that_is_busy_does_not_come_back_to_the_pool():
-    pool, held = WorkerPool(most=2), threading.Event()
+def test_shared_work_is_done_by_all():
+    barrier = threading.Barrier(3)
+
+    def work(rank):
+        barrier.wait(30.0)
+        return rank
+
+    assert sorted(share(work, 3)) == [0, 1, 2]
+    assert share(lambda rank: rank, 1) == [0]
+
+
+def test_nobody_waits_for_a_thread_that_has_not_begun(monkeypatch):
+    """It is busy with another call, and finds nothing to do when it comes."""
+    pool, held, seen = WorkerPool(most=2), threading.Event(), []
+    monkeypatch.setattr(module, "POOL", pool)
     (worker,) = pool.take(1)
     worker.give(held.wait)
     pool.give_back([worker])
+    assert share(lambda rank: seen.append(rank), 2) == [None]
     held.set()
-    assert comes_true(lambda: not worker.alive)
-    assert pool.take(1) != [worker]
+    worker.settle()
+    assert seen == [0]
+    assert pool.take(1) == [worker]
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_of_any_thread_is_raised_after_all_have_ended(bad):
+    barrier, ended = threading.Barrier(2), []
+
+    def work(rank):
+        barrier.wait(30.0)
+        if rank == bad:
+            raise MemoryError
+        ended.append(rank)
+
+    with pytest.raises(MemoryError):
+        share(work, 2)
+    assert ended == [1 - bad]
 
 
 def test_a_forked_child_has_none_of_the_workers(monkeypatch):
