@@ -11,9 +11,14 @@ from sklearn.utils.validation import column_or_1d
 
 from ..losses import LogLoss
 from .columns import is_missing
-from .estimator import TabularEstimator
+from .estimator import TabularEstimator, documented
 from .metric import class_score
 from .training import Problem
+
+CLASS_WEIGHT = """    class_weight : dict, 'balanced' or None, default=None
+        Weights of the classes, on validation rows too.
+"""
+CLASSES = "    classes_ : ndarray of shape (n_classes,)\n"
 
 
 class TabularClassifier(ClassifierMixin, TabularEstimator):
@@ -21,58 +26,6 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
 
     Columns are encoded by `TableEncoder`; networks of the preset's recipes are trained side by side, the best at the
     best end of a cycle is selected on rows set aside, and trained again on all rows; probabilities are averaged.
-
-    Parameters
-    ----------
-    preset : {'fast', 'default', 'best'}, default='default'
-        A row of `fastmlp.tabular.presets.PRESETS`. None below means its number.
-    hidden_layer_sizes : sequence of int, int or None, default=None
-    max_epochs : int or None, default=None
-        Epochs of a network, of which the best end of a cycle counts.
-    batch_size : int or None, default=None
-    learning_rate : float or None, default=None
-        The greatest rate.
-    dropout, weight_decay : float or None, default=None
-        Until half of the training; then they fall to 0.
-    n_members : int or None, default=None
-        Networks averaged.
-    validation : 'auto', float, int, splitter, pair (X, y) or None, default='auto'
-        Rows by which to select: a share of them (a fifth by default, and none of a table below 40 rows), so many folds,
-        a splitter's folds, or data of one's own. None trains as long as it may and selects nothing.
-    refit : bool, default=True
-        Train what was selected again, on all rows of the table, and average it with what was selected.
-    metric : 'auto', str or scorer, default='auto'
-        What selects, higher is better: 'auto' is the accuracy. For 'log_loss', 'roc_auc' and other metrics of
-        probabilities labels are not smoothed.
-    max_time : float or None, default=None
-        Seconds for all of it. Fewer networks and shorter trainings are planned where it is short; when it is over, the
-        best so far is kept.
-    categorical_features : 'from_dtype' or array-like, default='from_dtype'
-        See `TableEncoder`.
-    class_weight : dict, 'balanced' or None, default=None
-        Weights of the classes, on validation rows too.
-    importances : bool, default=False
-        Find ``feature_importances_``, which takes five predictions of the validation rows for each column.
-    random_state : int, RandomState or None, default=None
-    n_threads : int or None, default=None
-        Threads; None for the process's free cores. Results are the same to the bit for any number.
-    verbose : bool, default=False
-        Print dropped columns and what was selected.
-    progress : callable or None, default=None
-        Such as `fastmlp.progress.bar`, over the epochs of all networks.
-
-    Attributes
-    ----------
-    encoder_ : TableEncoder, fitted
-    classes_ : ndarray of shape (n_classes,)
-    members_ : list of `fastmlp.tabular.members.Member`, the networks averaged
-    history_ : list of dicts, one for each network trained: recipe, loss, validation_score and seconds of each epoch
-    best_epoch_ : epochs of the network that was selected first
-    validation_score_ : of the selected networks together, before the refit; NaN without validation rows
-    validation_targets_, validation_predictions_ : class codes of the validation rows, and their probabilities
-    feature_importances_ : ndarray of shape (n_features_in_,), where asked for
-    n_features_in_, feature_names_in_ : of the table
-    n_iter_ : epochs of the longest training
 
     Examples
     --------
@@ -85,6 +38,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     array([ True, False,  True])
     """
 
+    __doc__ = f"{__doc__}{documented(CLASS_WEIGHT, CLASSES)}"
     _parameter_constraints: dict[str, Any] = {
         **TabularEstimator._parameter_constraints,
         "class_weight": [dict, str, None],
@@ -115,25 +69,27 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         verbose: bool = False,
         progress: Any = None,
     ) -> None:
-        self.preset = preset
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.n_members = n_members
-        self.validation = validation
-        self.refit = refit
-        self.metric = metric
-        self.max_time = max_time
-        self.categorical_features = categorical_features
+        super().__init__(
+            preset=preset,
+            hidden_layer_sizes=hidden_layer_sizes,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            dropout=dropout,
+            weight_decay=weight_decay,
+            n_members=n_members,
+            validation=validation,
+            refit=refit,
+            metric=metric,
+            max_time=max_time,
+            categorical_features=categorical_features,
+            importances=importances,
+            random_state=random_state,
+            n_threads=n_threads,
+            verbose=verbose,
+            progress=progress,
+        )
         self.class_weight = class_weight
-        self.importances = importances
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.verbose = verbose
-        self.progress = progress
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes for raw rows: float64 ndarray of shape (n_rows, n_classes)."""

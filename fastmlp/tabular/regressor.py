@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from ..losses import SquaredError
-from .estimator import TabularEstimator
+from .estimator import TabularEstimator, documented
 from .metric import number_score
 from .training import Problem
 
@@ -18,54 +18,6 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     seen. Networks of the preset's recipes are trained side by side, for noisy targets and for smooth ones; the best at
     the best end of a cycle is selected on rows set aside, and trained again on all rows; predictions are averaged.
 
-    Parameters
-    ----------
-    preset : {'fast', 'default', 'best'}, default='default'
-        A row of `fastmlp.tabular.presets.PRESETS`. None below means its number.
-    hidden_layer_sizes : sequence of int, int or None, default=None
-    max_epochs : int or None, default=None
-        Epochs of a network, of which the best end of a cycle counts.
-    batch_size : int or None, default=None
-    learning_rate : float or None, default=None
-        The greatest rate.
-    dropout, weight_decay : float or None, default=None
-        Until half of the training; then they fall to 0.
-    n_members : int or None, default=None
-        Networks averaged.
-    validation : 'auto', float, int, splitter, pair (X, y) or None, default='auto'
-        Rows by which to select: a share of them (a fifth by default, and none of a table below 40 rows), so many folds,
-        a splitter's folds, or data of one's own. None trains as long as it may and selects nothing.
-    refit : bool, default=True
-        Train what was selected again, on all rows of the table, and average it with what was selected.
-    metric : 'auto', str or scorer, default='auto'
-        What selects, higher is better: 'auto' is R², the mean of all outputs.
-    max_time : float or None, default=None
-        Seconds for all of it. Fewer networks and shorter trainings are planned where it is short; when it is over, the
-        best so far is kept.
-    categorical_features : 'from_dtype' or array-like, default='from_dtype'
-        See `TableEncoder`.
-    importances : bool, default=False
-        Find ``feature_importances_``, which takes five predictions of the validation rows for each column.
-    random_state : int, RandomState or None, default=None
-    n_threads : int or None, default=None
-        Threads; None for the process's free cores. Results are the same to the bit for any number.
-    verbose : bool, default=False
-        Print dropped columns and what was selected.
-    progress : callable or None, default=None
-        Such as `fastmlp.progress.bar`, over the epochs of all networks.
-
-    Attributes
-    ----------
-    encoder_ : TableEncoder, fitted
-    members_ : list of `fastmlp.tabular.members.Member`, the networks averaged
-    history_ : list of dicts, one for each network trained: recipe, loss, validation_score and seconds of each epoch
-    best_epoch_ : epochs of the network that was selected first
-    validation_score_ : of the selected networks together, before the refit; NaN without validation rows
-    validation_targets_, validation_predictions_ : targets of the validation rows, and predictions
-    feature_importances_ : ndarray of shape (n_features_in_,), where asked for
-    n_features_in_, feature_names_in_ : of the table
-    n_iter_ : epochs of the longest training
-
     Examples
     --------
     >>> import numpy as np
@@ -76,48 +28,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     True
     """
 
+    __doc__ = f"{__doc__}{documented()}"
     _estimator_type_is_classifier = False
-
-    def __init__(
-        self,
-        *,
-        preset: str = "default",
-        hidden_layer_sizes: Any = None,
-        max_epochs: int | None = None,
-        batch_size: int | None = None,
-        learning_rate: float | None = None,
-        dropout: float | None = None,
-        weight_decay: float | None = None,
-        n_members: int | None = None,
-        validation: Any = "auto",
-        refit: bool = True,
-        metric: Any = "auto",
-        max_time: float | None = None,
-        categorical_features: Any = "from_dtype",
-        importances: bool = False,
-        random_state: Any = None,
-        n_threads: int | None = None,
-        verbose: bool = False,
-        progress: Any = None,
-    ) -> None:
-        self.preset = preset
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.n_members = n_members
-        self.validation = validation
-        self.refit = refit
-        self.metric = metric
-        self.max_time = max_time
-        self.categorical_features = categorical_features
-        self.importances = importances
-        self.random_state = random_state
-        self.n_threads = n_threads
-        self.verbose = verbose
-        self.progress = progress
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions for raw rows: float64 ndarray of shape (n_rows,), or (n_rows, n_outputs)."""
