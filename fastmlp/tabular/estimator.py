@@ -260,7 +260,7 @@ class TabularEstimator(BaseEstimator):
                 finish=self._finish,
                 score_of=score_of,
                 error_of=error_of,
-                clock=Clock(self.max_time, display),
+                clock=Clock(self.max_time, display, total),
                 n_threads=self.n_threads,
             )
             outcome = search.run(preset, recipes, n_members, random_state)

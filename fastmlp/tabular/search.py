@@ -30,12 +30,14 @@ class Clock:
     ----------
     seconds : for all of it, or None
     display : has ``update(epochs, rows, loss)``, or None
+    planned : epochs of all networks, at most
     """
 
-    def __init__(self, seconds: float | None, display: Any) -> None:
+    def __init__(self, seconds: float | None, display: Any, planned: int = 0) -> None:
         self.start = monotonic()
         self.deadline = math.inf if seconds is None else self.start + seconds
         self.display = display
+        self.planned = planned
         self.epochs = 0
         self._lock = Lock()
 
@@ -47,9 +49,18 @@ class Clock:
     def tick(self) -> None:
         """Another epoch is done, in whatever thread."""
         with self._lock:
-            self.epochs += 1
-            if self.display is not None:
-                self.display.update(self.epochs, 0, None)
+            self._reach(self.epochs + 1)
+
+    def leave(self, epochs: int) -> None:
+        """No more than so many epochs are left of what was planned: networks that need no training count as done."""
+        with self._lock:
+            if self.planned - epochs > self.epochs:
+                self._reach(self.planned - epochs)
+
+    def _reach(self, epochs: int) -> None:
+        self.epochs = epochs
+        if self.display is not None:
+            self.display.update(epochs, 0, None)
 
 
 @dataclass
@@ -244,10 +255,12 @@ class Search:
         if n_refits and self.clock.left > 0:
             again = [candidate for candidate, weight in chosen for _ in range(weight)]
             jobs = [(again[n % len(again)].shortened(), n, int(seeds.randint(2**31)), None) for n in range(n_refits)]
+            self.clock.leave(sum(recipe.max_epochs for recipe, *_ in jobs))
             runs = self._side_by_side(jobs)
             whole = [item for item in runs if item.run.epochs == item.recipe.max_epochs]  # others ran out of time
             outcome.members = members + [m for item in whole for m in self._members([(item, -1)], 1)]
             outcome.history += [_noted(item) for item in runs]
+        self.clock.leave(0)
         return outcome
 
     def _validated(self) -> np.ndarray:

@@ -251,8 +251,9 @@ def test_progress_counts_the_epochs_of_all_networks(table):
             seen.append((epochs, self.max_epochs))
 
     TabularClassifier(preset="fast", progress=Display, **SMALL).fit(frame, y)
-    assert [epochs for epochs, _ in seen] == list(range(1, len(seen) + 1))
-    assert len(seen) <= seen[0][1]
+    done = [epochs for epochs, _ in seen]
+    assert (np.diff(done) > 0).all()
+    assert done[-1] == seen[0][1]  # networks that were planned and not needed count as done
 
 
 def test_verbose_tells_what_was_dropped_and_selected(table, capsys):
