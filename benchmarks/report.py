@@ -4,7 +4,8 @@ python benchmarks/report.py           write bench_results/README.md, the tables 
 python benchmarks/report.py --check   list each bar: must, aim, measured, pass or miss; exit status 1 for a miss
 
 Files of one machine are read in the order of their numbers; of each benchmark the newest result counts. A table in
-README.md stands between `<!-- table:NAME -->` and `<!-- end -->` and comes from the machine measured last.
+README.md stands between `<!-- table:NAME -->` and `<!-- end -->` and comes from the machine measured last among those
+that have it.
 """
 
 import argparse
@@ -107,6 +108,11 @@ def tables(entries):
     return {name: rows for name, rows in found.items() if rows}
 
 
+def measured_last(machines, table):
+    """(newest file's content, entries) of the machine measured last among those that have the table; None without."""
+    return next((found for found in reversed(machines.values()) if table in tables(found[1])), None)
+
+
 def sources(entries, table):
     """Where and when the rows of a table were measured, one sentence for each set of results that they come from."""
     found = [entry["from"] for entry in entries.values() if entry["extra_info"].get("table") == table]
@@ -193,17 +199,13 @@ def page(machines):
 
 
 def fill(readme, machines):
-    """`readme` with its marked tables written anew from the machine measured last."""
-    if not machines:
-        return readme
-    entries = list(machines.values())[-1][1]
-    found = tables(entries)
+    """`readme` with its marked tables written anew, each from the machine measured last."""
 
     def table(match):
-        rows = found.get(match[2])
-        if rows is None:
+        found = measured_last(machines, match[2])
+        if found is None:
             return match[0]
-        return f"{match[1]}{markdown(rows)}\n{sources(entries, match[2])}\n{match[3]}"
+        return f"{match[1]}{markdown(tables(found[1])[match[2]])}\n{sources(found[1], match[2])}\n{match[3]}"
 
     return MARKED.sub(table, readme)
 
@@ -273,15 +275,15 @@ def write(machines):
     (RESULTS / "README.md").write_text(page(machines), encoding="utf8")
     readme = ROOT / "README.md"
     readme.write_text(fill(readme.read_text(encoding="utf8"), machines), encoding="utf8")
-    found = contests(list(machines.values())[-1][1])
+    found = measured_last(machines, "training")
     if found:
-        draw(found, RESULTS / PICTURE)
+        draw(contests(found[1]), RESULTS / PICTURE)
     print(f"written: {RESULTS} and the tables of {readme}")
 
 
 def check(machines):
-    """Print each bar of the machine measured last; the number of misses."""
-    rows = [bar_row(bar) for bar in bars(list(machines.values())[-1][1])]
+    """Print each bar of each machine; the number of misses."""
+    rows = [{"machine": name} | bar_row(bar) for name, (_, entries) in machines.items() for bar in bars(entries)]
     widths = {column: max(len(row[column]) for row in rows) for column in rows[0]} if rows else {}
     for row in rows:
         print("  ".join(f"{row[column]:<{width}}" for column, width in widths.items()).rstrip())

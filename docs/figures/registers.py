@@ -11,7 +11,7 @@ root = pathlib.Path.cwd().resolve().parent
 specification = importlib.util.spec_from_file_location("report", root / "benchmarks" / "report.py")
 report = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(report)
-newest, entries = list(report.load(report.RESULTS).values())[-1]
+newest, entries = report.measured_last(report.load(report.RESULTS), "tiles")
 rows = [row for row in report.tables(entries)["tiles"] if row["dtype"] == "float32"]
 figure, ax = pyplot.subplots(figsize=(6.4, 3.2))
 for vectors, colour in zip((1, 2, 3), COLOURS):
