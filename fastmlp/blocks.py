@@ -10,19 +10,24 @@ Every source is a `Blocks`: it names its blocks, and reads one of them at a time
 rows. What each block holds is checked when it is read; errors name the block and the row.
 """
 
-import functools
+import bisect
+import itertools
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .npy_files import Rows, header_of
+
 __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_dask", "from_folder", "from_iterable"]
 
-# Of a block cut from an array or a file: large enough for a disk, and so small that a window has many of them, which
-# matters where the data are sorted.
-BLOCK_BYTES = 1 << 20
+T = TypeVar("T")
+# Of a block cut from an array or a file, whichever is less: so small that a window has many of them, from all over the
+# data, which matters where these are sorted; and large enough that a block's own cost does not show.
+BLOCK_BYTES, BLOCK_ROWS = 512 << 10, 512
 
 
 class Block(NamedTuple):
@@ -46,6 +51,39 @@ def joined(blocks: Sequence[Block]) -> Block:
     return Block(np.concatenate(X), np.concatenate(y), None if weights[0] is None else np.concatenate(weights))
 
 
+def are_alike(blocks: Sequence[Block]) -> bool:
+    """Whether blocks can be joined without a change of any of their numbers."""
+    kinds = {
+        tuple(None if values is None else (values.shape[1:], values.dtype) for values in block) for block in blocks
+    }
+    return len(kinds) == 1
+
+
+def applied(
+    function: Callable[[Block, str], T], blocks: Sequence[Block], names: Sequence[str], X: np.ndarray | None = None
+) -> list[T]:
+    """A function of small blocks as one, since a check costs as much for any size; or of each.
+
+    Parameters
+    ----------
+    function : callable (Block, name)
+    blocks, names : of some blocks
+    X : their rows where they lie one after the other, else None
+
+    Returns
+    -------
+    results : list
+        One of all blocks; one of each where they differ, or where something is wrong with one, which then says so.
+    """
+    if len(blocks) > 1 and are_alike(blocks):
+        whole = joined([block._replace(X=block.X[:0]) for block in blocks])._replace(X=X) if X is not None else None
+        try:
+            return [function(joined(blocks) if whole is None else whole, names[0])]
+        except ValueError:
+            pass  # one of them says below what is wrong
+    return [function(block, name) for block, name in zip(blocks, names, strict=True)]
+
+
 class Blocks:
     """Blocks of rows that are read when they are needed, as often as they are needed.
 
@@ -58,6 +96,8 @@ class Blocks:
         thread, but never by two at a time.
     ordered : bool, default=False
         Whether blocks must be read in their order, one after the other: then only rows are shuffled, not blocks.
+    read_to : callable (position, room) -> tuple, default=None
+        As ``read``, but X is put to the beginning of ``room``, where that has its dtype and as many rows.
 
     Attributes
     ----------
@@ -70,13 +110,20 @@ class Blocks:
         If there is no block.
     """
 
-    def __init__(self, names: Sequence[str], read: Callable[[int], Sequence[Any]], *, ordered: bool = False) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        read: Callable[[int], Sequence[Any]],
+        *,
+        ordered: bool = False,
+        read_to: Callable[[int, np.ndarray], Sequence[Any]] | None = None,
+    ) -> None:
         if not len(names):
             raise ValueError("X must have at least one block of rows; got none.")
         self.names = names
         self.ordered = ordered
         self.window_rows: int | None = None
-        self._read = read
+        self._read, self._read_to = read, read_to
 
     def __len__(self) -> int:
         return len(self.names)
@@ -84,11 +131,18 @@ class Blocks:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} blocks, from {self.names[0]!r}>"
 
-    def read(self, position: int) -> Block:
-        """The block at a position, as arrays of whatever dtype they have, checked for shape alone."""
+    def read(self, position: int, room: np.ndarray | None = None) -> Block:
+        """The block at a position, as arrays of whatever dtype they have, checked for shape alone.
+
+        Parameters
+        ----------
+        room : C-contiguous ndarray of shape (rows, n_features), default=None
+            Where X is put, at the beginning, if it has the same dtype and no more rows; X is then a part of it.
+        """
         name = self.names[position]
         try:
-            X, y, *weights = self._read(position)
+            there = None if room is None or self._read_to is None else self._read_to(position, room)
+            X, y, *weights = self._read(position) if there is None else there
         except (OSError, EOFError, ValueError) as error:
             raise ValueError(f"X could not be read in {name}: {error}") from error
         X, y = _as_matrix(X, name), np.asarray(y)
@@ -96,13 +150,17 @@ class Blocks:
         for what, values in (("y", y), ("sample_weight", weight)):
             if values is not None and (values.ndim == 0 or len(values) != len(X)):
                 raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {values.shape}.")
+        if room is not None and X.dtype == room.dtype and X.shape[1] == room.shape[1] and len(X) <= len(room):
+            if not np.may_share_memory(X, room):
+                room[: len(X)] = X
+            X = room[: len(X)]
         return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
 
     def with_window(self, window_rows: int) -> "Blocks":
         """The same blocks, of which a fit shuffles so many rows together."""
         if window_rows < 1:
             raise ValueError(f"window_rows must be an int in the range [1, inf); got {window_rows!r}.")
-        same = Blocks(self.names, self._read, ordered=self.ordered)
+        same = Blocks(self.names, self._read, ordered=self.ordered, read_to=self._read_to)
         same.window_rows = int(window_rows)
         return same
 
@@ -123,7 +181,31 @@ def _as_matrix(X: Any, name: str) -> np.ndarray:
     return matrix
 
 
+class _Names(Sequence[str]):
+    """Names that are made when one is asked for: there may be millions of blocks."""
+
+    def __init__(self, count: int, name_of: Callable[[int], str]) -> None:
+        self.n_blocks, self.name_of = count, name_of
+
+    def __len__(self) -> int:
+        return self.n_blocks
+
+    def __getitem__(self, position: int) -> str:  # type: ignore[override]
+        if not 0 <= position < self.n_blocks:
+            raise IndexError(f"block {position} of {self.n_blocks}")
+        return self.name_of(position)
+
+
 # --- sources ----------------------------------------------------------------------------------------------------------
+
+
+def _block_rows(row_bytes: int, block_rows: int | None) -> int:
+    """Rows of a block: those asked for, or by default as many as are small enough."""
+    if block_rows is None:
+        return max(1, min(BLOCK_BYTES // max(1, row_bytes), BLOCK_ROWS))
+    if block_rows < 1:
+        raise ValueError(f"block_rows must be an int in the range [1, inf); got {block_rows!r}.")
+    return block_rows
 
 
 def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | None = None) -> Blocks:
@@ -134,37 +216,39 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
     X : of shape (n_rows, n_features); y : of shape (n_rows,) or (n_rows, n_outputs)
     sample_weight : of shape (n_rows,), default=None
     block_rows : int, default=None
-        Rows of a block; None for some 1 MiB, in whole chunks where X has chunks.
+        Rows of a block; None for 512, or 512 KiB, whichever is less, in whole chunks where X has chunks. Smaller ones
+        serve sorted data, larger ones a disk that is slow to find them.
     """
     n_rows = X.shape[0]
     for what, values in (("y", y), ("sample_weight", sample_weight)):
         if values is not None and values.shape[0] != n_rows:
             raise ValueError(f"{what} must have {n_rows} rows, as X has; got {values.shape[0]}.")
-    if block_rows is None:
-        of_row = X.shape[1] * np.dtype(X.dtype).itemsize
-        block_rows = max(1, BLOCK_BYTES // max(1, of_row))
-        chunks = getattr(X, "chunks", None)
-        if chunks and isinstance(chunks[0], int):
-            block_rows = max(1, block_rows // chunks[0]) * chunks[0]
-    elif block_rows < 1:
-        raise ValueError(f"block_rows must be an int in the range [1, inf); got {block_rows!r}.")
-    starts = range(0, n_rows, block_rows)
+    chunks = getattr(X, "chunks", None)
+    rows = _block_rows(X.shape[1] * np.dtype(X.dtype).itemsize, block_rows)
+    if block_rows is None and chunks and isinstance(chunks[0], int):
+        rows = max(1, rows // chunks[0]) * chunks[0]
+    starts = range(0, n_rows, rows)
 
     def read(position: int) -> tuple[Any, ...]:
-        rows = slice(starts[position], min(starts[position] + block_rows, n_rows))
-        return X[rows], y[rows], None if sample_weight is None else sample_weight[rows]
+        part = slice(starts[position], min(starts[position] + rows, n_rows))
+        return X[part], y[part], None if sample_weight is None else sample_weight[part]
 
-    return Blocks([f"rows {start} to {min(start + block_rows, n_rows) - 1}" for start in starts], read)
+    def name_of(position: int) -> str:
+        return f"rows {starts[position]} to {min(starts[position] + rows, n_rows) - 1}"
+
+    return Blocks(_Names(len(starts), name_of), read)
 
 
-def from_folder(folder: str | os.PathLike[str]) -> Blocks:
+def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None) -> Blocks:
     """A folder of ``X*.npy`` files, each with its ``y*.npy`` and, where rows have weights, ``sample_weight*.npy``.
 
     Parameters
     ----------
     folder : path
-        ``X_000.npy`` belongs to ``y_000.npy`` and ``sample_weight_000.npy``. They come in the order of their names; a
-        large file is read in blocks of some 1 MiB.
+        ``X_000.npy`` belongs to ``y_000.npy`` and ``sample_weight_000.npy``. They come in the order of their names.
+    block_rows : int, default=None
+        Rows that are read from a file at a time; None for 512, or 512 KiB, whichever is less. Smaller ones serve sorted
+        data, larger ones a disk that is slow to find them.
     """
     folder = pathlib.Path(folder)
     files = sorted(folder.glob("X*.npy"))
@@ -179,73 +263,42 @@ def from_folder(folder: str | os.PathLike[str]) -> Blocks:
             raise ValueError(
                 f"X must have a y file beside each X file; {beside(path, 'y').name} is missing in {str(folder)!r}."
             )
+    weights = [os.fspath(weight) if (weight := beside(path, "sample_weight")).exists() else None for path in files]
+    paths = [(os.fspath(path), os.fspath(beside(path, "y")), weight) for path, weight in zip(files, weights)]
+    rows_of = [_rows_of_blocks(path, block_rows) for path, *_ in paths]
+    ends = list(itertools.accumulate(max(1, -(-n_rows // rows)) for n_rows, rows in rows_of))
 
-    pieces = [(path, *rows) for path in files for rows in _pieces_of(path)]
+    def place(position: int) -> tuple[int, int, int, int]:
+        """Number of a file, its rows, and the first row and the end of a block."""
+        number = bisect.bisect_right(ends, position)
+        n_rows, rows = rows_of[number]
+        start = rows * (position - (ends[number - 1] if number else 0))
+        return number, n_rows, start, min(start + rows, n_rows)
 
-    def read(position: int) -> tuple[Any, ...]:
-        path, n_rows, *rows = pieces[position]
-        weight = beside(path, "sample_weight")
-        y = _rows_of_file(beside(path, "y"), n_rows, *rows)
-        return _rows_of_file(path, n_rows, *rows), y, _rows_of_file(weight, n_rows, *rows) if weight.exists() else None
+    def read(position: int, room: np.ndarray | None = None) -> tuple[Any, ...]:
+        number, n_rows, start, stop = place(position)
+        X, y, weight = (None if path is None else Rows(path, n_rows, start, stop) for path in paths[number])
+        assert X is not None
+        assert y is not None
+        return X.read(room), y.read(), None if weight is None else weight.read()
 
-    names = [
-        path.name if stop - start == n_rows else f"{path.name}, rows {start} to {stop - 1}"
-        for path, n_rows, start, stop in pieces
-    ]
-    return Blocks(names, read)
+    def name_of(position: int) -> str:
+        number, n_rows, start, stop = place(position)
+        return files[number].name + ("" if stop - start == n_rows else f", rows {start} to {stop - 1}")
 
-
-class _Header(NamedTuple):
-    """What a ``.npy`` file says of itself, and where its numbers begin."""
-
-    shape: tuple[int, ...]
-    fortran_order: bool
-    dtype: np.dtype
-    offset: int
-
-
-@functools.lru_cache(maxsize=4096)
-def _header(path: pathlib.Path, size: int, modified: int) -> _Header:
-    """The header of a file as it is now: it takes longer to parse than a block to read."""
-    with open(path, "rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return _Header(*read(file), file.tell())
+    return Blocks(_Names(ends[-1], name_of), read, read_to=read)
 
 
-def _header_of(path: pathlib.Path) -> _Header:
-    """The header of a file; read again where the file has changed."""
-    status = os.stat(path)
-    return _header(path, status.st_size, status.st_mtime_ns)
-
-
-def _pieces_of(path: pathlib.Path) -> list[tuple[int, int, int]]:
-    """Number of rows of a file, and the first row and the end of each of its blocks.
+def _rows_of_blocks(path: str, block_rows: int | None) -> tuple[int, int]:
+    """Number of rows of a file, and of each of its blocks.
 
     A file that is none is one block, and what is wrong with it is said when that is read.
     """
     try:
-        shape, _, dtype, _ = _header_of(path)
+        shape, _, dtype, _ = header_of(path)
     except (OSError, ValueError):
-        return [(0, 0, 0)]
-    n_rows = shape[0] if shape else 0
-    rows = max(1, BLOCK_BYTES * n_rows // max(1, dtype.itemsize * int(np.prod(shape))))
-    return [(n_rows, start, min(start + rows, n_rows)) for start in range(0, n_rows, rows)] or [(0, 0, 0)]
-
-
-def _rows_of_file(path: pathlib.Path, n_rows: int, start: int, stop: int) -> np.ndarray:
-    """Rows of a ``.npy`` file of ``n_rows``: read apart, but where it is in Fortran's order or holds objects."""
-    shape, fortran_order, dtype, offset = _header_of(path)
-    if not shape or shape[0] != n_rows:
-        raise ValueError(f"{path.name} must have {n_rows} rows; got shape {shape}")
-    if fortran_order or dtype.hasobject:
-        whole: np.ndarray = np.load(path)
-        return whole[start:stop]
-    of_row = int(np.prod(shape[1:]))
-    values = np.fromfile(path, dtype, (stop - start) * of_row, offset=offset + start * of_row * dtype.itemsize)
-    if len(values) < (stop - start) * of_row:
-        raise EOFError(f"{path.name} ends in row {start + len(values) // of_row} of {n_rows}")
-    return values.reshape(stop - start, *shape[1:])
+        return 0, 1
+    return shape[0] if shape else 0, _block_rows(math.prod(shape[1:]) * dtype.itemsize, block_rows)
 
 
 def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str | None = None) -> Blocks:

@@ -1,11 +1,14 @@
 """Training on blocks: windows of rows, read ahead of the engine, shuffled inside, and never all in memory.
 
-An epoch reads the blocks in a new random order, fills a window with rows of some of them, and trains on the window's
-rows in a random order, in whole batches; rows that make no whole batch go on into the next window. While the engine
-works on one window, a thread reads the next one, so that the engine waits only for a disk that is slower. Two windows
-are all that is kept in memory, beside one block.
+An epoch is cut into windows of one size. Each takes one block of every run of consecutive blocks, at random, so that
+every window is a sample of the whole, whatever the order of the rows; and it reads them in their order, which a disk
+likes. Its rows are shuffled and trained on in whole batches; rows that make no whole batch go on into the next window.
+While the engine works on one window, a thread reads the next one, so that the engine waits only for a disk that is
+slower. Two windows are all that is kept in memory, beside a group of blocks.
 
-A window is a good sample where its blocks are: of data sorted by class, take windows of many blocks, and small blocks.
+Shuffled blocks in a window: L. Xu et al., "In-database machine learning with CorgiPile", SIGMOD 2022, there of blocks
+drawn at random; one of each run instead is stratified sampling, whose error falls with the number of blocks in a window
+and not with its root.
 """
 
 import contextlib
@@ -13,13 +16,14 @@ import os
 import pathlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from .blocks import Block, Blocks, joined
+from .blocks import Block, Blocks, applied
 from .core.network import Network
+from .machine.cores import BUDGET
 
 try:
     import resource
@@ -34,7 +38,9 @@ __all__ = ["StreamSession", "default_window", "free_memory", "read_ahead"]
 T = TypeVar("T")
 WINDOW_SHARE = 8  # a window takes this part of the free memory: two of them, a block and its conversion take half
 WINDOW_BYTES = 1 << 20, 1 << 30  # the least and the largest window by default
-GROUP_BYTES = 4 << 20  # of blocks that are checked and converted together
+STACK_BYTES = 8 << 20  # of a thread, usually; a limit of a process's memory counts them whether they are used or not
+# Of blocks that are checked and converted together; those that are read to the window itself take no memory of theirs.
+GROUP_BYTES, GROUP_BYTES_THERE = 2 << 20, 16 << 20
 
 
 def free_memory() -> int:
@@ -63,10 +69,33 @@ def _number_after(label: str, path: str) -> int | None:
     return int(fields[0]) if fields and fields[0].isdecimal() else None
 
 
-def default_window(row_bytes: int, batch_size: int) -> int:
-    """Rows of a window: what an eighth of the free memory holds, no less than a batch."""
+def default_window(row_bytes: int, batch_size: int, n_threads: int | None = 1) -> int:
+    """Rows of a window: what an eighth of the free memory holds, no less than a batch.
+
+    Parameters
+    ----------
+    row_bytes : of all that is kept of a row; batch_size : rows
+    n_threads : of the fit, None for all cores; their stacks, and that of the reader, take some of a bounded memory
+    """
     least, most = WINDOW_BYTES
-    return max(batch_size, min(max(free_memory() // WINDOW_SHARE, least), most) // max(1, row_bytes))
+    stacks = (n_threads or BUDGET.cores) * STACK_BYTES
+    free = max(free_memory() - stacks, 0) // WINDOW_SHARE
+    return max(batch_size, min(max(free, least), most) // max(1, row_bytes))
+
+
+def spread(n_blocks: int, n_windows: int, random: np.random.Generator) -> list[int]:
+    """An order of blocks in which each window has one of every run of ``n_windows`` consecutive blocks.
+
+    Formula: window j reads, for i = 0, 1, ..., block n_windows i + pi_i(j), pi_i a random permutation. Of a class that
+    is a run of rows, windows then differ by the blocks at its two ends, where blocks drawn at random would differ by
+    the root of their number. In a window positions ascend.
+    """
+    if n_windows >= n_blocks:
+        return [int(position) for position in random.permutation(n_blocks)]
+    runs = -(-n_blocks // n_windows)
+    order = random.permuted(np.arange(runs * n_windows).reshape(runs, n_windows), axis=1).T.ravel()
+    found: list[int] = order[order < n_blocks].tolist()
+    return found
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -121,13 +150,15 @@ class Buffers:
 
     Parameters
     ----------
-    like : Block in the network's dtypes; rows : of a window; margin : rows that a window may leave
+    like : Block in the network's dtypes; rows : after which a window is full; margin : rows that a window may leave
+    block_rows : of a usual block, so that the last one of a window goes in whole, unless it is large for a window
     """
 
-    def __init__(self, like: Block, rows: int, margin: int) -> None:
-        self.rows, self.margin = rows, margin
+    def __init__(self, like: Block, rows: int, margin: int, block_rows: int) -> None:
+        self.full, self.margin = rows, margin
+        self.rows = rows + (block_rows - 1 if block_rows <= rows // 4 else 0)
         X, targets, weights = (
-            None if values is None else np.zeros((2 * (margin + rows), *values.shape[1:]), values.dtype)
+            None if values is None else np.zeros((2 * (margin + self.rows), *values.shape[1:]), values.dtype)
             for values in like
         )
         assert X is not None
@@ -136,12 +167,18 @@ class Buffers:
 
     def fill(self, turn: int, filled: int, block: Block, start: int) -> int:
         """Copy rows of a block from ``start`` on behind those that are in, as many as fit; how many they are."""
-        count = min(len(block.X) - start, self.rows - filled)
         at = self._start(turn) + filled
+        there = block.X[start:].ctypes.data == self.block.X[at:].ctypes.data  # read to where it belongs
+        count = min(len(block.X) - start, (self.rows if there else self.full) - filled)
         for array, values in zip(self.block, block, strict=True):
-            if array is not None and values is not None:
+            if array is not None and values is not None and not (there and values is block.X):
                 array[at : at + count] = values[start : start + count]
         return count
+
+    def room(self, turn: int, filled: int) -> np.ndarray:
+        """Where the next rows of X belong."""
+        start = self._start(turn)
+        return self.block.X[start + filled : start + self.rows]
 
     def window(self, turn: int, filled: int, left: Block | None, more: bool) -> Window:
         """The rows that are in, after those that were left."""
@@ -169,7 +206,7 @@ class StreamSession:
     batch_size : int
         Rows of a batch, in every epoch but for the last one.
     window_rows : int
-        Rows that are shuffled together.
+        Rows that are shuffled together, at most: the windows of an epoch are of one size.
     shuffle : bool
         Whether blocks and rows are taken in a random order.
     n_threads : int or None
@@ -206,35 +243,60 @@ class StreamSession:
         self._buffers = None
         self._resources.close()
 
-    def _converted(self, positions: Iterable[int]) -> Iterator[Block]:
-        """Blocks that are checked and converted; small ones together, since a check costs as much for any size."""
-        group: list[tuple[Block, str]] = []
-        size = 0
-        for position in positions:
-            block = self.blocks.read(position)
-            group.append((block, self.blocks.names[position]))
-            size += block.X.nbytes
-            if size >= GROUP_BYTES:
-                yield converted_together(group, self.convert)
-                group, size = [], 0
-        if group:
-            yield converted_together(group, self.convert)
+    def _filled(self, positions: Sequence[int], window_rows: int, n_rows: int) -> Iterator[tuple[int, int, bool]]:
+        """The turn of a window that is full, its rows, and whether more of all ``n_rows`` follow."""
+        turn = filled = seen = 0
 
-    def _filled(self, positions: Iterable[int]) -> Iterator[tuple[int, int, bool]]:
-        """The turn of a window that is full, its rows, and whether more follow."""
-        turn = filled = 0
-        for block in self._converted(positions):
-            start = 0
-            while start < len(block.X):
-                if self._buffers is None:
-                    self._buffers = Buffers(block, self.window_rows, self.batch_size)
-                if filled == self.window_rows:
-                    yield turn, filled, True
-                    turn, filled = turn + 1, 0
-                count = self._buffers.fill(turn, filled, block, start)
-                start, filled = start + count, filled + count
+        def room() -> tuple[np.ndarray | None, int]:
+            buffers = self._buffers
+            return (None, n_rows) if buffers is None else (buffers.room(turn, filled), buffers.full - filled)
+
+        for group in self._groups(positions, room):
+            for block in applied(self.convert, *group):
+                start = 0
+                while start < len(block.X):
+                    if self._buffers is None:
+                        block_rows = -(-n_rows // len(positions))
+                        self._buffers = Buffers(block, window_rows, self.batch_size, block_rows)
+                    count = self._buffers.fill(turn, filled, block, start)
+                    start, filled, seen = start + count, filled + count, seen + count
+                    if filled >= self._buffers.full or seen == n_rows:
+                        yield turn, filled, seen < n_rows
+                        turn, filled = turn + 1, 0
         if filled:
             yield turn, filled, False
+
+    def _groups(
+        self, positions: Sequence[int], room_now: Callable[[], tuple[np.ndarray | None, int]]
+    ) -> Iterator[tuple[list[Block], list[str], np.ndarray | None]]:
+        """Some blocks, their names, and their X where they are read to the window itself, else None.
+
+        Parameters
+        ----------
+        room_now : callable
+            Gives what is left of the window that is being filled, None before there is one; and after how many rows it
+            is full.
+        """
+        group: list[Block] = []
+        names: list[str] = []
+        (room, wanted), here = room_now(), False  # whether the group is read to the window
+        rows = size = 0
+        for position in positions:
+            block = self.blocks.read(position, None if room is None or (group and not here) else room[rows:])
+            fits = room is not None and np.may_share_memory(block.X, room)
+            if here and not fits:
+                assert room is not None
+                yield group, names, room[:rows]
+                group, names, (room, wanted), rows, size = [], [], room_now(), 0, 0
+            group.append(block)
+            names.append(self.blocks.names[position])
+            here, rows, size = fits, rows + len(block.X), size + block.X.nbytes
+            too_large = not fits and room is not None and block.X.dtype == room.dtype  # for what is left of the window
+            if rows >= wanted or size >= (GROUP_BYTES_THERE if here else GROUP_BYTES) or too_large:
+                yield group, names, room[:rows] if room is not None and here else None
+                group, names, (room, wanted), here, rows, size = [], [], room_now(), False, 0, 0
+        if group:
+            yield group, names, room[:rows] if room is not None and here else None
 
     def epoch(
         self,
@@ -251,11 +313,12 @@ class StreamSession:
         Parameters and result are those of `Session.epoch`; the random order depends on ``seed`` alone.
         """
         random = np.random.default_rng(seed)
-        positions = np.arange(len(self.blocks))
+        n_windows = -(-len(order) // self.window_rows)
+        positions: Sequence[int] = range(len(self.blocks))
         if self.shuffle and not self.blocks.ordered:
-            random.shuffle(positions)
+            positions = spread(len(positions), n_windows, random)
         total, done, left = 0.0, 0, None
-        windows = read_ahead(self._filled(positions.tolist()))
+        windows = read_ahead(self._filled(positions, -(-len(order) // n_windows), len(order)))
         try:
             for turn, filled, more in windows:
                 assert self._buffers is not None
@@ -298,25 +361,6 @@ class StreamSession:
             **settings,
         )
         return loss
-
-
-def converted_together(group: list[tuple[Block, str]], convert: Callable[[Block, str], Block]) -> Block:
-    """Blocks as one, checked and converted; where something is wrong with one of them, its own error."""
-    if len(group) == 1:
-        return convert(*group[0])
-    blocks = [block for block, _ in group]
-    like = blocks[0]
-    alike = all(
-        (block.X.shape[1:], block.y.shape[1:], block.X.dtype, block.y.dtype, block.sample_weight is None)
-        == (like.X.shape[1:], like.y.shape[1:], like.X.dtype, like.y.dtype, like.sample_weight is None)
-        for block in blocks
-    )
-    if alike:
-        try:
-            return convert(joined(blocks), group[0][1])
-        except ValueError:
-            pass  # one of them says below what is wrong
-    return joined([convert(*each) for each in group])
 
 
 def _rows_of(block: Block, rows: np.ndarray) -> Block:

@@ -9,7 +9,7 @@ from problems import assert_same_weights
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp import MLPClassifier, MLPRegressor, blocks
+from fastmlp import MLPClassifier, MLPRegressor, blocks, streaming
 from fastmlp.blocks import Blocks
 
 RANDOM = np.random.default_rng(0)
@@ -93,6 +93,17 @@ def test_partial_fit_and_warm_start_go_on():
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_warm_start_on_blocks_in_which_classes_are_missing(monkeypatch):
+    monkeypatch.setattr(streaming, "GROUP_BYTES", 1)  # each block is checked apart
+    order = np.argsort(Y)
+    model = classifier(warm_start=True)
+    for _ in range(2):
+        model.fit(in_blocks(X[order], Y[order], rows=20).with_window(200))
+    assert model.n_iter_ == 4
+    assert list(model.classes_) == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_early_stopping_by_validation_rows(tmp_path):
     for n in range(3):
         np.save(tmp_path / f"X_{n}.npy", X[n::3])
@@ -117,7 +128,9 @@ def test_a_file_that_ends_early_and_a_folder_without_files(tmp_path):
     np.save(tmp_path / "y_0.npy", Y)
     whole = (tmp_path / "X_0.npy").read_bytes()
     (tmp_path / "X_0.npy").write_bytes(whole[:-100])
-    with pytest.raises(ValueError, match=r"X could not be read in X_0\.npy: X_0\.npy ends in row 697 of 700"):
+    with pytest.raises(
+        ValueError, match=r"X could not be read in X_0\.npy, rows 512 to 699: X_0\.npy ends in row 697 of 700"
+    ):
         model.fit(tmp_path)
     assert all(vars(model)[name] is value for name, value in before.items())
 
@@ -169,7 +182,10 @@ def test_a_wrong_block_is_named_and_nothing_has_changed(changes, message):
     ("later", "message"),
     [
         (lambda: with_nan(), "X must be finite; row 7 of part 3 is not."),
-        (lambda: (X[:50], Y[:50] + 5), "in part 3"),
+        (
+            lambda: (X[:50], np.where(np.arange(50) == 7, 5, Y[:50])),
+            "y must have the labels of the first pass in every later one, [0, 1, 2]; row 7 of part 3 has 5.",
+        ),
         (lambda: (X[:20], Y[:20]), "X must have the same rows in every pass; got 670, and 700 in the first one."),
         (lambda: (X[:50], Y[:49]), "y must have 50 rows in part 3, as X has; got shape (49,)."),
     ],

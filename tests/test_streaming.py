@@ -10,7 +10,7 @@ from problems import make_weights
 from fastmlp import blocks, streaming
 from fastmlp.blocks import Block, Blocks
 from fastmlp.core.network import Network
-from fastmlp.streaming import StreamSession, default_window, read_ahead
+from fastmlp.streaming import StreamSession, default_window, read_ahead, spread
 
 UNITS = (5, 8, 3)
 RANDOM = np.random.default_rng(0)
@@ -109,6 +109,67 @@ def test_blocks_come_in_another_order():
     assert min(firsts) > 30
 
 
+@pytest.mark.parametrize(("n_blocks", "n_windows"), [(1000, 8), (1001, 8), (7, 7), (3, 10), (1, 1), (50, 1)])
+def test_each_window_takes_a_block_of_every_run(n_blocks, n_windows):
+    order = spread(n_blocks, n_windows, np.random.default_rng(0))
+    assert sorted(order) == list(range(n_blocks))
+    for window in np.array_split(np.array(order), n_windows) if n_blocks % n_windows == 0 else ():
+        assert (window // n_windows).tolist() == list(range(n_blocks // n_windows))
+    if n_windows > 1 and n_blocks > 3:
+        assert order != spread(n_blocks, n_windows, np.random.default_rng(1))
+
+
+def test_windows_of_sorted_data_have_the_shares_of_the_whole():
+    """Of rows sorted by class, each window has a share of each class that is off by a block or two."""
+    classes = np.sort(RANDOM.choice(4, 8000, p=[0.6, 0.3, 0.08, 0.02]))
+    shares = np.bincount(classes) / 8000
+    recorder = Recorder()
+    rows = blocks.from_arrays(np.arange(8000.0)[:, None], classes, block_rows=8)
+    streamed = session(recorder, rows, shuffle=True, window_rows=1000)
+    streamed.epoch(range(8000), learning_rate=0.1)
+    assert recorder.windows == [1000] * 8
+    order = np.concatenate(recorder.batches).astype(int)
+    for window in order.reshape(8, 1000):
+        assert abs(np.bincount(classes[window], minlength=4) / 1000 - shares).max() <= 16 / 1000
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window_rows", [40, 101])
+def test_a_folder_is_read_straight_to_the_window(tmp_path, dtype, window_rows, monkeypatch):
+    """The bits of an array, whether X has the network's dtype or not, and a block is whole in a window or not."""
+    for n, part in enumerate(np.array_split(np.arange(101), 3)):
+        np.save(tmp_path / f"X_{n}.npy", X[part].astype(dtype))
+        np.save(tmp_path / f"y_{n}.npy", Y[part])
+    monkeypatch.setattr(streaming, "GROUP_BYTES", 900)
+    monkeypatch.setattr(streaming, "GROUP_BYTES_THERE", 900)
+    ours, theirs = network(), network()
+    rows = blocks.from_folder(tmp_path, block_rows=11)
+
+    def convert(block, name):
+        return Block(block.X.astype(np.float64, copy=False), block.y, None)
+
+    streamed = session(ours, rows, convert=convert, window_rows=window_rows)
+    read_there = []
+    plain_read = rows.read
+    monkeypatch.setattr(
+        rows,
+        "read",
+        lambda position, room=None: (
+            read_there.append(room is not None and np.may_share_memory((block := plain_read(position, room)).X, room)),
+            block if read_there[-1] else plain_read(position),
+        )[1],
+    )
+    values = X.astype(dtype).astype(np.float64)
+    with theirs.session(values, Y, None, batch_size=10, n_threads=1) as whole:
+        for epoch in range(2):
+            streamed.epoch(range(101), learning_rate=0.01, step=epoch * 11, alpha=0.1)
+            whole.epoch(np.arange(101), learning_rate=0.01, step=epoch * 11, alpha=0.1)
+    for one, other in zip(ours.weights(), theirs.weights()):
+        for a, b in zip(one, other):
+            np.testing.assert_array_equal(a, b)
+    assert any(read_there) == (dtype == "float64")
+
+
 def test_blocks_of_an_iterable_keep_their_order():
     class Own:
         def blocks(self):
@@ -166,8 +227,8 @@ def test_reading_is_one_item_ahead_and_no_further():
 
 
 def test_the_default_window_is_a_share_of_the_free_memory(monkeypatch):
-    monkeypatch.setattr(streaming, "free_memory", lambda: 80 << 20)
-    assert default_window(1 << 10, 200) == 10 << 10
+    monkeypatch.setattr(streaming, "free_memory", lambda: (80 << 20) + 2 * streaming.STACK_BYTES)
+    assert default_window(1 << 10, 200, n_threads=2) == 10 << 10  # beside the stacks of the reader and of one thread
     assert default_window(1 << 30, 200) == 200  # never less than a batch
     monkeypatch.setattr(streaming, "free_memory", lambda: 1 << 50)
     assert default_window(1 << 20, 1) == 1 << 10  # nor more than a gigabyte
@@ -178,7 +239,7 @@ def test_memory_stays_that_of_two_windows():
     made = session(network(), blocks.from_arrays(X, Y, block_rows=7), window_rows=20)
     for _ in range(3):
         made.epoch(range(101), learning_rate=0.01, alpha=0.0)
-    assert len(made._buffers.block.X) == 2 * (20 + 10)  # and room for what is left of a batch
+    assert len(made._buffers.block.X) == 2 * (17 + 10)  # six windows of one size, and room for what is left of a batch
     assert Block._fields == ("X", "y", "sample_weight")
     made.__exit__()
     assert made._buffers is None

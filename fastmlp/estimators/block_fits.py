@@ -4,16 +4,18 @@ The first pass finds the number of rows, the classes and what is wrong with a bl
 keeps a few rows as examples, which stand for the data wherever a fit looks at them: classes, widths, dtypes.
 """
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn import config_context
 
-from ..blocks import Block, Blocks
+from ..blocks import Block, Blocks, applied
 from ..core.network import Network
-from ..streaming import StreamSession, default_window
+from ..streaming import GROUP_BYTES, StreamSession, default_window
 from .configuration import Configuration
 from .data import TrainingData, checked_weights, with_class_weights
 
@@ -115,8 +117,20 @@ def merged(surveys: Iterable[Survey]) -> Survey:
 
 
 def first_pass(blocks: Blocks, *, labels: bool) -> Survey:
-    """Read all blocks once."""
-    return merged(survey_of(block, name, labels=labels) for name, block in zip(blocks.names, blocks))
+    """Read all blocks once, and look at small ones together."""
+
+    def surveys() -> Iterator[Survey]:
+        look = partial(survey_of, labels=labels)
+        group: list[Block] = []
+        begin = size = 0
+        for position, block in enumerate(blocks):
+            group.append(block)
+            size += block.X.nbytes
+            if size >= GROUP_BYTES or position == len(blocks) - 1:
+                yield from applied(look, group, [blocks.names[n] for n in range(begin, position + 1)])
+                group, begin, size = [], position + 1, 0
+
+    return merged(surveys())
 
 
 def check_finite(block: Block, name: str) -> None:
@@ -149,6 +163,16 @@ def check_alike(block: Block, like: Block, name: str) -> None:
             raise ValueError(
                 f"{what} must have one kind of dtype in all blocks, {first.dtype}; got {values.dtype} in {name}."
             )
+
+
+def check_labels(y: np.ndarray, classes: np.ndarray, name: str) -> None:
+    """Refuse labels that the first pass has not found."""
+    new = np.flatnonzero(~np.isin(y, classes))
+    if len(new):
+        raise ValueError(
+            f"y must have the labels of the first pass in every later one, {classes.tolist()}; row {new[0]} of {name} "
+            f"has {y[new[0]].item()!r}. Use rows that do not change."
+        )
 
 
 def check_block_fit(configuration: Configuration, validation: tuple[Any, Any, Any], n_estimators: int) -> None:
@@ -197,14 +221,18 @@ def converter(
     configuration : of the fit; survey : of all rows; dtype : of the network
     """
     like = survey.examples
+    checker = copy.copy(estimator).set_params(warm_start=False)  # which would want all classes in every block
+    classes = getattr(estimator, "classes_", None)
 
     def convert(block: Block, name: str) -> Block:
         check_alike(block, like, name)
         check_finite(block, name)
+        if classes is not None and block.y.ndim == 1:
+            check_labels(block.y, classes, name)
         as_it_is = block.X.dtype == dtype and block.y.dtype.kind in "fiub"  # a conversion may overflow
         try:
             with config_context(assume_finite=as_it_is):  # one pass over a block is enough
-                X, targets = estimator._check_data(
+                X, targets = checker._check_data(
                     block.X, block.y, configuration, dtype=dtype, incremental=True, reset=False
                 )
             weights = block.sample_weight
@@ -233,7 +261,7 @@ class BlockRows(NamedTuple):
             self.blocks,
             converter(estimator, configuration, self.survey, network.dtype),
             batch_size=batch_size,
-            window_rows=self.blocks.window_rows or default_window(row_bytes, batch_size),
+            window_rows=self.blocks.window_rows or default_window(row_bytes, batch_size, configuration.n_threads),
             shuffle=configuration.shuffle,
             n_threads=configuration.n_threads,
         )
