@@ -76,7 +76,7 @@ class Rows(NamedTuple):
         of_row = math.prod(shape[1:]) * dtype.itemsize
         with open(self.path, "rb", buffering=0) as file:
             file.seek(offset + self.start * of_row)
-            target = memoryview(values.reshape(-1).view(np.uint8))
+            target = values.reshape(-1).view(np.uint8).data
             done = 0
             while done < len(target):
                 count = file.readinto(target[done:])
