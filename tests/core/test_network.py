@@ -19,7 +19,7 @@ from problems import (
 from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core import engine
 from fastmlp.core.network import Network
-from fastmlp.core.optimizer_scalars import MAX_SCALARS_AHEAD, SCALARS_AHEAD
+from fastmlp.core.optimizer_scalars import SCALARS_AHEAD
 from fastmlp.losses import LogLoss, SquaredError
 from fastmlp.normalizations import NORMALIZATIONS
 from fastmlp.optimizers import OPTIMIZERS, AdamW
@@ -123,8 +123,11 @@ def test_a_rate_for_each_step(optimizer, dtype):
     Problem((5, 19, 3), 50, 16, dtype, optimizer=optimizer, settings={"learning_rate": rates}).check((1, 2))
 
 
-def test_a_rate_for_each_of_more_steps_than_are_foreseen():
-    steps = MAX_SCALARS_AHEAD + 100
+def test_a_rate_for_each_of_more_steps_than_are_foreseen(monkeypatch):
+    most = 32
+    monkeypatch.setattr("fastmlp.core.session.MAX_SCALARS_AHEAD", most)
+    monkeypatch.setattr("fastmlp.core.optimizer_scalars.MAX_SCALARS_AHEAD", most)
+    steps = 2 * most + 5
     constant, spelled, falling = (
         Problem((2, 3, 2), 3 * steps - 1, 3, np.float64, settings={"learning_rate": rate, "alpha": 0.0})
         for rate in (0.01, np.full(steps, 0.01), np.geomspace(0.02, 0.001, steps))
