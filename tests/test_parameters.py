@@ -251,3 +251,22 @@ def test_an_error_is_the_same_in_every_process():
         for seed in ("1", "2")
     }
     assert len(answers) == 1
+
+
+def test_parameters_that_were_valid_are_checked_again_where_they_change():
+    """Checks are left out only for the very same values, and for none that can change in place."""
+    X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1]
+    classifier = MLPClassifier(max_iter=1, random_state=0)
+    classifier.fit(X, y).fit(X, y)
+    for name, bad in (("alpha", -1.0), ("max_iter", 0), ("activation", "ReLU"), ("hidden_layer_sizes", None)):
+        good = getattr(classifier, name)
+        setattr(classifier, name, bad)
+        with pytest.raises(ValueError, match=name):
+            classifier.fit(X, y)
+        setattr(classifier, name, good)
+    sizes = [3]
+    classifier.set_params(hidden_layer_sizes=sizes, activation=["relu"])
+    classifier.fit(X, y)
+    classifier.activation[0] = "ReLU"
+    with pytest.raises(ValueError, match="activation"):
+        classifier.fit(X, y)

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from ..components import Component
 from ..core.network import Network
 from ..core.session import Session
 from ..core.step_time import row_operations
@@ -31,13 +30,13 @@ from .data import TrainingData
 from .fitting import Fit, warn_convergence
 from .history import history_of, set_history
 from .labels import columns_are_classes
+from .parameters import is_unchangeable
 from .targets import RealTargets, Targets
 from .weights import check_weights, of_dtype
 
 LAZY = ("coefs_", "intercepts_", "_optimizer", "_stream")
 SMALL = 5e7  # operations of a call for which one thread is enough
 KEPT_SESSIONS = 4  # of different numbers of rows
-UNCHANGEABLE = (int, float, str, type(None), np.number, np.bool_, np.dtype, type, np.random.RandomState, Component)
 
 
 class KeptOptimizer(OptimizerState):
@@ -267,10 +266,6 @@ def values_of_parameters(estimator: Any) -> list[Any]:
     return [known[name] for name in _names(estimator_class)]
 
 
-def _is_unchangeable(value: Any) -> bool:
-    return isinstance(value, UNCHANGEABLE) or (isinstance(value, tuple) and all(map(_is_unchangeable, value)))
-
-
 def serves(estimator: Any, configuration: Configuration) -> bool:
     """Whether a stream can do what partial_fit would do; the rest is for the ordinary way."""
     known = vars(estimator)
@@ -283,7 +278,7 @@ def serves(estimator: Any, configuration: Configuration) -> bool:
         and not known.get("_skl_callbacks")
         and not estimator.verbose
         and not estimator.warm_start
-        and all(_is_unchangeable(value) for name, value in known.items() if name in names)
+        and all(is_unchangeable(value) for name, value in known.items() if name in names)
     )
     return (
         plain

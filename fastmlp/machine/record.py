@@ -49,6 +49,7 @@ def is_record(kind):
     return issubclass(kind, tuple)
 
 
+@functools.cache
 def kinds_of(record):
     """What each field of a record class is, by name."""
     return {name: record.__annotations__[name] for name in record._fields}
