@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_random_state
 
 from ..blocks import as_blocks
+from ..core.network import Network
 from ..initializers import initial_weights
 from ..losses import LOSSES, Loss
 from ..trainable import Parameters
@@ -218,12 +219,20 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         )
         network = fit.network(parameters)
         del parameters  # a copy would be in the way of large networks
-        if configuration.optimizer is None:
+        learned = self._train(fit, network, callbacks, same_network=network_was_the_same)
+        self.__dict__.update(learned)
+        seeded = isinstance(self.random_state, Integral)
+        self._stream = (self.random_state, random_state.get_state()) if seeded else None
+        callbacks.end()
+
+    def _train(self, fit: Fit, network: Network, callbacks: SklearnCallbacks, *, same_network: bool) -> dict[str, Any]:
+        """Train a network; the attributes that come of it."""
+        if fit.configuration.optimizer is None:
             learned = train_by_lbfgs(fit, network)
         else:
-            stored = getattr(self, "_optimizer", None) if incremental else None
+            stored = getattr(self, "_optimizer", None) if fit.incremental else None
             optimizer = optimizer_to_go_on_with(
-                stored, configuration, same_network=network_was_the_same, dtype=network.dtype
+                stored, fit.configuration, same_network=same_network, dtype=network.dtype
             )
             learned = train_by_steps(fit, network, optimizer, callbacks)
         if not all_finite(learned["coefs_"] + learned["intercepts_"]):
@@ -231,10 +240,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             )
-        self.__dict__.update(learned)
-        seeded = isinstance(self.random_state, Integral)
-        self._stream = (self.random_state, random_state.get_state()) if seeded else None
-        callbacks.end()
+        return learned
 
     def _checked_data(
         self,
