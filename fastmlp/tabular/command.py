@@ -9,6 +9,7 @@ import pathlib
 import pickle
 import sys
 import time
+import warnings
 from collections import Counter
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 MOST_CLASSES = 20  # distinct whole numbers in a target up to which they are classes
 HELD_OUT = 0.2  # of the rows are for the report
+FEWEST = 10  # rows, of which two are held out
 
 
 class TableError(Exception):
@@ -76,18 +78,37 @@ def kinds_of(encoder: Any) -> list[str]:
     return lines + [f"dropped    {name}: {reason}" for name, reason in encoder.dropped_.items()]
 
 
+def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning in the terminal, without the line of the program that gives it."""
+    print(f"fastmlp: warning: {message}", file=sys.stderr)
+
+
+def _some(names: Any) -> str:
+    """The first names of a list."""
+    shown = [repr(str(name)) for name in names[:5]]
+    return ", ".join(shown) + f" and {len(names) - 5} more" * (len(names) > 5)
+
+
 def fit(arguments: argparse.Namespace) -> None:
     """Train a model for the column of a table, and say how good it is beside simpler ones."""
     frame = with_dates(read_table(arguments.table))
     name = arguments.target
     if name not in frame.columns:
-        raise TableError(f"--target must be a column of {arguments.table.name}; got {name!r}.")
+        raise TableError(f"--target must be a column of {arguments.table.name} ({_some(frame.columns)}); got {name!r}.")
+    if len(frame.columns) == 1:
+        raise TableError(f"{arguments.table.name} must have a column besides {name!r} to predict it from.")
     missing = frame[name].isna()
+    if len(frame) - missing.sum() < FEWEST:
+        raise TableError(
+            f"{arguments.table.name} must have {FEWEST} rows or more with a {name!r}; got {len(frame) - missing.sum()}."
+        )
     frame, target = frame[~missing].drop(columns=name), frame.loc[~missing, name]
     print(f"rows       {len(frame):,}" + f" ({missing.sum():,} without {name} are left out)" * bool(missing.any()))
     task = task_of(target, arguments.task)
     try:
-        model = _fitted(frame, target.to_numpy(), task, arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            model = _fitted(frame, target.to_numpy(), task, arguments)
     except (ValueError, TypeError) as error:
         raise TableError(" ".join(str(error).split())) from error
     output = arguments.output or arguments.table.with_suffix(".fastmlp")
@@ -98,16 +119,14 @@ def fit(arguments: argparse.Namespace) -> None:
 
 def _fitted(frame: Any, target: np.ndarray, task: str, arguments: argparse.Namespace) -> Any:
     """The report, by a model of four fifths of the rows; then the model of all rows."""
-    from sklearn.model_selection import train_test_split
-
     from .classifier import TabularClassifier
     from .regressor import TabularRegressor
+    from .selection import divided
 
     kind = TabularClassifier if task == "classes" else TabularRegressor
     model = kind(preset=arguments.preset, max_time=arguments.seconds, random_state=0)
-    counts = np.unique(target, return_counts=True)[1]
-    stratify = target if task == "classes" and counts.min() > 1 else None
-    rows, others = train_test_split(np.arange(len(target)), test_size=HELD_OUT, random_state=0, stratify=stratify)
+    codes = np.unique(target, return_inverse=True)[1] if task == "classes" else None
+    rows, others = divided(np.arange(len(target)), HELD_OUT, codes, 0)
     start = time.perf_counter()
     model.fit(frame.iloc[rows], target[rows])
     seconds = time.perf_counter() - start

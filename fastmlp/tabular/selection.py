@@ -42,10 +42,10 @@ def splits_of(validation: Any, n_rows: int, classes: np.ndarray | None, random_s
         splitter = folds(count, shuffle=True, random_state=seed)
         return [Split(*pair) for pair in splitter.split(np.empty((n_rows, 1)), classes)]
     share = min(FRACTION, MOST_ROWS / n_rows) if isinstance(validation, str) else float(validation)
-    return [_divided(everything, share, classes, seed)]
+    return [divided(everything, share, classes, seed)]
 
 
-def _divided(rows: np.ndarray, share: float, classes: np.ndarray | None, seed: int) -> Split:
+def divided(rows: np.ndarray, share: float, classes: np.ndarray | None, seed: int) -> Split:
     """Two parts; classes of one row stay in the first, the others are in both in proportion where they fit."""
     alone = np.zeros(len(rows), bool) if classes is None else np.bincount(classes)[classes] < 2
     some = rows[~alone]

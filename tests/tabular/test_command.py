@@ -86,11 +86,15 @@ def test_errors_are_one_sentence(table, tmp_path, capsys):
     path = tmp_path / "table.csv"
     table.to_csv(path, index=False)
     (tmp_path / "table.xls").write_text("")
+    (tmp_path / "one.csv").write_text("x\n1\n2\n")
+    (tmp_path / "few.csv").write_text("a,x\n" + "1,2\n" * 9 + "1,\n")
     (tmp_path / "no.fastmlp").write_text("nothing")
     for arguments, message in [
-        (["fit", str(path), "--target", "size"], "--target must be a column of table.csv; got 'size'."),
+        (["fit", str(path), "--target", "size"], "'colour', 'x' and 1 more); got 'size'."),
         (["fit", str(tmp_path / "no.csv"), "--target", "x"], "cannot be read"),
         (["fit", str(tmp_path / "table.xls"), "--target", "x"], "TABLE must end in .csv, .tsv or .parquet"),
+        (["fit", str(tmp_path / "one.csv"), "--target", "x"], "one.csv must have a column besides 'x'"),
+        (["fit", str(tmp_path / "few.csv"), "--target", "x"], "few.csv must have 10 rows or more with a 'x'; got 9."),
         (["fit", str(path), "--target", "planet"], "y must have two classes or more; got 1 class, 'Earth'"),
         (["fit", str(path), "--target", "key", "--task", "numbers"], "y must hold numbers in regression; got 'k"),
         (["predict", str(tmp_path / "no.fastmlp"), str(path)], "MODEL must be a file that fastmlp fit has written"),
@@ -100,6 +104,15 @@ def test_errors_are_one_sentence(table, tmp_path, capsys):
         assert error.startswith("fastmlp: error: ")
         assert message in error
         assert len(error.splitlines()) == 1
+
+
+def test_a_class_of_one_row_is_learned_and_told(table, tmp_path, capsys, monkeypatch):
+    small(monkeypatch)
+    path = tmp_path / "table.csv"
+    table.assign(big=["rare", *table["big"].astype(str)[1:]]).to_csv(path, index=False)
+    assert main(["fit", str(path), "--target", "big", "--preset", "fast"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert "fastmlp: warning: Class 'rare' of y has a single row" in lines[0]
 
 
 def test_a_table_without_the_models_columns(table, tmp_path, capsys, monkeypatch):
