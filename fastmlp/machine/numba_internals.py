@@ -3,8 +3,10 @@
 Seen to work with Numba 0.62 to 0.68 (see tests/machine/test_numba_internals.py, which looks at each item).
 
 - `Compiler.compile_extra`, `state.library`: functions become parts of others, for another processor.
-- `JITCodeLibrary` and its `_optimize_functions`, `_optimize_final_module`, `_finalize_final_module`: parts are
-  optimized and turned into machine code where they end up, once.
+- `JITCodeLibrary` and its `add_ir_module`, `finalize`, `_get_module_for_linking`, `_linking_libraries`,
+  `_optimize_final_module`; `JITCPUCodegen._library_class`: parts are linked, optimized and turned into machine code
+  where they end up, once.
+- `Compiler.define_pipelines`, `PassManager.passes` and three of its passes: without them a first fit takes less time.
 - `JITCPUCodegen._init`, `BaseContext.subtarget`: LLVM code for a level in place of this processor.
 - `_numba_type_`: the type of an object that Numba does not know.
 - `global_compiler_lock._lock`, `CallStack._lock`, `CallStack._stack`: made anew in a forked child.
@@ -17,11 +19,13 @@ import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba import njit
-from numba.core import config, types
+from numba.core import cgutils, config, types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.core.typed_passes import InlineOverloads, NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import intrinsic
 
 from .jit import FASTMATH
@@ -74,8 +78,13 @@ class _Environments:
 class _Part(JITCodeLibrary):
     """LLVM code that only lives inside other code: optimized and turned into machine code there, once.
 
-    Numba does both for every function; leaving it out halves the time of a first fit.
+    Numba does both for every function, and links into each all that it calls, so that what lies deep in a tree of calls
+    is copied on every level of it. Here a part is text and the parts that it asks for, until something whole is made.
     """
+
+    def __init__(self, codegen, name):
+        super().__init__(codegen, name)
+        self._texts = []
 
     @property
     def codegen(self):
@@ -84,27 +93,54 @@ class _Part(JITCodeLibrary):
     def get_pointer_to_function(self, name):
         return 0
 
-    def _optimize_functions(self, module):
-        module.data_layout = self._codegen._data_layout
+    def add_ir_module(self, ir_module):
+        self._raise_if_finalized()
+        self._texts.append(cgutils.normalize_ir_text(str(ir_module)))
 
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
-        self._finalize_dynamic_globals()
+    def finalize(self):
         self._finalized = True
 
+    def _get_module_for_linking(self):
+        """All of it, for code that Numba compiles: made once, and in each that takes it the same."""
+        if self._shared_module is None:
+            _link_texts(self._final_module, [self])
+            for function in self._final_module.functions:
+                if not function.is_declaration and function.linkage == llvmlite.binding.Linkage.external:
+                    function.linkage = "linkonce_odr"
+            self._shared_module = self._final_module
+        return self._shared_module
 
-class _Whole(_Part):
+
+def _link_texts(module, libraries):
+    """Link the code of some parts, and of all the parts that they ask for, into a module, each once."""
+    seen, waiting = set(), list(reversed(libraries))
+    while waiting:
+        library = waiting.pop()
+        if library in seen:
+            continue
+        seen.add(library)
+        if not isinstance(library, _Part):  # of Numba's own, for code that it compiles
+            module.link_in(library._get_module_for_linking(), preserve=True)
+            continue
+        waiting += reversed(library._linking_libraries)
+        for text in library._texts:
+            module.link_in(llvmlite.binding.parse_assembly(text))
+
+
+class _Whole(JITCodeLibrary):
     """LLVM code that becomes an object file: optimized with all that it calls."""
 
-    def _optimize_final_module(self):
-        """All but the one function is nobody else's business: what is inlined everywhere goes."""
+    def finalize(self):
+        """Link the parts, and optimize them: all but the one function is nobody else's business and may go."""
         module = self._final_module
+        _link_texts(module, self._linking_libraries)
+        module.data_layout = self._codegen._data_layout
         for thing in (*module.functions, *module.global_variables):
             if not thing.is_declaration and thing.name != self.name:
                 thing.linkage = "internal"
-        JITCodeLibrary._optimize_final_module(self)
+        self._optimize_final_module()
+        module.verify()
+        self._finalized = True
 
     def object_code(self):
         """The bytes of the object file, and the symbols that it asks for."""
@@ -116,6 +152,8 @@ class _Whole(_Part):
 
 class _TargetCodegen(JITCPUCodegen):
     """Numba's code generator for `TARGET`, whose code is not run in this process."""
+
+    _library_class = _Part
 
     def _init(self, llvm_module):
         if not TARGET.is_own_architecture():
@@ -143,6 +181,9 @@ class _TargetCodegen(JITCPUCodegen):
     def _get_host_cpu_features(self):
         return TARGET.features
 
+
+# Closures, overloads that are inlined before lowering, expressions of arrays.
+NEEDLESS_PASSES = {InlineClosureLikes, InlineOverloads, NopythonRewrites}
 
 _target_context = None
 _compiling = None  # the thread that makes code for TARGET; it holds the compiler's lock
@@ -172,6 +213,12 @@ class _PartCompiler(Compiler):
 
     def __init__(self, typing_context, target_context, *others):
         super().__init__(typing_context, target_in_use(), *others)
+
+    def define_pipelines(self):
+        """Numba's own passes but for those that kernels have no use of, and that take time all the same."""
+        (pipeline,) = super().define_pipelines()
+        pipeline.passes = [step for step in pipeline.passes if step[0] not in NEEDLESS_PASSES]
+        return [pipeline]
 
     def compile_extra(self, func):
         self.state.library = part(self.state.targetctx.codegen(), func.__qualname__)

@@ -11,11 +11,14 @@ import threading
 
 import numba
 import pytest
+from llvmlite import ir
 from numba.core import codegen, compiler, config
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from fastmlp.machine.jit import OPTIONS, inlined, intrinsic, load_numba
+from fastmlp.machine.kernels import link
+from fastmlp.machine.simd import I64
 from fastmlp.machine.target import LEVELS, TARGET
 
 load_numba()
@@ -78,12 +81,52 @@ def test_what_is_called_or_replaced_is_there(path):
     assert callable(functools.reduce(getattr, names, globals()[first]))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["_optimize_functions", "_optimize_final_module", "_finalize_final_module", "_finalize_dynamic_globals"],
-)
-def test_libraries_have_the_stages_that_are_left_out(name):
+@pytest.mark.parametrize("name", ["add_ir_module", "finalize", "_get_module_for_linking", "_optimize_final_module"])
+def test_libraries_have_the_stages_that_are_replaced_or_called(name):
     assert callable(getattr(codegen.JITCodeLibrary, name))
+
+
+def test_generators_of_code_say_what_libraries_they_make():
+    assert codegen.JITCPUCodegen._library_class is codegen.JITCodeLibrary
+    assert type(internals._context().codegen().create_library("empty")) is internals._Part
+
+
+def test_passes_without_use_are_left_out():
+    """Compiler.define_pipelines, PassManager.passes."""
+    arguments = (cpu_target.typing_context, cpu_target.target_context, None, (), None, _flags(), {})
+    (whole,) = compiler.Compiler(*arguments).define_pipelines()
+    (short,) = internals._PartCompiler(*arguments).define_pipelines()
+    left_out = [step for step in whole.passes if step not in short.passes]
+    assert {step for step, _ in left_out} == internals.NEEDLESS_PASSES
+    assert [step for step in whole.passes if step in short.passes] == short.passes
+
+
+def test_a_part_is_linked_once_however_many_ask_for_it(monkeypatch):
+    """Four functions call one another crosswise; the code of each is read once."""
+    library = internals._Whole(internals._context().codegen(), "whole")
+    parts = [internals.part(internals._context().codegen(), f"part_{n}") for n in range(4)]
+    for n, part in enumerate(parts):
+        module = part.create_ir_module(part.name)
+        function = ir.Function(module, ir.FunctionType(I64, []), part.name)
+        builder = ir.IRBuilder(function.append_basic_block())
+        called = [ir.Function(module, function.function_type, f"part_{k}") for k in range(n)]
+        builder.ret(functools.reduce(builder.add, [builder.call(other, []) for other in called], I64(1)))
+        part.add_ir_module(module)
+        for other in parts[:n]:
+            part.add_linking_library(other)
+    module = library.create_ir_module("whole")
+    function = ir.Function(module, ir.FunctionType(I64, []), "whole")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(builder.call(ir.Function(module, function.function_type, "part_3"), []))
+    library.add_ir_module(module)
+    library.add_linking_library(parts[3])
+    read, parse = [], internals.llvmlite.binding.parse_assembly
+    monkeypatch.setattr(internals.llvmlite.binding, "parse_assembly", lambda text: read.append(text) or parse(text))
+    code, wanted = library.object_code()
+    assert len(read) == len(parts)
+    assert wanted == set()
+    if TARGET.is_own_architecture():
+        assert link(code, "whole", 0)() == 8
 
 
 def test_a_context_for_another_code_generator():
