@@ -15,20 +15,43 @@ MB = 10**6
 ROWS, FEATURES = 60_000, 784  # MNIST's shape
 
 
-def measure(task, *arguments, installed=None, **environment):
+# What a process of nobody's is started by, in a namespace of mounts of its own: all is read-only, and there is no home.
+CONFINED = """mount --make-rprivate / && mount -o remount,bind,ro / &&
+exec setpriv --reuid=65534 --regid=65534 --clear-groups env -i "$@" """
+
+
+def measure(task, *arguments, installed=None, confine=None, **environment):
     """Run a task in a new process, with these environment variables besides the present ones.
 
-    `installed` is the folder of an installed package that is to be measured in place of the source.
+    Parameters
+    ----------
+    installed : the folder of an installed package that is to be measured in place of the source
+    confine : the interpreter, of `interpreter_of_all`, for a process that may write nowhere and has no such variables
     """
     root = str(pathlib.Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, (installed and str(installed), root, os.environ.get("PYTHONPATH"))))
     command = [sys.executable, __file__, task, *map(str, arguments)]
+    if confine is not None:
+        path = os.pathsep.join((path, *(folder for folder in sys.path if folder.endswith("-packages"))))
+        command = ["unshare", "-m", "sh", "-c", CONFINED, "sh", f"PYTHONPATH={path}", confine, *command[1:]]
     answer = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, **environment}
     )
     if answer.returncode:
         raise RuntimeError(f"{task} {arguments} failed:\n{answer.stderr}")
     return json.loads(answer.stdout.splitlines()[-1])
+
+
+def interpreter_of_all():
+    """An interpreter of this version that an unprivileged user may run, confined as in `measure`; None without one."""
+    for python in (sys.executable, "/usr/bin/python{}.{}".format(*sys.version_info)):
+        command = ["unshare", "-m", "sh", "-c", CONFINED, "sh", python, "-c", "import os; assert os.getuid() == 65534"]
+        try:
+            if not subprocess.run(command, capture_output=True, check=False).returncode:
+                return python
+        except OSError:  # another system
+            return None
+    return None
 
 
 def peak_bytes():
