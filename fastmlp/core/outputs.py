@@ -203,6 +203,8 @@ def predict(layout, data, loss, span, buffers):
 def store_outputs(Y, at, value, count, left):
     """Write `count` numbers of a vector; where there is room for all, the next row overwrites what is too many.
 
+    Y : the predictions, of shape (n_rows, n_L), of which (left,) numbers lie from `at` on; value : (lanes,)
+
     Stores through a mask take AMD's processors tens of cycles.
     """
     if left >= lanes_of(Y):
