@@ -93,7 +93,8 @@ def load(folder):
     for path in sorted(folder.glob("*/[0-9][0-9][0-9][0-9]_*.json")):
         content = json.loads(path.read_text(encoding="utf8"))
         _, entries = machines.get(path.parent.name, (None, {}))
-        entries.update((entry["fullname"], {**entry, "from": describe(content)}) for entry in content["benchmarks"])
+        source = {"from": describe(content), "when": content["datetime"]}
+        entries.update((entry["fullname"], {**entry, **source}) for entry in content["benchmarks"])
         machines[path.parent.name] = content, entries
     return dict(sorted(machines.items(), key=lambda item: item[1][0]["datetime"]))
 
@@ -109,13 +110,19 @@ def tables(entries):
 
 
 def measured_last(machines, table):
-    """(newest file's content, entries) of the machine measured last among those that have the table; None without."""
-    return next((found for found in reversed(machines.values()) if table in tables(found[1])), None)
+    """(newest file's content, entries) of the machine on which the table was measured last; None without."""
+    having = [found for found in machines.values() if table in tables(found[1])]
+    return max(having, key=lambda found: max(entry["when"] for entry in _of(table, found[1])), default=None)
+
+
+def _of(table, entries):
+    """The entries of a table."""
+    return [entry for entry in entries.values() if entry["extra_info"].get("table") == table]
 
 
 def sources(entries, table):
     """Where and when the rows of a table were measured, one sentence for each set of results that they come from."""
-    found = [entry["from"] for entry in entries.values() if entry["extra_info"].get("table") == table]
+    found = [entry["from"] for entry in _of(table, entries)]
     return "\n".join(sorted(set(found), key=lambda described: described[-11:]))  # the day ends it
 
 

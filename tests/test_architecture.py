@@ -249,6 +249,22 @@ def test_the_newest_result_counts(report, results):
     assert report.fill(new, machines) == new
 
 
+def test_a_table_comes_from_where_it_was_measured_last(report, results):
+    other = results / "Linux-CPython-3.12-64bit"
+    other.mkdir()
+    content = json.loads((results / "Linux-CPython-3.11-64bit" / "0001_run.json").read_text(encoding="utf8"))
+    newer = {**content, "datetime": "2026-01-03T00:00:00", "benchmarks": [entry("a", 7.0)]}
+    (other / "0001_run.json").write_text(json.dumps(newer), encoding="utf8")
+    last = entry("c", 1.0)
+    last["extra_info"]["table"] = "memory"
+    (results / "Linux-CPython-3.11-64bit" / "0003_run.json").write_text(
+        json.dumps({**content, "datetime": "2026-01-04T00:00:00", "benchmarks": [last]}), encoding="utf8"
+    )
+    new = report.fill("<!-- table:training -->\n<!-- end -->", report.load(results))
+    assert "| a | 7.00 |" in new
+    assert "| b | 3.00 |" not in new
+
+
 def test_bars_are_judged(report, results, capsys):
     rows = [
         report.bar_row(entry("a", value, **limits)["extra_info"]["bars"][0])
