@@ -25,9 +25,11 @@ from .npy_files import Rows, header_of
 __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_dask", "from_folder", "from_iterable"]
 
 T = TypeVar("T")
-# Of a block cut from an array or a file, whichever is less: so small that a window has many of them, from all over the
-# data, which matters where these are sorted; and large enough that a block's own cost does not show.
-BLOCK_BYTES, BLOCK_ROWS = 512 << 10, 512
+# A block cut from an array or a file has the least of so many bytes, so many rows, and this part of all rows: so small
+# that a window has many of them, from all over the data, which matters where these are sorted. But it has some rows in
+# any case, so that a block's own cost does not show.
+BLOCK_BYTES, BLOCK_ROWS, N_BLOCKS = 512 << 10, 512, 1024
+LEAST_ROWS = 16
 
 
 class Block(NamedTuple):
@@ -199,10 +201,10 @@ class _Names(Sequence[str]):
 # --- sources ----------------------------------------------------------------------------------------------------------
 
 
-def _block_rows(row_bytes: int, block_rows: int | None) -> int:
+def _block_rows(n_rows: int, row_bytes: int, block_rows: int | None) -> int:
     """Rows of a block: those asked for, or by default as many as are small enough."""
     if block_rows is None:
-        return max(1, min(BLOCK_BYTES // max(1, row_bytes), BLOCK_ROWS))
+        return max(1, min(BLOCK_BYTES // max(1, row_bytes), BLOCK_ROWS, max(n_rows // N_BLOCKS, LEAST_ROWS)))
     if block_rows < 1:
         raise ValueError(f"block_rows must be an int in the range [1, inf); got {block_rows!r}.")
     return block_rows
@@ -216,15 +218,15 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
     X : of shape (n_rows, n_features); y : of shape (n_rows,) or (n_rows, n_outputs)
     sample_weight : of shape (n_rows,), default=None
     block_rows : int, default=None
-        Rows of a block; None for 512, or 512 KiB, whichever is less, in whole chunks where X has chunks. Smaller ones
-        serve sorted data, larger ones a disk that is slow to find them.
+        Rows of a block; None for 512, 512 KiB or a thousandth of all (16 if that is less), whichever is least, in whole
+        chunks where X has chunks. Smaller ones serve sorted data, larger ones a disk that is slow to find them.
     """
     n_rows = X.shape[0]
     for what, values in (("y", y), ("sample_weight", sample_weight)):
         if values is not None and values.shape[0] != n_rows:
             raise ValueError(f"{what} must have {n_rows} rows, as X has; got {values.shape[0]}.")
     chunks = getattr(X, "chunks", None)
-    rows = _block_rows(X.shape[1] * np.dtype(X.dtype).itemsize, block_rows)
+    rows = _block_rows(n_rows, X.shape[1] * np.dtype(X.dtype).itemsize, block_rows)
     if block_rows is None and chunks and isinstance(chunks[0], int):
         rows = max(1, rows // chunks[0]) * chunks[0]
     starts = range(0, n_rows, rows)
@@ -247,8 +249,8 @@ def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None
     folder : path
         ``X_000.npy`` belongs to ``y_000.npy`` and ``sample_weight_000.npy``. They come in the order of their names.
     block_rows : int, default=None
-        Rows that are read from a file at a time; None for 512, or 512 KiB, whichever is less. Smaller ones serve sorted
-        data, larger ones a disk that is slow to find them.
+        Rows that are read from a file at a time; None for 512, 512 KiB or a thousandth of all (16 if that is less),
+        whichever is least. Smaller ones serve sorted data, larger ones a disk that is slow to find them.
     """
     folder = pathlib.Path(folder)
     files = sorted(folder.glob("X*.npy"))
@@ -265,7 +267,9 @@ def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None
             )
     weights = [os.fspath(weight) if (weight := beside(path, "sample_weight")).exists() else None for path in files]
     paths = [(os.fspath(path), os.fspath(beside(path, "y")), weight) for path, weight in zip(files, weights)]
-    rows_of = [_rows_of_blocks(path, block_rows) for path, *_ in paths]
+    sizes = [_size_of(path) for path, *_ in paths]
+    n_rows = sum(rows for rows, _ in sizes)
+    rows_of = [(rows, _block_rows(n_rows, row_bytes, block_rows)) for rows, row_bytes in sizes]
     ends = list(itertools.accumulate(max(1, -(-n_rows // rows)) for n_rows, rows in rows_of))
 
     def place(position: int) -> tuple[int, int, int, int]:
@@ -289,16 +293,13 @@ def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None
     return Blocks(_Names(ends[-1], name_of), read, read_to=read)
 
 
-def _rows_of_blocks(path: str, block_rows: int | None) -> tuple[int, int]:
-    """Number of rows of a file, and of each of its blocks.
-
-    A file that is none is one block, and what is wrong with it is said when that is read.
-    """
+def _size_of(path: str) -> tuple[int, int]:
+    """Number of rows of a file, and bytes of a row; none where it is no file of rows, which is said when it is read."""
     try:
         shape, _, dtype, _ = header_of(path)
     except (OSError, ValueError):
-        return 0, 1
-    return shape[0] if shape else 0, _block_rows(math.prod(shape[1:]) * dtype.itemsize, block_rows)
+        return 0, 0
+    return shape[0] if shape else 0, math.prod(shape[1:]) * dtype.itemsize
 
 
 def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str | None = None) -> Blocks:

@@ -64,7 +64,7 @@ class State(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What one shard gives: the state after its steps, their mean loss, and the rows of the shard, its weight."""
+    """What one shard gives, or some: the state after the steps, their mean loss, and the rows, which are its weight."""
 
     state: State
     loss: float
@@ -160,10 +160,10 @@ def _order(plan: Plan, n_rows: int, start: int, count: int, index: int) -> np.nd
 # --- the mean of the shards, and the outer step -----------------------------------------------------------------------
 
 
-def mean_of(results: Sequence[Result]) -> State:
-    """The mean of the shards' states, weighted by their rows; summed in float64 in the order of the shards."""
-    weights = np.array([result.rows for result in results], np.float64)
-    weights /= weights.sum()
+def mean_of(results: Sequence[Result]) -> Result:
+    """The mean of the shards' states and losses, by their rows; summed in float64 in the order of the shards."""
+    rows = np.array([result.rows for result in results], np.float64)
+    weights = rows / rows.sum()
 
     def mean(*arrays: np.ndarray) -> np.ndarray:
         total = sum(weight * array.astype(np.float64) for weight, array in zip(weights, arrays, strict=True))
@@ -175,7 +175,8 @@ def mean_of(results: Sequence[Result]) -> State:
     states = [result.state for result in results]
     parameters = Parameters(*(mean_lists(part) for part in zip(*(state.parameters for state in states), strict=True)))
     moments = [mean_lists(part) for part in zip(*(state.states or [] for state in states), strict=True)]
-    return State(parameters, moments, states[0].step)
+    loss = float(np.average([result.loss for result in results], weights=rows))
+    return Result(State(parameters, moments, states[0].step), loss, int(rows.sum()))
 
 
 @dataclass
@@ -215,8 +216,8 @@ class OuterStep:
 class Executor(Protocol):
     """Who computes the shards of a round."""
 
-    def round(self, plan: Plan, state: State, number: int) -> Sequence[Result]:
-        """`train_round` of every shard that has rows, in the order of the shards."""
+    def round(self, plan: Plan, state: State, number: int) -> Result:
+        """`mean_of` the results of `train_round`, of every shard that has rows, in the order of the shards."""
 
 
 class InProcess:
@@ -230,12 +231,14 @@ class InProcess:
     def __init__(self, shards: Sequence[Block], n_threads: int | None = None) -> None:
         self.shards, self.n_threads = shards, n_threads
 
-    def round(self, plan: Plan, state: State, number: int) -> list[Result]:
-        return [
-            train_round(plan, state, shard, number=number, index=index, n_threads=self.n_threads)
-            for index, shard in enumerate(self.shards)
-            if len(shard.X)
-        ]
+    def round(self, plan: Plan, state: State, number: int) -> Result:
+        return mean_of(
+            [
+                train_round(plan, state, shard, number=number, index=index, n_threads=self.n_threads)
+                for index, shard in enumerate(self.shards)
+                if len(shard.X)
+            ]
+        )
 
 
 class Joblib:
@@ -249,7 +252,7 @@ class Joblib:
     def __init__(self, shards: Sequence[Block], n_jobs: int | None = None, n_threads: int | None = 1) -> None:
         self.shards, self.n_jobs, self.n_threads = shards, n_jobs, n_threads
 
-    def round(self, plan: Plan, state: State, number: int) -> list[Result]:
+    def round(self, plan: Plan, state: State, number: int) -> Result:
         import joblib
 
         work = joblib.delayed(train_round)
@@ -258,7 +261,7 @@ class Joblib:
             for index, shard in enumerate(self.shards)
             if len(shard.X)
         )
-        return results
+        return mean_of(results)
 
 
 @dataclass
@@ -312,11 +315,10 @@ def train(
     try:
         for number in range(len(progression.losses), plan.n_rounds):
             began = clock()
-            results = executor.round(plan, progression.state, number)
-            rows = np.array([result.rows for result in results], np.float64)
-            state = progression.outer(progression.state, mean_of(results))
+            mean = executor.round(plan, progression.state, number)
+            state = progression.outer(progression.state, mean.state)
             progression.state = state
-            progression.losses.append(float(np.average([result.loss for result in results], weights=rows)))
+            progression.losses.append(mean.loss)
             if score is not None:
                 _note_score(progression, score(state.parameters), tol)
             progression.seconds.append(clock() - began)

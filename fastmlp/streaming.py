@@ -1,10 +1,10 @@
 """Training on blocks: windows of rows, read ahead of the engine, shuffled inside, and never all in memory.
 
-An epoch is cut into windows of one size. Each takes one block of every run of consecutive blocks, at random, so that
-every window is a sample of the whole, whatever the order of the rows; and it reads them in their order, which a disk
-likes. Its rows are shuffled and trained on in whole batches; rows that make no whole batch go on into the next window.
-While the engine works on one window, a thread reads the next one, so that the engine waits only for a disk that is
-slower. Two windows are all that is kept in memory, beside a group of blocks.
+An epoch is cut into windows of about one size. Each takes one block of every run of consecutive blocks, at random, so
+that every window is a sample of the whole, whatever the order of the rows; and it reads them in their order, which a
+disk likes. Its rows are shuffled and trained on in whole batches; rows that make no whole batch go on into the next
+window. While the engine works on one window, a thread reads the next one, so that the engine waits only for a disk that
+is slower. Two windows are all that is kept in memory, beside a group of blocks.
 
 Shuffled blocks in a window: L. Xu et al., "In-database machine learning with CorgiPile", SIGMOD 2022, there of blocks
 drawn at random; one of each run instead is stratified sampling, whose error falls with the number of blocks in a window
@@ -83,19 +83,18 @@ def default_window(row_bytes: int, batch_size: int, n_threads: int | None = 1) -
     return max(batch_size, min(max(free, least), most) // max(1, row_bytes))
 
 
-def spread(n_blocks: int, n_windows: int, random: np.random.Generator) -> list[int]:
-    """An order of blocks in which each window has one of every run of ``n_windows`` consecutive blocks.
+def spread(n_blocks: int, n_windows: int, random: np.random.Generator) -> list[list[int]]:
+    """The blocks of each window, in an order in which each has one of every run of ``n_windows`` consecutive blocks.
 
     Formula: window j reads, for i = 0, 1, ..., block n_windows i + pi_i(j), pi_i a random permutation. Of a class that
     is a run of rows, windows then differ by the blocks at its two ends, where blocks drawn at random would differ by
-    the root of their number. In a window positions ascend.
+    the root of their number. Where there are fewer blocks than windows, all of them in a random order.
     """
     if n_windows >= n_blocks:
-        return [int(position) for position in random.permutation(n_blocks)]
+        return [random.permutation(n_blocks).tolist()]
     runs = -(-n_blocks // n_windows)
-    order = random.permuted(np.arange(runs * n_windows).reshape(runs, n_windows), axis=1).T.ravel()
-    found: list[int] = order[order < n_blocks].tolist()
-    return found
+    windows = random.permuted(np.arange(runs * n_windows).reshape(runs, n_windows), axis=1).T
+    return [window[window < n_blocks].tolist() for window in windows]
 
 
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -150,13 +149,13 @@ class Buffers:
 
     Parameters
     ----------
-    like : Block in the network's dtypes; rows : after which a window is full; margin : rows that a window may leave
-    block_rows : of a usual block, so that the last one of a window goes in whole, unless it is large for a window
+    like : Block in the network's dtypes; rows : of a window; margin : rows that a window may leave
+    block_rows : of a usual block, by two of which a window may be larger, unless they are large for a window
     """
 
     def __init__(self, like: Block, rows: int, margin: int, block_rows: int) -> None:
-        self.full, self.margin = rows, margin
-        self.rows = rows + (block_rows - 1 if block_rows <= rows // 4 else 0)
+        self.usual, self.margin = rows, margin
+        self.rows = rows + (2 * block_rows if block_rows <= rows // 8 else 0)
         X, targets, weights = (
             None if values is None else np.zeros((2 * (margin + self.rows), *values.shape[1:]), values.dtype)
             for values in like
@@ -169,7 +168,7 @@ class Buffers:
         """Copy rows of a block from ``start`` on behind those that are in, as many as fit; how many they are."""
         at = self._start(turn) + filled
         there = block.X[start:].ctypes.data == self.block.X[at:].ctypes.data  # read to where it belongs
-        count = min(len(block.X) - start, (self.rows if there else self.full) - filled)
+        count = min(len(block.X) - start, self.rows - filled)
         for array, values in zip(self.block, block, strict=True):
             if array is not None and values is not None and not (there and values is block.X):
                 array[at : at + count] = values[start : start + count]
@@ -206,7 +205,7 @@ class StreamSession:
     batch_size : int
         Rows of a batch, in every epoch but for the last one.
     window_rows : int
-        Rows that are shuffled together, at most: the windows of an epoch are of one size.
+        Rows that are shuffled together, at most but for two blocks: the windows of an epoch are of about one size.
     shuffle : bool
         Whether blocks and rows are taken in a random order.
     n_threads : int or None
@@ -243,26 +242,38 @@ class StreamSession:
         self._buffers = None
         self._resources.close()
 
-    def _filled(self, positions: Sequence[int], window_rows: int, n_rows: int) -> Iterator[tuple[int, int, bool]]:
-        """The turn of a window that is full, its rows, and whether more of all ``n_rows`` follow."""
+    def _filled(
+        self, windows: Sequence[Sequence[int]], window_rows: int, n_rows: int
+    ) -> Iterator[tuple[int, int, bool]]:
+        """The turn of a window that is full, its rows, and whether more of all ``n_rows`` follow.
+
+        A window ends with its blocks, and where all are in one list, when it has its rows.
+        """
         turn = filled = seen = 0
 
         def room() -> tuple[np.ndarray | None, int]:
             buffers = self._buffers
-            return (None, n_rows) if buffers is None else (buffers.room(turn, filled), buffers.full - filled)
+            return (None, n_rows) if buffers is None else (buffers.room(turn, filled), most(buffers) - filled)
 
-        for group in self._groups(positions, room):
-            for block in applied(self.convert, *group):
-                start = 0
-                while start < len(block.X):
-                    if self._buffers is None:
-                        block_rows = -(-n_rows // len(positions))
-                        self._buffers = Buffers(block, window_rows, self.batch_size, block_rows)
-                    count = self._buffers.fill(turn, filled, block, start)
-                    start, filled, seen = start + count, filled + count, seen + count
-                    if filled >= self._buffers.full or seen == n_rows:
-                        yield turn, filled, seen < n_rows
-                        turn, filled = turn + 1, 0
+        def most(buffers: Buffers) -> int:
+            return buffers.usual if len(windows) == 1 else buffers.rows
+
+        for positions in windows:
+            for group in self._groups(positions, room):
+                for block in applied(self.convert, *group):
+                    start = 0
+                    while start < len(block.X):
+                        if self._buffers is None:
+                            block_rows = -(-n_rows // len(self.blocks))
+                            self._buffers = Buffers(block, window_rows, self.batch_size, block_rows)
+                        count = self._buffers.fill(turn, filled, block, start)
+                        start, filled, seen = start + count, filled + count, seen + count
+                        if filled >= most(self._buffers) or seen == n_rows:
+                            yield turn, filled, seen < n_rows
+                            turn, filled = turn + 1, 0
+            if filled > window_rows // 2:  # less is what was too much for it: that goes on into the next one
+                yield turn, filled, seen < n_rows
+                turn, filled = turn + 1, 0
         if filled:
             yield turn, filled, False
 
@@ -314,11 +325,11 @@ class StreamSession:
         """
         random = np.random.default_rng(seed)
         n_windows = -(-len(order) // self.window_rows)
-        positions: Sequence[int] = range(len(self.blocks))
+        blocks: Sequence[Sequence[int]] = [range(len(self.blocks))]
         if self.shuffle and not self.blocks.ordered:
-            positions = spread(len(positions), n_windows, random)
+            blocks = spread(len(self.blocks), n_windows, random)
         total, done, left = 0.0, 0, None
-        windows = read_ahead(self._filled(positions, -(-len(order) // n_windows), len(order)))
+        windows = read_ahead(self._filled(blocks, -(-len(order) // n_windows), len(order)))
         try:
             for turn, filled, more in windows:
                 assert self._buffers is not None
@@ -337,7 +348,8 @@ class StreamSession:
         finally:
             windows.close()  # type: ignore[attr-defined]
         if done != len(order):
-            raise ValueError(f"X must have the same rows in every pass; got {done}, and {len(order)} in the first one.")
+            rows = done + (0 if left is None else len(left.X))
+            raise ValueError(f"X must have the same rows in every pass; got {rows}, and {len(order)} in the first one.")
         return total / done
 
     def _train(

@@ -129,7 +129,7 @@ def test_a_file_that_ends_early_and_a_folder_without_files(tmp_path):
     whole = (tmp_path / "X_0.npy").read_bytes()
     (tmp_path / "X_0.npy").write_bytes(whole[:-100])
     with pytest.raises(
-        ValueError, match=r"X could not be read in X_0\.npy, rows 512 to 699: X_0\.npy ends in row 697 of 700"
+        ValueError, match=r"X could not be read in X_0\.npy, rows 688 to 699: X_0\.npy ends in row 697 of 700"
     ):
         model.fit(tmp_path)
     assert all(vars(model)[name] is value for name, value in before.items())

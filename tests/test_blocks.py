@@ -100,6 +100,14 @@ def test_blocks_are_read_in_any_order(tmp_path, source):
         np.testing.assert_array_equal(rows.read(position).X, forward[position].X)
 
 
+def test_blocks_are_cut_small():
+    """512 rows, 512 KiB, or a thousandth of all rows or 16 of them, whichever is least."""
+    labels = np.zeros(1 << 20, np.int8)
+    for n_rows, columns, expected in ((100, 1, 16), (1 << 17, 1, 128), (1 << 20, 1, 512), (1 << 17, 1 << 13, 8)):
+        wide = np.broadcast_to(np.zeros(1, np.float64), (n_rows, columns))
+        assert len(blocks.from_arrays(wide, labels[:n_rows]).read(0).X) == expected
+
+
 def test_own_blocks_start_again_only_when_they_must():
     own = Own()
     rows = blocks.from_iterable(own)
@@ -130,7 +138,7 @@ def test_what_is_taken_for_blocks(tmp_path):
         assert blocks.as_blocks(plain, Y) is None
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "rows.h5", "w") as file:
-        assert len(blocks.as_blocks(file.create_dataset("X", data=X), Y)) == 1
+        assert len(blocks.as_blocks(file.create_dataset("X", data=X), Y)) == 2  # of 16 rows at least
     array = pytest.importorskip("dask.array")
     assert len(blocks.as_blocks(array.from_array(X, chunks=8), array.from_array(Y, chunks=8))) == 3
 

@@ -100,10 +100,13 @@ def test_every_row_of_a_shard_comes_once_a_pass():
 
 def test_the_mean_goes_by_rows():
     results = [
-        Result(State(Parameters([np.full((1, 1), value, np.float32)], [np.zeros(1, np.float32)], []), [], 5), 0.0, rows)
+        Result(
+            State(Parameters([np.full((1, 1), value, np.float32)], [np.zeros(1, np.float32)], []), [], 5), value, rows
+        )
         for value, rows in ((1.0, 10), (4.0, 30))
     ]
-    mean = mean_of(results)
+    mean, loss, rows = mean_of(results)
+    assert (loss, rows) == (3.25, 40)
     assert mean.parameters.coefs[0] == 3.25
     assert mean.parameters.coefs[0].dtype == np.float32
     assert mean.step == 5

@@ -111,26 +111,33 @@ def test_blocks_come_in_another_order():
 
 @pytest.mark.parametrize(("n_blocks", "n_windows"), [(1000, 8), (1001, 8), (7, 7), (3, 10), (1, 1), (50, 1)])
 def test_each_window_takes_a_block_of_every_run(n_blocks, n_windows):
-    order = spread(n_blocks, n_windows, np.random.default_rng(0))
-    assert sorted(order) == list(range(n_blocks))
-    for window in np.array_split(np.array(order), n_windows) if n_blocks % n_windows == 0 else ():
-        assert (window // n_windows).tolist() == list(range(n_blocks // n_windows))
+    windows = spread(n_blocks, n_windows, np.random.default_rng(0))
+    assert sorted(itertools.chain.from_iterable(windows)) == list(range(n_blocks))
+    assert len(windows) == (n_windows if n_windows < n_blocks else 1)
+    for window in windows if n_windows < n_blocks else ():
+        assert (np.array(window) // n_windows).tolist() in (
+            list(range(n_blocks // n_windows)),
+            list(range(-(-n_blocks // n_windows))),
+        )
     if n_windows > 1 and n_blocks > 3:
-        assert order != spread(n_blocks, n_windows, np.random.default_rng(1))
+        assert windows != spread(n_blocks, n_windows, np.random.default_rng(1))
 
 
-def test_windows_of_sorted_data_have_the_shares_of_the_whole():
+@pytest.mark.parametrize(("block_rows", "window_rows"), [(8, 1000), (7, 999), (13, 640)])
+def test_windows_of_sorted_data_have_the_shares_of_the_whole(block_rows, window_rows):
     """Of rows sorted by class, each window has a share of each class that is off by a block or two."""
     classes = np.sort(RANDOM.choice(4, 8000, p=[0.6, 0.3, 0.08, 0.02]))
     shares = np.bincount(classes) / 8000
     recorder = Recorder()
-    rows = blocks.from_arrays(np.arange(8000.0)[:, None], classes, block_rows=8)
-    streamed = session(recorder, rows, shuffle=True, window_rows=1000)
-    streamed.epoch(range(8000), learning_rate=0.1)
-    assert recorder.windows == [1000] * 8
+    rows = blocks.from_arrays(np.arange(8000.0)[:, None], classes, block_rows=block_rows)
+    streamed = session(recorder, rows, shuffle=True, window_rows=window_rows)
+    for seed in range(2):
+        streamed.epoch(range(8000), learning_rate=0.1, seed=seed)
     order = np.concatenate(recorder.batches).astype(int)
-    for window in order.reshape(8, 1000):
-        assert abs(np.bincount(classes[window], minlength=4) / 1000 - shares).max() <= 16 / 1000
+    for window in np.split(order, np.cumsum(recorder.windows)[:-1]):
+        assert len(window) == pytest.approx(-(-8000 // -(-8000 // window_rows)), abs=2 * block_rows + 10)
+        found = np.bincount(classes[window], minlength=4) / len(window)
+        assert abs(found - shares).max() <= (3 * block_rows + 10) / len(window)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..blocks import Block
-from ..rounds import Plan, Result, State, train_round
-from .client import dask_distributed, submit_with_data
+from ..rounds import Plan, Result, State, mean_of, train_round
+from .client import dask_distributed
 
-PATIENCE = 30  # seconds without a scheduler after which a training ends with an error
+SCATTER_PATIENCE = 10  # seconds that a state waits for the first worker
+PATIENCE, PATIENCE_WITHOUT_WORKERS = 30, 300  # seconds without a scheduler, or without workers, that end a training
 
 
 def _threads_here() -> int:
@@ -33,16 +34,23 @@ class Cluster:
     def __init__(self, client: Any, shards: Sequence[Any]) -> None:
         self.client, self.shards = client, shards
 
-    def round(self, plan: Plan, state: State, number: int) -> list[Result]:
-        """All shards of a round; what is lost with a worker is computed again."""
+    def round(self, plan: Plan, state: State, number: int) -> Result:
+        """The mean of all shards of a round; what is lost with a worker is computed again.
+
+        The state goes out once, from worker to worker, and one of them takes the mean, so that two states in a round
+        pass through this process, however many shards there are.
+        """
 
         def submit() -> list[Any]:
-            return [
-                submit_with_data(self.client, _round_here, plan, state, shard, number, index, retries=3)
+            (there,) = self.client.scatter([state], broadcast=True, hash=False, timeout=SCATTER_PATIENCE)
+            results = [
+                self.client.submit(_round_here, plan, there, shard, number, index, retries=3, pure=False)
                 for index, shard in enumerate(self.shards)
             ]
+            return [self.client.submit(mean_of, results, retries=3, pure=False)]
 
-        return self.results_of(submit)
+        result: Result = self.results_of(submit)[0]
+        return result
 
     def results_of(self, submit: Callable[[], list[Any]]) -> list[Any]:
         """The results of the futures that ``submit`` makes, in their order; made again where a worker took them along.
@@ -50,12 +58,13 @@ class Cluster:
         Raises
         ------
         RuntimeError
-            If the scheduler is gone, or no worker has come back, for half a minute.
+            If the scheduler is gone for half a minute, or no worker has come back in five.
         """
         distributed = dask_distributed()
-        lost = None
+        lost = None  # since when nobody works
         work: list[Any] = []
         while True:
+            idle = False
             try:
                 if self.client.scheduler is None:
                     raise OSError("the connection to the scheduler is closed")
@@ -64,16 +73,25 @@ class Cluster:
                     distributed.wait(work, timeout=1)
                 return list(self.client.gather(work))
             except (TimeoutError, distributed.TimeoutError):
-                lost = lost if self.client.status != "running" else None
+                idle = not self._has_workers()
             except (OSError, distributed.CancelledError):  # a worker, or the scheduler, has gone with what it held
-                work = []
-            if work and self.client.status == "running":
+                work, idle = [], True
+            if not idle:
+                lost = None
                 continue
             lost = time.monotonic() if lost is None else lost
             gone = time.monotonic() - lost
-            if gone > PATIENCE or self.client.status in ("closed", "closing"):
+            most = PATIENCE_WITHOUT_WORKERS if self.client.status == "running" else PATIENCE
+            if gone > most or self.client.status in ("closed", "closing"):
                 raise RuntimeError(
                     f"client must have a scheduler with workers; it has been {self.client.status} without them for "
                     f"{gone:.0f} s. Start them, and fit again with the same checkpoint to go on."
                 )
             time.sleep(0.2)
+
+    def _has_workers(self) -> bool:
+        """Whether the scheduler is there and has workers."""
+        try:
+            return self.client.status == "running" and bool(self.client.scheduler_info()["workers"])
+        except OSError:
+            return False

@@ -1,10 +1,11 @@
-"""What a round on a cluster takes, on paper: the steps of a shard, and the exchange of all states through one link.
+"""What a round on a cluster takes, on paper: the steps of a shard, and the exchange of states.
 
-    t = H s(m)  +  2 K b / B  +  latency
+    t = H s(m)  +  (K + 3 + log2 K) b / B  +  latency
 
-H steps of s(m) seconds on m rows, which `core.step_time` gives; K shards; b bytes of the weights and of the
-optimizer's moments; B bytes in a second. States go out before the steps and come back after them, all through the link
-of the process that takes their mean, which therefore bounds the number of workers.
+H steps of s(m) seconds on m rows, which `core.step_time` gives; K shards, one on each worker; b bytes of the weights
+and of the optimizer's moments; B bytes in a second of every link. One state goes from the training process over the
+scheduler to a worker and back, 4 b, and from worker to worker in log2 K times b. The worker that takes the mean gets
+those of all others, (K - 1) b through its link, which therefore bounds the number of workers.
 """
 
 import itertools
@@ -25,8 +26,9 @@ def state_bytes(units: Sequence[int], itemsize: int = 4, moments: int = 2) -> in
 def exchange_seconds(
     units: Sequence[int], n_workers: int, *, bandwidth: float = TEN_GIGABITS, latency: float = LATENCY
 ) -> float:
-    """Seconds in which all states go to the workers and come back."""
-    return 2 * n_workers * state_bytes(units) / bandwidth + latency
+    """Seconds in which a state goes to all workers, and the mean of theirs comes back."""
+    states = n_workers + 3 + math.ceil(math.log2(n_workers))  # that pass through one link after another
+    return states * state_bytes(units) / bandwidth + latency
 
 
 def round_seconds(

@@ -24,8 +24,8 @@ def test_bytes_are_those_of_a_state():
 def test_a_round_is_its_steps_and_its_exchange():
     one, two = (round_seconds(UNITS, 256, steps, 10) for steps in (100, 200))
     assert two - one == pytest.approx(one - exchange_seconds(UNITS, 10))
-    assert exchange_seconds(UNITS, 20, latency=0) == pytest.approx(2 * exchange_seconds(UNITS, 10, latency=0))
-    assert exchange_seconds(UNITS, 10, bandwidth=1e9, latency=0) == pytest.approx(20 * state_bytes(UNITS) / 1e9)
+    assert exchange_seconds(UNITS, 1, bandwidth=1e9, latency=0) == pytest.approx(4 * state_bytes(UNITS) / 1e9)
+    assert exchange_seconds(UNITS, 16, bandwidth=1e9, latency=0) == pytest.approx(23 * state_bytes(UNITS) / 1e9)
 
 
 def test_from_the_rows_that_pay_on_half_of_the_workers_are_won():

@@ -20,6 +20,7 @@ from fastmlp.dask import cluster as rounds_there
 from fastmlp.losses import SquaredError
 
 array = pytest.importorskip("dask.array")
+config = pytest.importorskip("dask.config")
 distributed = pytest.importorskip("distributed")
 
 RANDOM = np.random.default_rng(0)
@@ -38,9 +39,12 @@ def collections(rows=300):
 
 @pytest.fixture(scope="module")
 def cluster():
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as made:
+    with (
+        config.set({"distributed.deploy.lost-worker-timeout": "120s"}),  # a busy machine starts workers slowly
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as made,
+    ):
         yield made
 
 
@@ -189,50 +193,61 @@ def test_a_cluster_gives_the_bits_of_this_process(client, expected):
     assert_same_weights(classifier(client=client).fit(X, Y), expected)  # arrays are sent to the workers
 
 
-@pytest.mark.parametrize("arrays", [False, True])
-def test_a_worker_that_is_killed_costs_no_bit(client, cluster, expected, arrays):
-    """kill -9 in the middle of the rounds; the nanny starts the worker anew, and what it held is sent or computed anew.
+def test_more_shards_than_workers(client):
+    for n_shards in (5, 7):  # of unequal size, and some of fewer rows than a batch
+        model = classifier(client=client, n_shards=n_shards, batch_size=100).fit(*collections(50))
+        local = classifier(backend="local", n_shards=n_shards, batch_size=100)
+        assert_same_weights(model, local.fit(blocks.from_arrays(X, Y, block_rows=50)))
+
+
+def kill_workers(client, cluster):
+    """kill -9; the nanny starts the workers anew, and what they held is sent or computed anew.
 
     Both workers are killed, since either may hold the rows.
     """
-    pids = client.run(os.getpid)
-    killed = []
-
-    def kill():
-        while not killed:
-            if len(model.rounds_done) >= 3:
-                for pid in pids.values():
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-            time.sleep(0.01)
-
-    model = classifier(client=client, n_rounds=40)
-    model.rounds_done = []
-    report, count = fitting._report, model.rounds_done
-    patched = pytest.MonkeyPatch()
-    patched.setattr(fitting, "_report", lambda verbose, progression: count.append(report(verbose, progression)))
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        model.fit(*((X, Y) if arrays else collections()))
-    finally:
-        patched.undo()
-        killed.append(None)
-        thread.join()
-    assert killed[0] is not None
-    assert_same_weights(model, classifier(backend="local", n_rounds=40).fit(X, Y))
+    for pid in client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
 
 
-def test_workers_that_join_and_leave(client, cluster, expected):
+def restart_workers(client, cluster):
+    client.restart_workers(list(client.scheduler_info()["workers"]), timeout=120)
+
+
+def scale_up_and_down(client, cluster):
     cluster.scale(3)
-    assert_same_weights(
-        classifier(client=client).fit(*collections(100)),
-        classifier(backend="local").fit(blocks.from_arrays(X, Y, block_rows=100)),
-    )
+    client.wait_for_workers(3, timeout=60)
+    cluster.scale(1)
     cluster.scale(2)
-    assert_same_weights(classifier(client=client).fit(*collections()), expected)
-    client.restart(wait_for_workers=False)
-    assert_same_weights(classifier(client=client).fit(*collections()), expected)
+
+
+@pytest.mark.parametrize(
+    ("disturb", "arrays"),
+    [(kill_workers, False), (kill_workers, True), (restart_workers, False), (scale_up_and_down, False)],
+)
+def test_what_happens_to_workers_in_a_training_costs_no_bit(client, cluster, monkeypatch, disturb, arrays):
+    begun, done = threading.Event(), threading.Event()
+    plain = fitting._report
+
+    def report(verbose, progression):
+        plain(verbose, progression)
+        if len(progression.losses) == 3:
+            begun.set()
+        if len(progression.losses) == 30:
+            done.wait(120)  # the last rounds begin when it has happened
+
+    def happen():
+        begun.wait(120)
+        with distributed.Client(cluster, set_as_default=False) as own:
+            disturb(own, cluster)
+        done.set()
+
+    monkeypatch.setattr(fitting, "_report", report)
+    thread = threading.Thread(target=happen)
+    thread.start()
+    model = classifier(client=client, n_rounds=40).fit(*((X, Y) if arrays else collections()))
+    thread.join()
+    assert done.is_set()
+    assert_same_weights(model, classifier(backend="local", n_rounds=40).fit(X, Y))
 
 
 def test_a_block_that_is_wrong_on_a_worker(client):
@@ -244,18 +259,21 @@ def test_a_block_that_is_wrong_on_a_worker(client):
         classifier(client=client).fit(collections()[0], array.from_array(Y, chunks=150))
 
 
+class Locked(SquaredError):
+    """A loss that cannot be pickled."""
+
+    def __reduce__(self):
+        raise TypeError("it holds a lock")
+
+
 def test_what_cannot_be_sent_to_workers(client):
-    class Locked(SquaredError):
-        lock = threading.Lock()
-
-        def __reduce__(self):
-            raise TypeError("it holds a lock")
-
-    model = classifier(client=client, scoring=None)
-    model.progress = threading.Lock().acquire  # is not sent
-    model.fit(*collections())
-    with pytest.raises(ValueError, match="can be pickled for workers: it holds a lock"):
-        connection.check_sendable(Locked())
+    lock = threading.Lock()
+    model = classifier(client=client, progress=lambda *sizes: lock)
+    model.fit(*collections())  # what watches a training stays here
+    model = DaskMLPRegressor(**PARAMETERS, n_shards=2, client=client, loss=Locked())
+    with pytest.raises(ValueError, match="parameters that can be pickled for workers: it holds a lock"):
+        model.fit(*collections())
+    assert not hasattr(model, "coefs_")
 
 
 def test_workers_of_another_version(client, monkeypatch):
@@ -268,6 +286,17 @@ def test_a_client_that_is_closed(cluster):
     made = distributed.Client(cluster, set_as_default=False)
     made.close()
     with pytest.raises(ValueError, match="client must be connected to a scheduler; got one that is closed"):
+        classifier(client=made).fit(*collections())
+
+
+def test_a_cluster_without_workers_is_an_error(monkeypatch):
+    monkeypatch.setattr(rounds_there, "PATIENCE_WITHOUT_WORKERS", 1)
+    monkeypatch.setattr(rounds_there, "SCATTER_PATIENCE", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, silence_logs=50) as empty,
+        distributed.Client(empty, set_as_default=False) as made,
+        pytest.raises(RuntimeError, match="client must have a scheduler with workers; it has been running without"),
+    ):
         classifier(client=made).fit(*collections())
 
 

@@ -1,0 +1,158 @@
+"""Two workers of one thread each beside one: rows in a second, loss and accuracy after the same rows, bytes exchanged.
+
+The workers are processes of a LocalCluster on this machine.
+"""
+
+import contextlib
+import os
+import pathlib
+import pickle
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from benchmarks.contest import bar
+from benchmarks.workloads import WORKLOADS, mean_loss
+from fastmlp.blocks import Block
+from fastmlp.dask import DaskMLPClassifier
+from fastmlp.dask.cluster import Cluster
+from fastmlp.rounds import train_round
+
+distributed = pytest.importorskip("distributed")
+array = pytest.importorskip("dask.array")
+warnings.filterwarnings("ignore", module="distributed")
+REPEATS = 3
+ROWS = {"tabular": (50_000, 60), "dmlp": (20_000, 24)}  # rows, and the rounds of one worker
+
+
+@contextlib.contextmanager
+def workers(count):
+    """A client of so many workers of one thread, each a process."""
+    with (
+        distributed.LocalCluster(
+            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(count, timeout=120)
+        yield client
+
+
+@contextlib.contextmanager
+def noted_rounds(noted):
+    """Each round's plan and the state before it, as they are given to the workers."""
+    plain = Cluster.round
+
+    def round_of(self, plan, state, number):
+        noted[:] = [plan, state]
+        return plain(self, plan, state, number)
+
+    Cluster.round = round_of
+    try:
+        yield
+    finally:
+        Cluster.round = plain
+
+
+def task(name):
+    """Rows of a workload, with classes that a network of its kind can learn in a few epochs."""
+    workload = WORKLOADS[name]._replace(rows=ROWS[name][0])
+    random = np.random.default_rng(0)
+    X = random.standard_normal((workload.rows, workload.features), dtype=np.float32)
+    projections = random.standard_normal((workload.features, workload.classes), dtype=np.float32)
+    y = (X @ projections + random.gumbel(size=(workload.rows, workload.classes)) * 4).argmax(axis=1)
+    return workload, X, y
+
+
+def estimator(workload, **parameters):
+    return DaskMLPClassifier(
+        hidden_layer_sizes=workload.hidden,
+        activation=workload.activation,
+        batch_size=workload.batch,
+        random_state=0,
+        **parameters,
+    )
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_per_second(benchmark, name):
+    workload, X, y = task(name)
+    n_rounds, noted = ROWS[name][1], []
+    with workers(1) as one, workers(2) as two, noted_rounds(noted):
+        sides = {2: two, 1: one}
+        data = {
+            count: [array.from_array(values, chunks=(len(X) // count, *values.shape[1:])) for values in (X, y)]
+            for count in sides
+        }
+
+        def fit(count, rounds):
+            model = estimator(workload, client=sides[count], n_shards=count, n_rounds=rounds)
+            return model.fit(*data[count])
+
+        local = estimator(workload, backend="local", n_shards=2, n_rounds=2).fit(X, y)
+        for ours, theirs in zip(fit(2, 2).coefs_, local.coefs_, strict=True):
+            assert ours.tobytes() == theirs.tobytes(), "a cluster changes the result"
+        seconds = {count: [] for count in sides}
+
+        def run(count):  # the first round begins before the shards are made
+            seconds[count] += fit(count, n_rounds // 3).history_["seconds"][1:]
+
+        benchmark.pedantic(run, (2,), setup=lambda: run(1), rounds=REPEATS)
+        models = {count: fit(count, n_rounds // count) for count in sides}
+    plan, state = noted
+    losses = {count: mean_loss(workload, X, y, model.coefs_, model.intercepts_) for count, model in models.items()}
+    shard = Block(X[: len(X) // 2], y[: len(X) // 2], None)
+    computed = []
+    for number in range(REPEATS):
+        begin = time.perf_counter()
+        train_round(plan, state, shard, number=number, index=0, n_threads=1)
+        computed.append(time.perf_counter() - begin)
+    middle = {count: float(np.median(values)) for count, values in seconds.items()}
+    ratio = 2 * middle[1] / middle[2]
+    sent = len(pickle.dumps((plan, state), protocol=5))
+    benchmark.extra_info["seconds"] = {str(count): values for count, values in seconds.items()}
+    benchmark.extra_info["table"] = "cluster"
+    benchmark.extra_info["row"] = {
+        "workload": name,
+        "steps of a round": plan.steps,
+        "MB exchanged for a shard and round": 2 * sent / 1e6,
+        "a round of one worker, s": middle[1],
+        "of two, s": middle[2],
+        "of it steps, s": float(np.median(computed)),
+        "rows/s of two": 2 * plan.steps * plan.batch_size / middle[2],
+        "× one worker": ratio,
+        "loss of one": losses[1],
+        "of two, after the same rows": losses[2],
+    }
+    benchmark.extra_info["bars"] = [
+        bar(f"{name}: two workers against one", ratio, must=1.6),
+        bar(f"{name}: loss of two workers is off by", abs(losses[2] / losses[1] - 1), must=0.03, better="lower"),
+    ]
+
+
+@pytest.mark.skipif("FASTMLP_DATA" not in os.environ, reason="FASTMLP_DATA is not set")
+def test_covertype(benchmark):
+    """Accuracy after the same number of rows, on one shard and on two."""
+    with np.load(pathlib.Path(os.environ["FASTMLP_DATA"]) / "covertype" / "covertype.npz") as file:
+        X, y = file["X"].astype(np.float32), file["y"]
+    order = np.random.default_rng(0).permutation(len(X))
+    X, y, test = X[order], y[order], len(X) // 5
+    X = (X - X[test:].mean(axis=0)) / np.maximum(X[test:].std(axis=0), 1e-6)
+
+    def accuracy(count):
+        scores = []
+        for seed in range(3):
+            model = DaskMLPClassifier(
+                (128,), backend="local", n_shards=count, max_iter=15, batch_size=200, random_state=seed
+            )
+            scores.append(model.fit(X[test:], y[test:]).score(X[:test], y[:test]))
+        return 100 * float(np.mean(scores))
+
+    one = accuracy(1)
+    assert one > 100 * np.bincount(y).max() / len(y) + 5, "more than the most frequent class"
+    two = benchmark.pedantic(accuracy, (2,), rounds=1)
+    benchmark.extra_info["table"] = "accuracy by rounds"
+    benchmark.extra_info["row"] = {"data": "covertype", "one shard, %": one, "two shards, %": two}
+    benchmark.extra_info["bars"] = [bar("covertype, two shards: points lost", one - two, must=0.5, better="lower")]
