@@ -17,7 +17,6 @@ from fastmlp import MLPClassifier, blocks
 from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fitting
 from fastmlp.dask import client as connection
 from fastmlp.dask import cluster as rounds_there
-from fastmlp.losses import SquaredError
 
 array = pytest.importorskip("dask.array")
 config = pytest.importorskip("dask.config")
@@ -259,18 +258,33 @@ def test_a_block_that_is_wrong_on_a_worker(client):
         classifier(client=client).fit(collections()[0], array.from_array(Y, chunks=150))
 
 
-class Locked(SquaredError):
-    """A loss that cannot be pickled."""
+class Locked:
+    """A callback of scikit-learn's that cannot be pickled."""
+
+    max_estimator_depth = 1
 
     def __reduce__(self):
         raise TypeError("it holds a lock")
+
+    def setup(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, context, **arguments):
+        pass
+
+    def on_fit_task_end(self, context, **arguments):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
 
 
 def test_what_cannot_be_sent_to_workers(client):
     lock = threading.Lock()
     model = classifier(client=client, progress=lambda *sizes: lock)
     model.fit(*collections())  # what watches a training stays here
-    model = DaskMLPRegressor(**PARAMETERS, n_shards=2, client=client, loss=Locked())
+    model = classifier(client=client)
+    model.set_callbacks(Locked())
     with pytest.raises(ValueError, match="parameters that can be pickled for workers: it holds a lock"):
         model.fit(*collections())
     assert not hasattr(model, "coefs_")
