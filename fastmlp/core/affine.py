@@ -11,7 +11,7 @@ says the thread owns.
 
 from .. import activations
 from ..machine.jit import inlined
-from ..machine.simd import full_like, lanes_of, load, load_first, mask_first, prefetch, store, where
+from ..machine.simd import fma, full_like, lanes_of, load, load_first, mask_first, prefetch, store, where
 from ..machine.tile import DOT_OUTPUTS, DOT_ROWS, NR, TALL_ROWS, dots, multiply, side_of, transpose
 from .layout import FAR, KC, narrow_at, panel_at, panel_of, row_at, unit_parameter_at, vectors_of
 from .records import HYPERPARAMETERS
@@ -167,6 +167,9 @@ def affine_backward(layout, layer, learned, span, buffers):
     D, scratch, narrow = buffers.deltas, buffers.scratch, layout.narrow[layer]
     lanes = lanes_of(D)
     units, above_units = layout.units[layer], layout.units[layer + 1]
+    if narrow and above_units == 1:
+        outer_backward(layout, layer, learned, span, buffers)
+        return
     above_stride = layout.stride[layer + 1]
     products = span.scratch + KC * NR * lanes
     vectors = vectors_of(units, lanes)
@@ -202,6 +205,26 @@ def affine_backward(layout, layer, learned, span, buffers):
                             delta = load(D, at + c) * product
                             store(D, at + c, where(mask_first(delta, units - j * lanes - c), delta, 0))
         j += count
+
+
+@inlined
+def outer_backward(layout, layer, learned, span, buffers):
+    """The same above which there is one unit: delta W^T is an outer product, too short for a tile.
+
+    delta : (m, 1); W^T : (1, n_below)
+    """
+    D, W, lanes = buffers.deltas, buffers.weights, lanes_of(buffers.deltas)
+    units, weights = layout.units[layer], narrow_at(layout, layer, 0, 0)
+    whole, nothing = units // lanes * lanes, full_like(load(D, 0), 0)
+    for r in range(span.start, span.stop):
+        at, above = row_at(layout, layer, r), full_like(nothing, D[row_at(layout, layer + 1, r)])
+        for c in range(0, units, lanes):
+            product = fma(above, load(W, weights + c), nothing)  # which makes no zero of it negative
+            if learned:
+                store(buffers.saved, at + c, load(buffers.saved, at + c) * product)
+            store(D, at + c, load(D, at + c) * product)
+        if whole < units:
+            store(D, at + whole, where(mask_first(nothing, units - whole), load(D, at + whole), 0))
 
 
 @inlined
