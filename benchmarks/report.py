@@ -35,8 +35,8 @@ TITLES = {  # the tables that come first, and what a reader must know of each
     "small fits": ("Small fits", "`fit` of 300 rows of 10 features, float64, hidden layer of 100."),
     "busy": (
         "Busy machines",
-        "Time of a fit by default, and with `n_threads=4`, in multiples of the time with `n_threads=1`, beside other "
-        "work on the same two cores.",
+        "Time of a fit by default, and with two and four threads, in multiples of the time with `n_threads=1`, beside "
+        "other work on the same two cores.",
     ),
     "accuracy": ("Accuracy", "A whole fit, until it stops by itself."),
     "memory": ("Memory", "Growth of the peak of resident memory by one fit of 60,000 rows of 784 float32."),
