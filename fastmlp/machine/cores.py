@@ -5,7 +5,9 @@ from the leases that exist, so that nothing can be lost, and a lease ends with t
 """
 
 import functools
+import math
 import os
+import pathlib
 import threading
 import time
 import weakref
@@ -13,18 +15,53 @@ import weakref
 PATIENCE = 0.2  # seconds that a newcomer waits for a core which a larger team is about to leave
 LOADAVG = "/proc/loadavg"
 GLANCE = 0.0005  # seconds between two looks
+GROUPS, MEMBERSHIP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
+
+
+def _numbers(path):
+    """The whole numbers in a file of the system; none where it cannot be read. "max" is none."""
+    try:
+        return [int(text) for text in path.read_text().split() if text != "max"]
+    except (OSError, ValueError):
+        return []
+
+
+def quota():
+    """Cores that the quotas of the process's control groups are worth; inf without any.
+
+    A service has a group of its own below the root, and each group above it may have a quota too: cgroups(7), and
+    "CFS Bandwidth Control" and "Control Group v2" of Linux's documentation. In a container the root is its own group.
+    """
+    try:
+        lines = MEMBERSHIP.read_text().splitlines()
+    except OSError:
+        return math.inf
+    granted = math.inf
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = GROUPS / "cpu" if controllers else GROUPS
+        group = root / path.strip("/")
+        for folder in (group, *(above for above in group.parents if above.is_relative_to(root))):
+            numbers = _numbers(folder / "cpu.max") or [
+                number for name in ("quota", "period") for number in _numbers(folder / f"cpu.cfs_{name}_us")
+            ]
+            if len(numbers) == 2 and min(numbers) > 0:
+                granted = min(granted, numbers[0] / numbers[1])
+    return granted
 
 
 @functools.lru_cache(maxsize=1)
 def _granted_cores(process, affinity, second):
-    """What affinity and a container's quota grant, looked up once in a second: it reads files of the system."""
+    """What affinity and quotas grant, looked up once in a second: it reads files of the system."""
     from joblib import cpu_count  # here, since importing it takes longer than all of this layer
 
-    return cpu_count()
+    cores = cpu_count()
+    return max(1, min(cores, math.ceil(min(cores, quota()))))
 
 
 def available_cores():
-    """Cores this process may use: affinity and container quota, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
+    """Cores this process may use: affinity and quotas, no more than NUMBA_NUM_THREADS or OMP_NUM_THREADS."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     limits = [_granted_cores(os.getpid(), affinity, int(time.monotonic()))]
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):

@@ -1,6 +1,7 @@
 """The cores of a process, shared by leases."""
 
 import gc
+import math
 import os
 import signal
 import threading
@@ -43,6 +44,49 @@ pytestmark = pytest.mark.threads
 )
 def test_fair_shares(n_cores, wanted, shares):
     assert fair_shares(n_cores, wanted) == shares
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "granted"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, math.inf),
+        ("0::/a/b\n", {"a/cpu.max": "100000 100000\n", "a/b/cpu.max": "max 100000\n"}, 1),
+        ("0::/a/b\n", {"cpu.max": "400000 100000\n", "a/cpu.max": "200000 100000\n", "b/cpu.max": "1 1\n"}, 2),
+        ("0::/elsewhere\n", {"cpu.max": "300000 100000\n"}, 3),
+        (
+            "4:memory:/m\n2:cpu,cpuacct:/s\n0::/\n",
+            {"cpu/s/cpu.cfs_quota_us": "50000\n", "cpu/s/cpu.cfs_period_us": "100000\n", "cpu.max": "9 1\n"},
+            0.5,
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, math.inf),
+        ("1:cpuset:/\n", {"cpu/cpu.cfs_quota_us": "1\n", "cpu/cpu.cfs_period_us": "1\n"}, math.inf),
+        ("nonsense", {"cpu.max": "1 1\n"}, math.inf),
+        (None, {"cpu.max": "1 1\n"}, math.inf),
+    ],
+)
+def test_quotas_of_control_groups(membership, files, granted, tmp_path, monkeypatch):
+    """The least of the process's own group and of those above it, in both versions of Linux's files."""
+    monkeypatch.setattr(cores, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "cgroup")
+    if membership is not None:
+        (tmp_path / "cgroup").write_text(membership)
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert cores.quota() == granted
+
+
+def test_a_quota_bounds_the_cores(monkeypatch):
+    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for granted, expected in ((math.inf, 4), (9.0, 4), (1.5, 2), (0.2, 1)):
+        monkeypatch.setattr(cores, "quota", lambda granted=granted: granted)
+        cores._granted_cores.cache_clear()
+        assert available_cores() == expected
+    cores._granted_cores.cache_clear()
 
 
 @pytest.fixture
