@@ -38,9 +38,9 @@ class OnCluster:
             parts = [[None] if values is None else partitions_of(values) for values in (X, y, sample_weight)]
             count = len(parts[0])
             for name, values in zip(("y", "sample_weight"), parts[1:], strict=True):
-                if values != [None] and len(values) != count:
+                if values[0] is not None and len(values) != count:
                     raise ValueError(f"{name} must have the {count} partitions of X; got {len(values)}. Rechunk it.")
-            rows = zip(*(values * count if values == [None] else values for values in parts), strict=True)
+            rows = zip(*(values * count if values[0] is None else values for values in parts), strict=True)
             self.parts = self.client.compute([delayed(tuple)(part) for part in rows])
         else:
             blocks = _blocks_of(X, y, sample_weight, self.n_shards)

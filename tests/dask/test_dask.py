@@ -190,6 +190,8 @@ def test_a_cluster_gives_the_bits_of_this_process(client, expected):
     assert stored.client is None
     np.testing.assert_array_equal(stored.predict(X), expected.predict(X))
     assert_same_weights(classifier(client=client).fit(X, Y), expected)  # arrays are sent to the workers
+    one = classifier(client=client, n_shards=1).fit(*collections(600))  # one partition
+    assert_same_weights(one, classifier(backend="local", n_shards=1).fit(X, Y))
 
 
 def test_more_shards_than_workers(client):
