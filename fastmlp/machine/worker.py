@@ -129,7 +129,7 @@ def hire(count):
 
 
 class WorkerPool:
-    """Workers that wait for anybody's next call: to wake one takes a tenth of what it takes to start one.
+    """Workers that wait for anybody's next call: to wake one takes less time than to start one.
 
     most : how many it keeps
     """
