@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 
 import pytest
 import sklearn
@@ -36,6 +37,14 @@ def pytest_runtest_setup(item):
     for mark in item.iter_markers("scikit_learn"):
         if parse_version(sklearn.__version__) < parse_version(mark.args[0]):
             pytest.skip(f"scikit-learn has this from {mark.args[0]} on; this is {sklearn.__version__}")
+
+
+@pytest.fixture
+def keyboard():
+    """Ctrl-C as at a terminal; a shell starts its jobs in the background with the signal ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture(scope="session")

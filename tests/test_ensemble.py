@@ -84,6 +84,7 @@ def test_an_exception_in_one_member_ends_the_others(digits, error):
     assert not hasattr(model, "estimators_")
 
 
+@pytest.mark.usefixtures("keyboard")
 @pytest.mark.parametrize("n_threads", [1, 2, None])
 def test_an_interrupt_ends_all_members(digits, n_threads):
     before, model, looks = live_threads(), ensemble(n_threads=n_threads), []

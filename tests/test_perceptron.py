@@ -2,7 +2,6 @@
 
 import _thread
 import pickle
-import signal
 import threading
 from copy import copy
 
@@ -300,14 +299,6 @@ def test_interrupt_leaves_a_usable_model(ours, parameters, digits, monkeypatch):
     assert np.isfinite(estimator.loss_)
     assert np.isfinite(estimator.coefs_[0]).all()
     assert len(estimator.predict(X)) == len(y)
-
-
-@pytest.fixture
-def keyboard():
-    """Ctrl-C as at a terminal; a shell starts its jobs in the background with the signal ignored."""
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.mark.usefixtures("keyboard")

@@ -107,6 +107,7 @@ class Trial:
 def signals(trial):
     """Interrupts at random moments of fits and predictions."""
     main_thread, over = threading.main_thread().ident, threading.Event()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 
     def send():
         for _ in range(30):
