@@ -138,6 +138,11 @@ class WorkerPool:
         self.most = most
         self._process, self._waiting = os.getpid(), []
 
+    @property
+    def waiting(self):
+        """How many workers of this process wait."""
+        return len(self._waiting) if os.getpid() == self._process else 0
+
     def take(self, count):
         """So many workers for the caller alone, or fewer where the system gives no more threads."""
         if os.getpid() != self._process:  # a forked child has none of its parent's threads

@@ -18,6 +18,8 @@ import warnings
 
 import numpy as np
 
+from fastmlp.machine.worker import POOL
+
 PATIENCE = 300  # seconds after which a process hangs
 LOOKS = 20_000  # at threads that are about to end
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -97,7 +99,7 @@ class Trial:
         leases = [reference() for reference in BUDGET._leases.copy().values()]
         assert not [lease for lease in leases if lease is not None and lease.wanted], "a core is taken"
         for _ in range(LOOKS):
-            if len(sys._current_frames()) <= threading.active_count():
+            if len(sys._current_frames()) <= threading.active_count() + POOL.waiting:
                 return
             time.sleep(0.001)
         raise AssertionError("a thread is left")
