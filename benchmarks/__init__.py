@@ -12,8 +12,8 @@ Each makes its data, asserts that all sides give the same answer, warms up, time
 
 A run of this whole folder is stored as `bench_results/<machine>/NNNN_all.json`, a run of a part of it with
 `--benchmark-save=NAME` as `NNNN_NAME.json`; the newest result of each benchmark counts. `<machine>` is
-pytest-benchmark's own name for system, Python and component size; the host's name is left out. Where two processors share
-that name, the vector instructions of the lesser one are added by hand.
+pytest-benchmark's own name for system, Python and component size; the host's name is left out. Where two
+processors share that name, the vector instructions of the lesser one are added by hand.
 
 How sides are compared (`contest.py`)
 -------------------------------------
