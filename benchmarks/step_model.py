@@ -77,7 +77,7 @@ def seconds_of_steps(workload, threads):
 
 
 def fitted(measured):
-    """RATE, BANDWIDTH, BARRIER, ARRIVAL and SERIAL from {(n_threads, batch, units): seconds}."""
+    """The constants of `core.step_time`, name -> value, from {(n_threads, batch, units): seconds}."""
     seconds = np.array(list(measured.values()))
     rows = np.array([terms(*case) for case in measured], np.float64)
     if rows[:, 3].max() <= 4:  # of two threads at most
@@ -86,7 +86,13 @@ def fitted(measured):
     scales = np.maximum(relative.max(axis=0), 1e-300)
     found, _ = nnls(relative / scales, np.ones(len(seconds)))
     work, exchange, barrier, arrival, serial = found / scales
-    return 1 / work, 1 / max(exchange, 1e-15), barrier, arrival or barrier / 2, serial
+    return {
+        "RATE": 1 / work,
+        "BANDWIDTH": 1 / max(exchange, 1e-15),
+        "BARRIER": barrier,
+        "ARRIVAL": arrival or barrier / 2,
+        "SERIAL": serial,
+    }
 
 
 def main():
@@ -95,7 +101,7 @@ def main():
     for workload in WORKLOADS.values():
         for n, seconds in seconds_of_steps(workload, counts_of_threads()).items():
             measured[n, workload.batch, units_of(workload)] = seconds
-    for name, value in zip(("RATE", "BANDWIDTH", "BARRIER", "ARRIVAL", "SERIAL"), fitted(measured), strict=True):
+    for name, value in fitted(measured).items():
         print(f"{name} = {value:.2g}")
     for (n, batch, units), seconds in measured.items():
         model = step_seconds(n, batch, units)

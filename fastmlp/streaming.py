@@ -83,7 +83,7 @@ def default_window(row_bytes: int, batch_size: int, n_threads: int | None = 1) -
     return max(batch_size, min(max(free, least), most) // max(1, row_bytes))
 
 
-def spread(n_blocks: int, n_windows: int, random: np.random.Generator) -> list[list[int]]:
+def stratified(n_blocks: int, n_windows: int, random: np.random.Generator) -> list[list[int]]:
     """The blocks of each window, in an order in which each has one of every run of ``n_windows`` consecutive blocks.
 
     Formula: window j reads, for i = 0, 1, ..., block n_windows i + pi_i(j), pi_i a random permutation. Of a class that
@@ -327,7 +327,7 @@ class StreamSession:
         n_windows = -(-len(order) // self.window_rows)
         blocks: Sequence[Sequence[int]] = [range(len(self.blocks))]
         if self.shuffle and not self.blocks.ordered:
-            blocks = spread(len(self.blocks), n_windows, random)
+            blocks = stratified(len(self.blocks), n_windows, random)
         total, done, left = 0.0, 0, None
         windows = read_ahead(self._filled(blocks, -(-len(order) // n_windows), len(order)))
         try:

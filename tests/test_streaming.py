@@ -10,7 +10,7 @@ from problems import make_weights
 from fastmlp import blocks, streaming
 from fastmlp.blocks import Block, Blocks
 from fastmlp.core.network import Network
-from fastmlp.streaming import StreamSession, default_window, read_ahead, spread
+from fastmlp.streaming import StreamSession, default_window, read_ahead, stratified
 
 UNITS = (5, 8, 3)
 RANDOM = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_blocks_come_in_another_order():
 
 @pytest.mark.parametrize(("n_blocks", "n_windows"), [(1000, 8), (1001, 8), (7, 7), (3, 10), (1, 1), (50, 1)])
 def test_each_window_takes_a_block_of_every_run(n_blocks, n_windows):
-    windows = spread(n_blocks, n_windows, np.random.default_rng(0))
+    windows = stratified(n_blocks, n_windows, np.random.default_rng(0))
     assert sorted(itertools.chain.from_iterable(windows)) == list(range(n_blocks))
     assert len(windows) == (n_windows if n_windows < n_blocks else 1)
     for window in windows if n_windows < n_blocks else ():
@@ -120,7 +120,7 @@ def test_each_window_takes_a_block_of_every_run(n_blocks, n_windows):
             list(range(-(-n_blocks // n_windows))),
         )
     if n_windows > 1 and n_blocks > 3:
-        assert windows != spread(n_blocks, n_windows, np.random.default_rng(1))
+        assert windows != stratified(n_blocks, n_windows, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(("block_rows", "window_rows"), [(8, 1000), (7, 999), (13, 640)])

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -349,10 +348,10 @@ class Predictor:
         arguments = workspace.address, self._weights_at, inputs, outputs, n_rows, shared.ctypes.data
         call = predict_panels.load(self.shape.dtype)
 
-        def work(*alive_and_rank: Any) -> int:
-            return call(*arguments, alive_and_rank[-1])
+        def work(rank: int, _alive: Any = (workspace, tables, shared)) -> int:  # as long as a thread may use them
+            return call(*arguments, rank)
 
-        finite = not share(partial(work, workspace, tables, shared), n_threads)[0]
+        finite = not share(work, n_threads)[0]
         self._many.give_back(workspace)
         return finite
 

@@ -56,8 +56,7 @@ def _granted_cores(process, affinity, second):
     """What affinity and quotas grant, looked up once in a second: it reads files of the system."""
     from joblib import cpu_count  # here, since importing it takes longer than all of this layer
 
-    cores = cpu_count()
-    return max(1, min(cores, math.ceil(min(cores, quota()))))
+    return math.ceil(min(cpu_count(), quota()))
 
 
 def available_cores():
