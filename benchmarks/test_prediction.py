@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
+from benchmarks.conftest import CORES
 from benchmarks.contest import REST, bar
 from benchmarks.workloads import WORKLOADS
 from fastmlp.conversion import from_sklearn
@@ -39,7 +40,9 @@ def sides_of(name):
     sides = {"fastmlp": ours.predict_proba, "predictor": predictor(ours), "scikit-learn": theirs.predict_proba}
     runtime, skl2onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("skl2onnx")
     converted = skl2onnx.to_onnx(theirs, X[:1], options={id(theirs): {"zipmap": False}})
-    session = runtime.InferenceSession(converted.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = CORES  # by default one for each core of the machine, and bound to it
+    session = runtime.InferenceSession(converted.SerializeToString(), options, providers=["CPUExecutionProvider"])
     sides["ONNX Runtime"] = lambda rows: session.run(None, {"X": rows})[1]
     return X, sides
 
