@@ -42,7 +42,7 @@ class Cluster:
         """
 
         def submit() -> list[Any]:
-            (there,) = self.client.scatter([state], broadcast=True, hash=False, timeout=SCATTER_PATIENCE)
+            there = self._scattered(state)
             results = [
                 self.client.submit(_round_here, plan, there, shard, number, index, retries=3, pure=False)
                 for index, shard in enumerate(self.shards)
@@ -51,6 +51,20 @@ class Cluster:
 
         result: Result = self.results_of(submit)[0]
         return result
+
+    def _scattered(self, state: State) -> Any:
+        """The future of a state on every worker.
+
+        Raises
+        ------
+        OSError
+            If a worker leaves meanwhile, for which the scheduler has errors of its own that say nothing of a worker.
+        """
+        try:
+            (there,) = self.client.scatter([state], broadcast=True, hash=False, timeout=SCATTER_PATIENCE)
+        except (KeyError, ValueError) as error:
+            raise OSError("a worker left while the state was sent to it") from error
+        return there
 
     def results_of(self, submit: Callable[[], list[Any]]) -> list[Any]:
         """The results of the futures that ``submit`` makes, in their order; made again where a worker took them along.

@@ -251,6 +251,20 @@ def test_what_happens_to_workers_in_a_training_costs_no_bit(client, cluster, mon
     assert_same_weights(model, classifier(backend="local", n_rounds=40).fit(X, Y))
 
 
+@pytest.mark.parametrize("error", [KeyError("tcp://127.0.0.1:1"), ValueError("Sample larger than population")])
+def test_a_worker_that_leaves_while_the_state_is_sent_costs_no_bit(client, expected, monkeypatch, error):
+    scatter, errors = client.scatter, [error]
+
+    def disturbed(*arguments, **options):
+        if errors:
+            raise errors.pop()  # what the scheduler raises for a worker that has gone meanwhile
+        return scatter(*arguments, **options)
+
+    monkeypatch.setattr(client, "scatter", disturbed)
+    assert_same_weights(classifier(client=client).fit(*collections()), expected)
+    assert not errors
+
+
 def test_a_block_that_is_wrong_on_a_worker(client):
     bad = X.copy()
     bad[450, 2] = np.nan
