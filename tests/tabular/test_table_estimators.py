@@ -227,6 +227,14 @@ def test_models_pickle(table):
     np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
 
 
+def test_a_prediction_depends_on_its_row_alone_and_leaves_no_trace(table):
+    frame, _, y = table
+    model = TabularRegressor(**SMALL).fit(frame, y)
+    before, together = pickle.dumps(model), model.predict(frame)
+    np.testing.assert_array_equal([model.predict(frame.iloc[[n]])[0] for n in range(20)], together[:20])
+    assert pickle.dumps(model) == before
+
+
 def test_the_encoder_alone_serves_others(table):
     frame, y, _ = table
     model = TabularClassifier(**SMALL).fit(frame, y)
