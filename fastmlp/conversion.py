@@ -118,7 +118,7 @@ def to_sklearn(estimator: MLPClassifier | MLPRegressor) -> Any:
         raise ValueError("loss='poisson' requires scikit-learn>=1.7, whose MLPRegressor has it.")
     result = target(**{name: deepcopy(value) for name, value in parameters.items() if admits(target, name, value)})
     _copy_fitted(estimator, result)
-    optimizer = _their_optimizer(estimator, result.coefs_ + result.intercepts_)
+    optimizer = _their_optimizer(estimator, [*result.coefs_, *result.intercepts_])
     if optimizer is not None:
         result._optimizer = optimizer
     if estimator.early_stopping:

@@ -401,9 +401,9 @@ class Trainer:
 
     def _report_useless_scores(self) -> None:
         self.warn(
-            f"The validation score ({self.settings.score_name}) was NaN or -inf after every epoch, so that none was "
-            "the best: the weights of the last epoch are kept. Choose another scoring, or validation rows on which it "
-            "is defined."
+            f"The validation score ({self.settings.score_name}) was NaN or infinite after every epoch, so that none "
+            "was the best: the weights of the last epoch are kept. Choose another scoring, or validation rows on which "
+            "it is defined."
         )
 
     def _report_equal_scores(self) -> None:

@@ -107,11 +107,12 @@ class History:
         return loss > best - tol
 
     def note_score(self, score: float, tol: float) -> tuple[bool, bool]:
-        """Append a score; (failed to improve on the best by ``tol``, is the best so far). NaN is neither."""
+        """Append a score; (failed to improve on the best by ``tol``, is the best so far). NaN and inf are neither."""
         best = self.best_validation_score
         assert best is not None
         assert self.validation_scores is not None
         self.validation_scores.append(score)
-        if score > best:
+        is_best = best < score < math.inf
+        if is_best:
             self.best_validation_score = score
-        return score < best + tol, score > best
+        return score < best + tol, is_best

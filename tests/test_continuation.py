@@ -21,6 +21,7 @@ from fastmlp.estimators.continuation import CHANGES, Rule, optimizer_to_go_on_wi
 from fastmlp.losses import LogLoss
 from fastmlp.optimizers import AdamW
 from fastmlp.schedules import Cosine
+from fastmlp.serving import predictor
 
 DATA = Path(__file__).parent / "data"
 PAGE = Path(__file__).parents[1] / "docs" / "parameters_between_fits.md"
@@ -224,16 +225,40 @@ def test_sizes_that_are_none(sizes, digits):
         (lambda m: m.coefs_.__setitem__(1, m.coefs_[1].astype(int)), r"coefs_\[1\] must be an ndarray of float32 or"),
         (lambda m: m.coefs_.__setitem__(1, m.coefs_[1].tolist()), r"coefs_\[1\] must be an ndarray .*; got list"),
         (lambda m: m.intercepts_.__setitem__(1, m.intercepts_[1][:2]), r"intercepts_\[1\] must have shape"),
+        (lambda m: m.coefs_.__setitem__(0, None), r"coefs_\[0\] must be an ndarray .*; got NoneType"),
         (lambda m: m.intercepts_.pop(), r"an array for each layer"),
+        (lambda m: setattr(m, "coefs_", []), r"an array for each layer; got 0"),
+        (lambda m: setattr(m, "coefs_", None), r"coefs_ must be a list with an array for each layer; got NoneType"),
+        (lambda m: setattr(m, "intercepts_", 3.0), r"intercepts_ must be a list with an array .*; got float"),
+        (lambda m: setattr(m.coefs_[0], "shape", m.coefs_[0].shape[::-1]), r"coefs_\[0\] must have shape \(64, n\)"),
+        (lambda m: setattr(m, "classes_", m.classes_[:-1]), r"classes_ must hold 10 labels, .* output; got 9"),
+        (lambda m: setattr(m, "classes_", m.classes_[None]), r"classes_ must be an ndarray .*; got shape \(1, 10\)"),
+        (lambda m: setattr(m, "classes_", m.classes_.tolist()), r"classes_ must be an ndarray .*; got list"),
     ],
 )
-@pytest.mark.parametrize("use", ["predict", "predict_proba", "partial_fit", "fit"])
-def test_weights_of_wrong_shape_are_refused(spoil, message, use, digits):
+@pytest.mark.parametrize("use", ["predict", "predict_proba", "decision_function", "partial_fit", "fit"])
+@pytest.mark.parametrize("kind", [np.array, csr_array, np.float32])
+def test_weights_of_wrong_shape_are_refused(spoil, message, use, kind, digits):
     X, y = digits
-    model = small(warm_start=True).fit(X, y)
+    X = kind(X)
+    model = small(warm_start=use == "fit").fit(X, y)
+    model.partial_fit(X, y).predict(X[:1])  # what both keep is not used unseen
     spoil(model)
     with pytest.raises(ValueError, match=message):
-        getattr(model, use)(*(digits if "fit" in use else [X]))
+        getattr(model, use)(*((X, y) if "fit" in use else [X]))
+
+
+def test_weights_of_another_byte_order_count(digits):
+    """As a pickle from another machine has them."""
+    X, y = digits
+    model = small().fit(X, y)
+    expected = model.predict_proba(X)
+    for arrays in (model.coefs_, model.intercepts_):
+        arrays[:] = [array.astype(array.dtype.newbyteorder()) for array in arrays]
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    np.testing.assert_allclose(predictor(model)(X), expected, rtol=1e-12)
+    model.partial_fit(X, y).partial_fit(X, y)
+    assert not np.array_equal(model.predict_proba(X), expected)
 
 
 def test_columns_outside_of_a_sparse_matrix_are_refused(digits):

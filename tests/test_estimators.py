@@ -210,6 +210,19 @@ def test_errors_of_sample_weight(ours, sample_weight, digits):
         small(ours).fit(*digits, sample_weight=sample_weight)
 
 
+@pytest.mark.parametrize("weight", [1e-50, 1e39, 1e30, 1e-30])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("ours", ESTIMATORS)
+def test_weights_beyond_a_dtype_are_refused(ours, solver, weight, digits):
+    """float32 cannot hold them, or their products with losses; in float64 they count by their ratios."""
+    X, y = digits
+    weights, model = np.full(len(X), weight), small(ours, solver=solver, alpha=0.0, dtype="float32")
+    with pytest.raises(ValueError, match=r"^sample_weight must have a sum .* in float32; .*Divide by the mean"):
+        model.fit(X, y, sample_weight=weights)
+    relative = model.set_params(dtype="float64").fit(X, y, sample_weight=weights).coefs_[0]
+    np.testing.assert_allclose(relative, model.fit(X, y, sample_weight=np.ones(len(X))).coefs_[0], atol=1e-9)
+
+
 @pytest.mark.parametrize("ours", ESTIMATORS)
 def test_a_failing_fit_leaves_the_model_as_it_was(ours, digits):
     X, y = digits

@@ -244,12 +244,12 @@ def test_early_stopping_keeps_the_best_weights(capsys):
     assert lines[-1] == "Validation score did not improve more than tol=0.000100 for 2 consecutive epochs. Stopping."
 
 
-@pytest.mark.parametrize("score", [math.nan, -math.inf])
+@pytest.mark.parametrize("score", [math.nan, -math.inf, math.inf])
 def test_scores_that_are_none_never_win(score):
     """The weights of the last epoch are then the model, and a warning tells which score it was."""
     weights, _, _, history, messages = train([3, 2, 1, 1], scores=[score] * 4, patience=1, score_name="roc_auc")
     assert weights[0][0].item() == 4.0
-    assert "(roc_auc) was NaN or -inf after every epoch" in messages[-1]
+    assert "(roc_auc) was NaN or infinite after every epoch" in messages[-1]
     assert history.n_epochs == 4
     assert history.best_validation_score == -math.inf
 

@@ -276,6 +276,15 @@ def test_a_score_that_cannot_tell_epochs_apart_is_named(scoring):
     assert set(estimator.validation_scores_) == {0.0}
 
 
+def test_a_perfect_score_of_a_single_target_ends_no_training():
+    """The explained variance of one number is 1 for whatever is predicted."""
+    ours, _, X, y = one_target()
+    estimator = small(ours, early_stopping=True, scoring="explained_variance", max_iter=5)
+    with pytest.warns(ConvergenceWarning, match=r"\(explained_variance\) was 1 after every epoch"):
+        estimator.fit(X, y, X_val=X[:1], y_val=y[:1])
+    assert estimator.n_iter_ == 5
+
+
 def test_targets_that_are_all_the_same_need_no_other_scoring():
     """No score could tell their epochs apart, and the fit is as silent as scikit-learn's."""
     ours, _, X, y = one_target()

@@ -198,6 +198,7 @@ class Predictor:
                 f"got {len(coefs)} and {len(intercepts)}."
             )
         self.originals = (*coefs, *intercepts)
+        self._shapes = tuple(map(np.shape, self.originals))
         units = [np.shape(coefs[0])[0] if np.ndim(coefs[0]) == 2 else 0]
         table, self.in_place, self._arrays = [], True, []
         for layer, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
@@ -218,11 +219,14 @@ class Predictor:
         self._call = predict_rows.load(dtype)
 
     def reads(self, coefs: Sequence[Any], intercepts: Sequence[Any]) -> bool:
-        """Whether it reads these very arrays."""
-        originals = self.originals
-        if len(coefs) + len(intercepts) != len(originals):
+        """Whether it reads these very arrays, and none has another shape since."""
+        try:
+            given = (*coefs, *intercepts)
+        except TypeError:  # nothing to read
             return False
-        return all(a is b for a, b in zip(originals, itertools.chain(coefs, intercepts), strict=True))
+        return len(given) == len(self.originals) and all(
+            a is b and a.shape == shape for a, b, shape in zip(self.originals, given, self._shapes)
+        )
 
     def predict(self, X: Any, n_threads: int | None = None) -> tuple[np.ndarray, bool]:
         """Output activations of rows, and whether all inputs are finite.

@@ -28,6 +28,7 @@ from .rows import ACCEPTED, as_rows
 from .sklearn_internals import StrOptions, fit_context, is_first_partial_fit
 from .stream import learned
 from .targets import Targets
+from .weights import check_classes
 
 HALF = {"logistic": 0.0, "identity": 0.5, "tanh": np.arctanh(0.5), "exp": np.log(0.5)}  # the z of an output of 1/2
 
@@ -387,6 +388,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any, n_epochs: int) -> None:
         """The ordinary way: checks of any kind of data, and a network of its own."""
         with unchanged_on_error(self):
+            if hasattr(self, "n_outputs_"):
+                check_classes(self)
             loss = LOSSES.resolve(self.loss)
             of_columns = columns_are_classes(self.one_hot, loss)
             if classes is None and of_columns and y is not None:
@@ -408,6 +411,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         y : ndarray of shape (n_samples,), or (n_samples, n_outputs) of 0 and 1 for multilabel
         """
         rows, _ = self._check_rows(X)
+        check_classes(self)
         predicted = self._decide_in_blocks(rows, self._forward)
         if predicted.ndim == 1:
             return self.classes_[predicted]
@@ -427,6 +431,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             'squared_error', say) are cut to [0, 1] and scaled.
         """
         outputs = self._outputs(X)
+        check_classes(self)
         if self.out_activation_ == "softmax":
             return outputs
         if self.out_activation_ != "logistic":
@@ -451,6 +456,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             Columns in the order of ``classes_``. Two classes: log(p / (1 - p)) of ``classes_[1]``.
         """
         logits = self._outputs(X, logits=True)
+        check_classes(self)
         if self._known_labels().multilabel or len(self.classes_) > 2:
             return logits
         if self.n_outputs_ > 1:
@@ -539,6 +545,8 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             self._label_binarizer = fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
             return
+        if hasattr(self, "n_outputs_"):
+            check_classes(self)
         if (y.ndim == 2) != self._known_labels().multilabel:
             kind, got = ("a 0/1 matrix of labels", "a vector") if y.ndim == 1 else ("a vector of labels", "a matrix")
             raise ValueError(

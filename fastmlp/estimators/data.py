@@ -47,21 +47,25 @@ class TrainingData(NamedTuple):
 
 
 def checked_weights(weights: Any, X: Any, name: str = "sample_weight") -> np.ndarray | None:
-    """Weights of rows in X's dtype: at least 0, not all of them 0, and neither too small nor too large for the dtype.
+    """Weights of rows in X's dtype, not all of them 0, and neither too small nor too large for the dtype.
 
-    They are checked in float64, since a weight that float32 cannot hold would be zero or infinite in silence.
+    They are checked in float64, since a weight that float32 cannot hold would be zero or infinite in silence. Their
+    bounds are the roots of the dtype's: products with losses and gradients stay within it.
     """
     if weights is None:
         return None
     weights = check_sample_weight(weights, X, dtype=np.float64)
     greatest = np.abs(weights).max(initial=0)
     if greatest == 0:
-        raise ValueError("Sample weights must contain at least one non-zero number.")
+        subject = "Sample weights" if name == "sample_weight" else name  # scikit-learn's sentence
+        raise ValueError(f"{subject} must contain at least one non-zero number.")
     limits = np.finfo(X.dtype)
-    if greatest < limits.tiny or np.abs(weights).sum() > limits.max:
+    low, high = float(limits.tiny) ** 0.5, float(limits.max) ** 0.5
+    if greatest < low or np.abs(weights).sum() > high:
+        remedy = "Divide by the mean" if name == "class_weight" else f"Divide by the mean: {name} / np.mean({name})"
         raise ValueError(
-            f"{name} must have a sum of at most {limits.max:.0e} and a greatest number of at least {limits.tiny:.0e} "
-            f"in {X.dtype}; the greatest is {greatest:g}. Divide by the mean: {name} / np.mean({name})."
+            f"{name} must have a sum over all rows of at most {high:.0e} and a greatest number of at least {low:.0e} "
+            f"in {X.dtype}; the greatest is {greatest:g}. {remedy}."
         )
     return np.ascontiguousarray(weights, dtype=X.dtype)
 
@@ -73,7 +77,7 @@ def with_class_weights(
     if class_weight is None:
         return sample_weight
     by_class = targets.kind.weights(class_weight, targets.values, sample_weight)
-    return checked_weights(by_class if sample_weight is None else by_class * sample_weight, X)
+    return checked_weights(by_class if sample_weight is None else by_class * sample_weight, X, "class_weight")
 
 
 def set_aside(data: TrainingData, fraction: float, random_state: np.random.RandomState) -> TrainingData:

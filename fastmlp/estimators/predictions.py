@@ -17,7 +17,7 @@ from ..trainable import Parameters
 from .configuration import activations_of, dtype_of, threads_of
 from .ensemble import Ensemble
 from .rows import ACCEPTED, as_rows
-from .weights import check_weights, of_dtype
+from .weights import check_weights, dtype_of_weights, of_dtype
 
 
 class Known(NamedTuple):
@@ -46,7 +46,7 @@ class Predicting(Ensemble):
 
     def _weights_dtype(self) -> np.dtype:
         member = self.estimators_[0] if hasattr(self, "estimators_") else self
-        return member.coefs_[0].dtype
+        return dtype_of_weights(member)
 
     def _outputs(self, X: Any, logits: bool = False) -> np.ndarray:
         """Values of the last layer, with its activation or without: ndarray of shape (n_samples, n_outputs).
@@ -70,7 +70,7 @@ class Predicting(Ensemble):
             type(X) is np.ndarray
             and X.ndim == 2
             and "coefs_" in known
-            and X.dtype == getattr(known["coefs_"][0], "dtype", None)
+            and X.dtype == dtype_of_weights(self)
             and X.dtype.char in "fd"
             and X.shape[1] == known["n_features_in_"]
             and X.shape[0] > 0

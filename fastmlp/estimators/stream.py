@@ -32,7 +32,7 @@ from .history import history_of, set_history
 from .labels import columns_are_classes
 from .parameters import is_unchangeable
 from .targets import RealTargets, Targets
-from .weights import check_weights, of_dtype
+from .weights import check_classes, check_weights, dtype_of_weights, of_dtype
 
 LAZY = ("coefs_", "intercepts_", "_optimizer", "_stream")
 SMALL = 5e7  # operations of a call for which one thread is enough
@@ -89,8 +89,7 @@ class Stream:
         self.configuration = configuration
         self.values = values_of_parameters(estimator)
         self.seed = estimator.random_state
-        check_weights(estimator)
-        dtype = estimator.coefs_[0].dtype
+        dtype = dtype_of_weights(estimator)
         targets = Targets(np.zeros((0, 1)), estimator.n_outputs_, estimator.out_activation_, None)
         data = TrainingData(np.zeros((0, 0), dtype), targets, None, None, np.arange(0))
         self.random_state: np.random.RandomState = estimator._random_stream(goes_on=True)
@@ -308,12 +307,9 @@ def serves(estimator: Any, configuration: Configuration) -> bool:
 def _targets(estimator: Any, network: Network, y: np.ndarray) -> np.ndarray | None:
     """Targets in the form of the loss; None where they need the checks of the ordinary way."""
     if hasattr(estimator, "classes_"):
+        check_classes(estimator)
         classes = estimator.classes_
-        if (
-            y.dtype.kind not in "iub"
-            or classes.dtype.kind != y.dtype.kind
-            or network.units[-1] not in (1, len(classes))
-        ):
+        if y.dtype.kind not in "iub" or classes.dtype.kind != y.dtype.kind:
             return None
         codes = np.searchsorted(classes, y)
         if not (classes[np.minimum(codes, len(classes) - 1)] == y).all():
@@ -370,6 +366,7 @@ def _begun(estimator: Any) -> Stream | None:
     known = vars(estimator)
     if known.get("_optimizer") is None or "coefs_" not in known or estimator.n_estimators != 1:
         return None
+    check_weights(estimator)
     estimator._validate_params()
     configuration = configure(estimator)
     if not serves(estimator, configuration):

@@ -149,10 +149,15 @@ def watch(
         measures |= {f"val_{name}": view.scorer(scorer, "metrics") for name, scorer in scorers.items()}
         if decides:
             score, name = view.scorer(configuration.scoring, "scoring"), name_of_scoring(configuration.scoring)
-            best = 1.0 if name in BOUNDED_BY_1 else np.inf
+            best = 1.0 if name in BOUNDED_BY_1 and _can_vary(estimator, validation.values) else np.inf
     return Watched(
         score, name, best, (EvaluationCallback(history, measures, cached),), _enough_scores(estimator, data.targets)
     )
+
+
+def _can_vary(estimator: Any, values: np.ndarray) -> bool:
+    """Whether a score of these targets can: the explained variance of a single number is 1, whatever is predicted."""
+    return is_classifier(estimator) or bool((values != values[0]).any())
 
 
 def _enough_scores(estimator: Any, targets: Targets) -> float:

@@ -64,6 +64,9 @@ def check_weights(estimator: Any) -> None:
         With the number of the layer, what is expected there and what it is.
     """
     coefs, intercepts = estimator.coefs_, estimator.intercepts_
+    for name, arrays in (("coefs_", coefs), ("intercepts_", intercepts)):
+        if not isinstance(arrays, list | tuple):
+            raise ValueError(f"{name} must be a list with an array for each layer; got {type(arrays).__name__}.")
     if len(coefs) != len(intercepts) or not len(coefs):
         raise ValueError(
             f"coefs_ and intercepts_ must be lists with an array for each layer; got {len(coefs)} and "
@@ -93,6 +96,38 @@ def check_weights(estimator: Any) -> None:
     learned = getattr(estimator, "_parameters", None)
     if learned is not None:
         _check_unit_parameters(learned.unit_parameters, coefs)
+
+
+def dtype_of_weights(estimator: Any) -> np.dtype:
+    """That of the first layer's weights, which a user may have replaced by anything, in the machine's byte order.
+
+    Raises
+    ------
+    ValueError
+        As `check_weights`, where there is no such array.
+    """
+    coefs = estimator.coefs_
+    if not (isinstance(coefs, list | tuple) and coefs and isinstance(coefs[0], np.ndarray)):
+        check_weights(estimator)  # says what is wrong
+    dtype: np.dtype = coefs[0].dtype
+    return dtype if dtype.isnative else dtype.newbyteorder("=")  # as of a pickle from another machine
+
+
+def check_classes(estimator: Any) -> None:
+    """Check ``classes_`` of a classifier before labels are made of a network's outputs.
+
+    Raises
+    ------
+    ValueError
+        If it is no vector of a label for each output, or of one or two labels for a single output.
+    """
+    classes, n_outputs = estimator.classes_, estimator.n_outputs_
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1:
+        got = f"shape {classes.shape}" if isinstance(classes, np.ndarray) else type(classes).__name__
+        raise ValueError(f"classes_ must be an ndarray of shape (n_classes,); got {got}.")
+    if len(classes) != n_outputs and (n_outputs > 1 or len(classes) not in (1, 2)):
+        expected = "1 or 2 labels" if n_outputs == 1 else f"{n_outputs} labels, one for each output"
+        raise ValueError(f"classes_ must hold {expected}; got {len(classes)}.")
 
 
 def _check_unit_parameters(unit_parameters: list[np.ndarray], coefs: list[np.ndarray]) -> None:

@@ -112,8 +112,7 @@ def read_model(estimator: Any, consumer: str) -> Model:
     n_outputs = parameters.coefs[-1].shape[1]
     return Model(
         steps,
-        list(parameters.coefs),
-        list(parameters.intercepts),
+        *([np.asarray(array, array.dtype.newbyteorder("=")) for array in arrays] for arrays in parameters[:2]),
         list(activations),
         list(parameters.unit_parameters),
         normalization,
