@@ -14,8 +14,8 @@ and not with its root.
 import contextlib
 import os
 import pathlib
-import queue
 import threading
+from _queue import SimpleQueue  # see `fastmlp.machine.worker`
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ import numpy as np
 from .blocks import Block, Blocks, applied
 from .core.network import Network
 from .machine.cores import BUDGET
+from .machine.worker import threads_are_native
 
 try:
     import resource
@@ -100,9 +101,13 @@ def stratified(n_blocks: int, n_windows: int, random: np.random.Generator) -> li
 def read_ahead(items: Iterator[T]) -> Iterator[T]:
     """The same items, each produced by another thread while the one before it is in use; never more than these two.
 
-    An exception of the producer is raised where its item would have been. Closing the iterator ends the thread.
+    An exception of the producer is raised where its item would have been. Closing the iterator ends the thread. Where
+    threads are greenlets, which take turns only, nothing is read ahead.
     """
-    ready: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+    if not threads_are_native():
+        yield from items
+        return
+    ready: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
     room, closed = threading.Semaphore(2), threading.Event()
 
     def produce() -> None:

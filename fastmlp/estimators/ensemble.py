@@ -1,8 +1,8 @@
 """Ensembles: networks of different random streams, trained side by side, whose outputs are averaged."""
 
+from _queue import Empty, SimpleQueue  # see `fastmlp.machine.worker`
 from collections.abc import Callable, Sequence
 from copy import copy
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np

@@ -8,7 +8,10 @@ import threading
 import time
 import types
 import weakref
-from queue import Empty, SimpleQueue
+from _queue import (  # of the interpreter: gevent puts greenlets' queues in the place of those in `queue`
+    Empty,
+    SimpleQueue,
+)
 
 from .placement import confine, core_beside, set_free
 

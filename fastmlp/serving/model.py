@@ -112,7 +112,8 @@ def read_model(estimator: Any, consumer: str) -> Model:
     n_outputs = parameters.coefs[-1].shape[1]
     return Model(
         steps,
-        *([np.asarray(array, array.dtype.newbyteorder("=")) for array in arrays] for arrays in parameters[:2]),
+        list(map(in_own_byte_order, parameters.coefs)),
+        list(map(in_own_byte_order, parameters.intercepts)),
         list(activations),
         list(parameters.unit_parameters),
         normalization,
@@ -122,6 +123,11 @@ def read_model(estimator: Any, consumer: str) -> Model:
         1 if classifies else RealTargets.of(loss).outputs_per_target,
         not classifies,
     )
+
+
+def in_own_byte_order(array: np.ndarray) -> np.ndarray:
+    """The same array, or its numbers in the machine's byte order: a pickle may come from another one."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 class TableModel(NamedTuple):
