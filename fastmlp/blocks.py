@@ -98,8 +98,8 @@ class Blocks:
         thread, but never by two at a time.
     ordered : bool, default=False
         Whether blocks must be read in their order, one after the other: then only rows are shuffled, not blocks.
-    read_to : callable (position, room) -> tuple, default=None
-        As ``read``, but X is put to the beginning of ``room``, where that has its dtype and as many rows.
+    read_to : callable (position, out) -> tuple, default=None
+        As ``read``, but X is put to the beginning of ``out``, where that has its dtype and as many rows.
 
     Attributes
     ----------
@@ -133,17 +133,17 @@ class Blocks:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} blocks, from {self.names[0]!r}>"
 
-    def read(self, position: int, room: np.ndarray | None = None) -> Block:
+    def read(self, position: int, out: np.ndarray | None = None) -> Block:
         """The block at a position, as arrays of whatever dtype they have, checked for shape alone.
 
         Parameters
         ----------
-        room : C-contiguous ndarray of shape (rows, n_features), default=None
+        out : C-contiguous ndarray of shape (rows, n_features), default=None
             Where X is put, at the beginning, if it has the same dtype and no more rows; X is then a part of it.
         """
         name = self.names[position]
         try:
-            there = None if room is None or self._read_to is None else self._read_to(position, room)
+            there = None if out is None or self._read_to is None else self._read_to(position, out)
             X, y, *weights = self._read(position) if there is None else there
         except (OSError, EOFError, ValueError) as error:
             raise ValueError(f"X could not be read in {name}: {error}") from error
@@ -152,10 +152,10 @@ class Blocks:
         for what, values in (("y", y), ("sample_weight", weight)):
             if values is not None and (values.ndim == 0 or len(values) != len(X)):
                 raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {values.shape}.")
-        if room is not None and X.dtype == room.dtype and X.shape[1] == room.shape[1] and len(X) <= len(room):
-            if not np.may_share_memory(X, room):
-                room[: len(X)] = X
-            X = room[: len(X)]
+        if out is not None and X.dtype == out.dtype and X.shape[1] == out.shape[1] and len(X) <= len(out):
+            if not np.may_share_memory(X, out):
+                out[: len(X)] = X
+            X = out[: len(X)]
         return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
 
     def with_window(self, window_rows: int) -> "Blocks":
@@ -279,12 +279,12 @@ def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None
         start = rows * (position - (ends[number - 1] if number else 0))
         return number, n_rows, start, min(start + rows, n_rows)
 
-    def read(position: int, room: np.ndarray | None = None) -> tuple[Any, ...]:
+    def read(position: int, out: np.ndarray | None = None) -> tuple[Any, ...]:
         number, n_rows, start, stop = place(position)
         X, y, weight = (None if path is None else Rows(path, n_rows, start, stop) for path in paths[number])
         assert X is not None
         assert y is not None
-        return X.read(room), y.read(), None if weight is None else weight.read()
+        return X.read(out), y.read(), None if weight is None else weight.read()
 
     def name_of(position: int) -> str:
         number, n_rows, start, stop = place(position)

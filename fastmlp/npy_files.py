@@ -48,12 +48,12 @@ class Rows(NamedTuple):
     start: int
     stop: int
 
-    def read(self, room: np.ndarray | None = None) -> np.ndarray:
+    def read(self, out: np.ndarray | None = None) -> np.ndarray:
         """Read them.
 
         Parameters
         ----------
-        room : C-contiguous ndarray, or None
+        out : C-contiguous ndarray, or None
             They are read to its beginning where it has their dtype and as many rows; else to a new array.
 
         Raises
@@ -69,8 +69,8 @@ class Rows(NamedTuple):
             mapped = np.load(self.path, mmap_mode="r")
             return np.array(mapped[self.start : self.stop])
         wanted = (self.stop - self.start, *shape[1:])
-        if room is not None and room.dtype == dtype and room.shape[1:] == wanted[1:] and len(room) >= wanted[0]:
-            values = room[: wanted[0]]
+        if out is not None and out.dtype == dtype and out.shape[1:] == wanted[1:] and len(out) >= wanted[0]:
+            values = out[: wanted[0]]
         else:
             values = np.empty(wanted, dtype)
         of_row = math.prod(shape[1:]) * dtype.itemsize

@@ -533,7 +533,7 @@ class Reference:
         loss: float = buffers.losses.sum() * scalars.share + sum(buffers.penalties) * scalars.share
         return loss
 
-    def descend(self, scalars: Scalars) -> None:
+    def optimizer_step(self, scalars: Scalars) -> None:
         """One optimizer step by the gradient in the buffers."""
         buffers, limit = self.buffers, scalars.settings.clip_norm
         if np.isfinite(limit):
@@ -633,7 +633,7 @@ class ReferenceSession:
         for start, optimizer_scalars in zip(starts, self._optimizer_scalars(step, rates, optimizer)):
             span = slice(start, min(start + self.batch_size, len(order)))
             loss = network.differentiate(self.data, span, seed, **settings)
-            network.descend(network.step_scalars(1, optimizer_scalars, **settings))
+            network.optimizer_step(network.step_scalars(1, optimizer_scalars, **settings))
             self.steps += 1
             total += loss * (span.stop - span.start)
             if progress is not None:
@@ -679,7 +679,7 @@ class ReferenceSession:
         (optimizer_scalars,) = self._optimizer_scalars(step, [learning_rate], optimizer)
         scalars = network.step_scalars(1, optimizer_scalars, **settings)
         network.update(scalars, 0, GRADIENT)
-        network.descend(scalars)
+        network.optimizer_step(scalars)
         self.steps += 1
 
     def predict(self, rows: np.ndarray | None = None) -> np.ndarray:

@@ -30,6 +30,7 @@ from .trainable import Parameters
 
 __all__ = [
     "OUTER",
+    "Checkpoints",
     "Executor",
     "InProcess",
     "Joblib",
@@ -38,6 +39,7 @@ __all__ = [
     "Progression",
     "Result",
     "State",
+    "Stopping",
     "load_checkpoint",
     "mean_of",
     "save_checkpoint",
@@ -287,16 +289,33 @@ class Progression:
     no_improvement_count: int = 0
 
 
+class Stopping(NamedTuple):
+    """Early stopping: after more than ``patience`` rounds in a row that improve the score by less than ``tol``.
+
+    Attributes
+    ----------
+    score : of the parameters on validation rows, higher is better
+    """
+
+    score: Callable[[Parameters], float]
+    tol: float = 1e-4
+    patience: float = 10
+
+
+class Checkpoints(NamedTuple):
+    """A file that is written whole, or not at all, after each ``every`` rounds."""
+
+    path: str | os.PathLike[str]
+    every: int = 1
+
+
 def train(
     plan: Plan,
     progression: Progression,
     executor: Executor,
     *,
-    score: Callable[[Parameters], float] | None = None,
-    tol: float = 1e-4,
-    patience: float = 10,
-    checkpoint: str | os.PathLike[str] | None = None,
-    every: int = 1,
+    stopping: Stopping | None = None,
+    checkpoints: Checkpoints | None = None,
     after_round: Callable[[Progression], None] = lambda progression: None,
     clock: Callable[[], float],
 ) -> Progression:
@@ -306,9 +325,8 @@ def train(
     ----------
     plan, progression : where the training begins, or goes on
     executor : who computes the shards
-    score : of the parameters on validation rows, higher is better; None for no early stopping
-    tol, patience : stop after more than ``patience`` rounds in a row that improve the score by less than ``tol``
-    checkpoint : path of a file that is written whole, or not at all, after each ``every`` rounds
+    stopping : by a score; None for all rounds of the plan
+    checkpoints : where and how often; None for none
     after_round : called after each round
     clock : seconds
     """
@@ -319,13 +337,13 @@ def train(
             state = progression.outer(progression.state, mean.state)
             progression.state = state
             progression.losses.append(mean.loss)
-            if score is not None:
-                _note_score(progression, score(state.parameters), tol)
+            if stopping is not None:
+                _note_score(progression, stopping.score(state.parameters), stopping.tol)
             progression.seconds.append(clock() - began)
-            if checkpoint is not None and (number + 1) % every == 0:
-                save_checkpoint(checkpoint, plan, progression)
+            if checkpoints is not None and (number + 1) % checkpoints.every == 0:
+                save_checkpoint(checkpoints.path, plan, progression)
             after_round(progression)
-            if score is not None and progression.no_improvement_count > patience:
+            if stopping is not None and progression.no_improvement_count > stopping.patience:
                 break
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)

@@ -108,12 +108,12 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
         yield from items
         return
     ready: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-    room, closed = threading.Semaphore(2), threading.Event()
+    slots, closed = threading.Semaphore(2), threading.Event()
 
     def produce() -> None:
         try:
             while True:
-                room.acquire()
+                slots.acquire()
                 if closed.is_set():
                     return
                 ready.put((True, next(items)))
@@ -132,10 +132,10 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
                     raise value
                 return
             yield value
-            room.release()
+            slots.release()
     finally:
         closed.set()
-        room.release()
+        slots.release()
         thread.join()
 
 
@@ -179,7 +179,7 @@ class Buffers:
                 array[at : at + count] = values[start : start + count]
         return count
 
-    def room(self, turn: int, filled: int) -> np.ndarray:
+    def unfilled(self, turn: int, filled: int) -> np.ndarray:
         """Where the next rows of X belong."""
         start = self._start(turn)
         return self.block.X[start + filled : start + self.rows]
@@ -256,15 +256,15 @@ class StreamSession:
         """
         turn = filled = seen = 0
 
-        def room() -> tuple[np.ndarray | None, int]:
+        def unfilled() -> tuple[np.ndarray | None, int]:
             buffers = self._buffers
-            return (None, n_rows) if buffers is None else (buffers.room(turn, filled), most(buffers) - filled)
+            return (None, n_rows) if buffers is None else (buffers.unfilled(turn, filled), most(buffers) - filled)
 
         def most(buffers: Buffers) -> int:
             return buffers.usual if len(windows) == 1 else buffers.rows
 
         for positions in windows:
-            for group in self._groups(positions, room):
+            for group in self._groups(positions, unfilled):
                 for block in applied(self.convert, *group):
                     start = 0
                     while start < len(block.X):
@@ -283,36 +283,37 @@ class StreamSession:
             yield turn, filled, False
 
     def _groups(
-        self, positions: Sequence[int], room_now: Callable[[], tuple[np.ndarray | None, int]]
+        self, positions: Sequence[int], unfilled: Callable[[], tuple[np.ndarray | None, int]]
     ) -> Iterator[tuple[list[Block], list[str], np.ndarray | None]]:
         """Some blocks, their names, and their X where they are read to the window itself, else None.
 
         Parameters
         ----------
-        room_now : callable
+        unfilled : callable
             Gives what is left of the window that is being filled, None before there is one; and after how many rows it
             is full.
         """
         group: list[Block] = []
         names: list[str] = []
-        (room, wanted), here = room_now(), False  # whether the group is read to the window
+        (target, wanted), here = unfilled(), False  # whether the group is read to the window
         rows = size = 0
         for position in positions:
-            block = self.blocks.read(position, None if room is None or (group and not here) else room[rows:])
-            fits = room is not None and np.may_share_memory(block.X, room)
+            block = self.blocks.read(position, None if target is None or (group and not here) else target[rows:])
+            fits = target is not None and np.may_share_memory(block.X, target)
             if here and not fits:
-                assert room is not None
-                yield group, names, room[:rows]
-                group, names, (room, wanted), rows, size = [], [], room_now(), 0, 0
+                assert target is not None
+                yield group, names, target[:rows]
+                group, names, (target, wanted), rows, size = [], [], unfilled(), 0, 0
             group.append(block)
             names.append(self.blocks.names[position])
             here, rows, size = fits, rows + len(block.X), size + block.X.nbytes
-            too_large = not fits and room is not None and block.X.dtype == room.dtype  # for what is left of the window
+            # Whether it is too large for what is left of the window:
+            too_large = not fits and target is not None and block.X.dtype == target.dtype
             if rows >= wanted or size >= (GROUP_BYTES_THERE if here else GROUP_BYTES) or too_large:
-                yield group, names, room[:rows] if room is not None and here else None
-                group, names, (room, wanted), here, rows, size = [], [], room_now(), False, 0, 0
+                yield group, names, target[:rows] if target is not None and here else None
+                group, names, (target, wanted), here, rows, size = [], [], unfilled(), False, 0, 0
         if group:
-            yield group, names, room[:rows] if room is not None and here else None
+            yield group, names, target[:rows] if target is not None and here else None
 
     def epoch(
         self,

@@ -170,7 +170,7 @@ class Trainer:
     optimizer : OptimizerState, updated; ``history`` : History, updated; ``settings`` : TrainingSettings
     score : callable () -> float, higher is better, for early stopping; None watches the training loss
     warn : callable (message), called for convergence warnings
-    watchers : list of Callback, called after every epoch
+    callbacks : sequence of Callback, called before, within and after every epoch
     """
 
     def __init__(
@@ -319,7 +319,7 @@ class Trainer:
     def _progress(self, epochs: int, ahead: Any = 0, share: Any = 0.0) -> Progress:
         """Where training is after so many epochs of it, `ahead` more steps and their `share` of an epoch.
 
-        Arrays stand for each step of an epoch. Optimizer and record count epochs, steps and rows of earlier trainings
+        Arrays stand for each step of an epoch. Optimizer and history count epochs, steps and rows of earlier trainings
         too; the plan is that of this training.
         """
         optimizer = self.optimizer

@@ -111,7 +111,7 @@ def test_gradients_of_every_activation(component):
 
 @pytest.mark.parametrize(("component", "output"), PAIRS, ids=lambda part: getattr(part, "name", part))
 def test_gradients_of_every_loss_and_output(component, output):
-    """Errors are averaged over the outputs in the loss and summed in the gradient: what is descended is the sum."""
+    """Errors are averaged over the outputs in the loss and summed in the gradient: what is minimized is the sum."""
     model = network((5, 6, 3), loss=component(), output=output)
     if component.takes_codes(output):
         y = np.arange(8) % 3

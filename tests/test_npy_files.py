@@ -25,11 +25,11 @@ def test_rows_are_those_of_the_array(tmp_path, values, rows):
 def test_rows_are_read_to_a_room_that_fits(tmp_path):
     path = str(tmp_path / "X.npy")
     np.save(path, VALUES)
-    room = np.full((8, 3), np.nan)
-    found = Rows(path, 20, 2, 7).read(room)
-    assert np.shares_memory(found, room)
-    np.testing.assert_array_equal(room[:5], VALUES[2:7])
-    assert np.isnan(room[5:]).all()
+    out = np.full((8, 3), np.nan)
+    found = Rows(path, 20, 2, 7).read(out)
+    assert np.shares_memory(found, out)
+    np.testing.assert_array_equal(out[:5], VALUES[2:7])
+    assert np.isnan(out[5:]).all()
     for other in (np.zeros((4, 3)), np.zeros((8, 2)), np.zeros((8, 3), np.float32)):
         found = Rows(path, 20, 2, 7).read(other)
         np.testing.assert_array_equal(found, VALUES[2:7])

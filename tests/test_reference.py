@@ -92,7 +92,7 @@ def test_gradient_of_every_activation(activation):
 @pytest.mark.parametrize("activation", [Tanh(), PReLU(), [PReLU(), Tanh()]], ids=["tanh", "prelu", "both"])
 @pytest.mark.parametrize("dropout", [None, [0.2, 0.4, 0.3]], ids=["whole", "dropout"])
 @pytest.mark.parametrize("normalization", [None, BatchNormalization(), LayerNormalization()], ids=str)
-def test_gradient_of_the_grammar(normalization, dropout, activation):
+def test_gradient_of_all_components(normalization, dropout, activation):
     Slope(normalization=normalization, dropout=dropout, activation=activation, weighted=True).check()
 
 

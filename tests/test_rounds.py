@@ -14,7 +14,19 @@ from fastmlp import rounds
 from fastmlp.blocks import Block
 from fastmlp.core.network import Network
 from fastmlp.optimizers import Adam
-from fastmlp.rounds import InProcess, Joblib, OuterStep, Plan, Progression, Result, State, mean_of, train_round
+from fastmlp.rounds import (
+    Checkpoints,
+    InProcess,
+    Joblib,
+    OuterStep,
+    Plan,
+    Progression,
+    Result,
+    State,
+    Stopping,
+    mean_of,
+    train_round,
+)
 from fastmlp.schedules import Constant, Polynomial
 from fastmlp.trainable import Parameters
 
@@ -152,7 +164,7 @@ def test_rates_follow_the_plan():
 
 def test_a_score_that_stops_improving_ends_the_training():
     scores = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
-    done = trained(plan_of(n_rounds=50), score=lambda parameters: next(scores), patience=2)
+    done = trained(plan_of(n_rounds=50), stopping=Stopping(lambda parameters: next(scores), patience=2))
     assert done.scores == [0.1, 0.5, 0.4, 0.3, 0.2]
     assert done.best_score == 0.5
     two = trained(plan_of(n_rounds=2))  # the best is the one after the second round
@@ -195,7 +207,7 @@ class _Limited(InProcess):
 def test_a_checkpoint_goes_on_to_the_same_bits(tmp_path, outer):
     path, whole = tmp_path / "rounds", trained(outer=OuterStep(outer))
     with pytest.raises(MemoryError):
-        trained(outer=OuterStep(outer), checkpoint=path, after_round=interrupted_after(2, MemoryError()))
+        trained(outer=OuterStep(outer), checkpoints=Checkpoints(path), after_round=interrupted_after(2, MemoryError()))
     progression = rounds.load_checkpoint(path, plan_of())
     assert len(progression.losses) == 2
     done = rounds.train(plan_of(), progression, InProcess(SHARDS), clock=count().__next__)
@@ -209,13 +221,13 @@ def test_checkpoints_are_written_now_and_then(tmp_path):
     def after_round(progression):
         written.append((tmp_path / "rounds").exists())
 
-    trained(checkpoint=tmp_path / "rounds", every=3, after_round=after_round)
+    trained(checkpoints=Checkpoints(tmp_path / "rounds", every=3), after_round=after_round)
     assert written == [False, False, True, True]
 
 
 def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
     path = tmp_path / "rounds"
-    trained(plan_of(n_rounds=1), checkpoint=path)
+    trained(plan_of(n_rounds=1), checkpoints=Checkpoints(path))
     before = path.read_bytes()
 
     def full(descriptor):
@@ -223,7 +235,7 @@ def test_a_checkpoint_is_whole_or_not_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
-        trained(checkpoint=path)
+        trained(checkpoints=Checkpoints(path))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["rounds"]
 
@@ -235,6 +247,6 @@ def test_what_is_no_checkpoint_of_this_training(tmp_path):
     with pytest.raises(ValueError, match="checkpoint must be a file written by an earlier fit"):
         rounds.load_checkpoint(path, plan_of())
     path.unlink()
-    trained(checkpoint=path)
+    trained(checkpoints=Checkpoints(path))
     with pytest.raises(ValueError, match=re.escape("has another seed. Remove the file to begin anew.")):
         rounds.load_checkpoint(path, plan_of(seed=4))

@@ -22,7 +22,7 @@ def ordinary(monkeypatch):
     """partial_fit without streams."""
     with monkeypatch.context() as context:
         for module in (classifier, regressor):
-            context.setattr(module, "learned", lambda *arguments: False)
+            context.setattr(module, "trained_by_stream", lambda *arguments: False)
         yield
 
 

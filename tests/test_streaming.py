@@ -161,8 +161,8 @@ def test_a_folder_is_read_straight_to_the_window(tmp_path, dtype, window_rows, m
     monkeypatch.setattr(
         rows,
         "read",
-        lambda position, room=None: (
-            read_there.append(room is not None and np.may_share_memory((block := plain_read(position, room)).X, room)),
+        lambda position, out=None: (
+            read_there.append(out is not None and np.may_share_memory((block := plain_read(position, out)).X, out)),
             block if read_there[-1] else plain_read(position),
         )[1],
     )

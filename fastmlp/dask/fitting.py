@@ -15,7 +15,7 @@ from ..estimators.block_fits import Survey, check_initializer, converter, merged
 from ..estimators.configuration import Configuration, configure
 from ..estimators.perceptron import Perceptron, unchanged_on_error
 from ..estimators.weights import learned_attributes
-from ..rounds import OUTER, OuterStep, Plan, Progression, State, load_checkpoint, train
+from ..rounds import OUTER, Checkpoints, OuterStep, Plan, Progression, State, Stopping, load_checkpoint, train
 from ..trainable import Parameters
 from .sources import Here, OnCluster
 
@@ -123,15 +123,16 @@ class RoundsMixin(Perceptron):
             plan,
             progression,
             executor,
-            score=score if configuration.early_stopping else None,
-            tol=configuration.tol,
-            patience=configuration.n_iter_no_change,
-            checkpoint=self.checkpoint,
-            every=self.checkpoint_every,
+            stopping=(
+                Stopping(score, configuration.tol, configuration.n_iter_no_change)
+                if configuration.early_stopping
+                else None
+            ),
+            checkpoints=None if self.checkpoint is None else Checkpoints(self.checkpoint, self.checkpoint_every),
             after_round=partial(_report, configuration.verbose),
             clock=time.perf_counter,
         )
-        self._learn(plan, progression)
+        self._set_results(plan, progression)
 
     def _plan(
         self, configuration: Configuration, data: Any, parameters: Parameters, survey: Survey, n_shards: int, seed: int
@@ -181,7 +182,7 @@ class RoundsMixin(Perceptron):
 
         return score
 
-    def _learn(self, plan: Plan, progression: Progression) -> None:
+    def _set_results(self, plan: Plan, progression: Progression) -> None:
         """Set the attributes that result."""
         parameters = progression.state.parameters if progression.best is None else progression.best
         network = Network(**plan.network)

@@ -26,7 +26,7 @@ from .labels import Labels, classes_of_columns, columns_are_classes, fitted_bina
 from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .sklearn_internals import StrOptions, fit_context, is_first_partial_fit
-from .stream import learned
+from .stream import trained_by_stream
 from .targets import Targets
 from .weights import check_classes
 
@@ -380,7 +380,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             As `fit`; also if ``classes`` is missing at first or differs later, with ``early_stopping=True`` or
             ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
-        if not learned(self, X, y, sample_weight, classes, n_epochs):
+        if not trained_by_stream(self, X, y, sample_weight, classes, n_epochs):
             self._partial_fit(X, y, sample_weight, classes, n_epochs)
         return self
 

@@ -95,7 +95,7 @@ class EvaluatedEstimator:
     Parameters
     ----------
     estimator : the estimator in training
-    sample : Sample
+    sample : EvaluationSet
     X : the sample's rows as a checked array; ``y``: their targets as given
     """
 
@@ -150,9 +150,9 @@ class EvaluationCallback(Callback):
 
     Parameters
     ----------
-    record : Record to extend
+    history : History to extend
     measures : name and function of each
-    judged : samples and views, which forget when the weights change
+    cached : what holds outputs or weights of the moment, to be invalidated when the weights change
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class ProgressReport(Callback):
     Parameters
     ----------
     display : has ``update(epochs, rows, loss)``: epochs done, rows done of the present one, latest loss or None
-    record : Record of the training
+    history : History of the training
     """
 
     def __init__(self, display: Any, history: History) -> None:

@@ -23,7 +23,7 @@ from .constraints import REGRESSION, loss_constraint
 from .perceptron import Perceptron, checked_epochs, unchanged_on_error
 from .rows import ACCEPTED, as_rows
 from .sklearn_internals import fit_context
-from .stream import learned
+from .stream import trained_by_stream
 from .targets import RealTargets, Targets
 
 
@@ -344,7 +344,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         ValueError
             As `fit`; also with ``early_stopping=True`` or ``weight_averaging``, and after ``drop_optimizer_state()``.
         """
-        if not learned(self, X, y, sample_weight, None, n_epochs):
+        if not trained_by_stream(self, X, y, sample_weight, None, n_epochs):
             self._partial_fit(X, y, sample_weight, n_epochs)
         return self
 

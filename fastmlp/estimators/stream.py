@@ -96,13 +96,13 @@ class Stream:
         fit = Fit(estimator, configuration, data, self.random_state, 1, incremental=True, started=0.0, name="")
         self.network = fit.network(Parameters(estimator.coefs_, estimator.intercepts_, []))
         self.shown: OptimizerState = estimator._optimizer  # what the estimator shows of the optimizer
-        begun = optimizer_to_go_on_with(self.shown, configuration, same_network=True, dtype=dtype)
-        begun.load_into(self.network)
-        self.optimizer = KeptOptimizer(begun.optimizer, begun.learning_rate_init, begun.schedule)
-        self.optimizer.__dict__.update({**vars(begun), "states": None})
+        resumed = optimizer_to_go_on_with(self.shown, configuration, same_network=True, dtype=dtype)
+        resumed.load_into(self.network)
+        self.optimizer = KeptOptimizer(resumed.optimizer, resumed.learning_rate_init, resumed.schedule)
+        self.optimizer.__dict__.update({**vars(resumed), "states": None})
         self.history: History = history_of(estimator)
         self.sessions: dict[int, Batches] = {}
-        self.buffers = [self.network._weights, *self.network._states[: begun.optimizer.states]]
+        self.buffers = [self.network._weights, *self.network._states[: resumed.optimizer.states]]
         self.twins = [np.empty_like(buffer) for buffer in self.buffers]
 
     def goes_on(self, estimator: Any) -> bool:
@@ -151,7 +151,7 @@ class Stream:
                 del values[n_epochs:]
             raise
 
-    def learn(self, estimator: Any, X: np.ndarray, targets: np.ndarray, n_epochs: int) -> None:
+    def train(self, estimator: Any, X: np.ndarray, targets: np.ndarray, n_epochs: int) -> None:
         """Train; on an error everything is as before."""
         batches = self.batches(len(X))
         self.take_over(estimator)
@@ -323,8 +323,8 @@ def _targets(estimator: Any, network: Network, y: np.ndarray) -> np.ndarray | No
     return RealTargets.of(loss).targets(y, network.dtype, loss, network.output).values
 
 
-def learned(estimator: Any, X: Any, y: Any, sample_weight: Any, classes: Any, n_epochs: Any) -> bool:
-    """Whether a stream has learned this batch; if not, nothing has been done."""
+def trained_by_stream(estimator: Any, X: Any, y: Any, sample_weight: Any, classes: Any, n_epochs: Any) -> bool:
+    """Train on a batch by the estimator's stream, where one serves; if not, nothing has been done."""
     known = vars(estimator)
     if not (
         type(X) is np.ndarray
@@ -347,7 +347,7 @@ def learned(estimator: Any, X: Any, y: Any, sample_weight: Any, classes: Any, n_
         release(estimator)
         stream = None
     if stream is None:
-        stream = _begun(estimator)
+        stream = _new_stream(estimator)
     if stream is None or X.dtype != stream.network.dtype or not math.isfinite(float(X.sum())):
         return False
     batch_size = stream.configuration.batch_size
@@ -357,11 +357,11 @@ def learned(estimator: Any, X: Any, y: Any, sample_weight: Any, classes: Any, n_
         targets = _targets(estimator, stream.network, y)
         if targets is None:
             return False
-        stream.learn(estimator, X, targets, int(n_epochs))
+        stream.train(estimator, X, targets, int(n_epochs))
     return True
 
 
-def _begun(estimator: Any) -> Stream | None:
+def _new_stream(estimator: Any) -> Stream | None:
     """A new stream, if one can serve the estimator."""
     known = vars(estimator)
     if known.get("_optimizer") is None or "coefs_" not in known or estimator.n_estimators != 1:

@@ -32,11 +32,11 @@ STEP = float(np.finfo(np.float64).eps ** (1 / 3))
 
 
 class Objective:
-    """What the training of a model descends: the loss of all rows with the penalty, in float64.
+    """What the training of a model minimizes: the loss of all rows with the penalty, in float64.
 
     loss = sum of the rows' losses / n_rows + (alpha / 2 ||W||² + l1 ||W||_1) / n_rows, with the sum of the weights in
     place of n_rows where rows have weights. Losses of an error (squared, absolute ...) are a mean over the outputs,
-    but scikit-learn's gradient is that of their sum over the outputs. What training descends is therefore the sum; it
+    but scikit-learn's gradient is that of their sum over the outputs. What training minimizes is therefore the sum; it
     is counted here. Dropout and augmentation are off; normalization over the batch takes X as the batch.
 
     Parameters
@@ -206,7 +206,7 @@ def check_gradients(
     max_numbers: int | None = 100,
     random_state: Any = 0,
 ) -> GradientCheck:
-    """Compare the gradient that training descends with central differences of the loss.
+    """Compare the gradient that training uses with central differences of the loss.
 
     The gradient comes from the compiled passes, the loss from a forward pass in NumPy, both in float64 and with the
     penalty; see `Objective` for what the loss of several outputs is. A handful of rows is enough.

@@ -238,7 +238,7 @@ class TabularEstimator(BaseEstimator):
         """Train and select; set the attributes that result."""
         preset, recipes = self._recipes()
         n_members = self.n_members or preset.n_members
-        judged = bool(len(splits[0].validation))
+        validates = bool(len(splits[0].validation))
         weights = self._weighted(targets, weights)
         problem = self._learned(targets, encoded, weights)
 
@@ -256,7 +256,7 @@ class TabularEstimator(BaseEstimator):
                 problem,
                 self.encoder_.bin_columns(),
                 splits,
-                refit_rows=rows if self.refit and judged else None,
+                refit_rows=rows if self.refit and validates else None,
                 finish=self._finish,
                 score_of=score_of,
                 error_of=error_of,
@@ -265,9 +265,9 @@ class TabularEstimator(BaseEstimator):
             )
             outcome = search.run(preset, recipes, n_members, random_state)
         self._remember(outcome)
-        if self.importances and judged:
+        if self.importances and validates:
             self._rank(outcome, encoded, splits, score_of, random_state)
-        if judged:
+        if validates:
             validated = np.concatenate([split.validation for split in splits])
             self.validation_targets_ = targets[validated]
             self.validation_predictions_ = outcome.outputs
@@ -307,12 +307,12 @@ class TabularEstimator(BaseEstimator):
     ) -> None:
         """Set ``feature_importances_``: what the networks lose that have not seen the rows."""
         rows = splits[0].validation
-        judged = outcome.judged[:1] if len(splits) > 1 else outcome.judged
+        validated = outcome.validated[:1] if len(splits) > 1 else outcome.validated
         score = score_of(rows)
         self.feature_importances_ = permutation_importance(
             encoded[rows],
             self.encoder_,
-            lambda X: score(self._mean_of(judged, X)).value,
+            lambda X: score(self._mean_of(validated, X)).value,
             random_state,
         )
 

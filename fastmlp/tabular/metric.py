@@ -19,7 +19,7 @@ ALIASES = {
 
 
 def wants_probabilities(metric: Any) -> bool:
-    """Whether a metric judges probabilities, for which smoothed labels are wrong."""
+    """Whether a metric scores probabilities, for which smoothed labels are wrong."""
     return isinstance(metric, str) and any(name in metric for name in (*OF_PROBABILITIES, "auc"))
 
 

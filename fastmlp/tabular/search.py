@@ -106,14 +106,14 @@ class Outcome:
 
     Attributes
     ----------
-    members : of the model; ``judged`` : those of them that have not seen the validation rows
+    members : of the model; ``validated`` : those of them that have not seen the validation rows
     best_epoch : of the network that was selected first
     score, outputs : of the validation rows by the selected networks together; NaN and None without any
     history : a dict for each network trained
     """
 
     members: list[Member]
-    judged: list[Member]
+    validated: list[Member]
     best_epoch: int
     score: float
     outputs: np.ndarray | None
@@ -151,7 +151,7 @@ class Search:
         self.problem, self.splits, self.refit_rows = problem, splits, refit_rows
         self.finish, self.score_of, self.error_of = finish, score_of, error_of
         self.clock, self.n_threads, self.threads = clock, n_threads, n_threads or available_cores()
-        self.judges = bool(len(splits[0].validation))
+        self.validates = bool(len(splits[0].validation))
         self.columns = {True: np.ones(len(bins), bool), False: ~bins if not bins.all() else bins}
         self._views: dict[bool, Problem] = {}
 
@@ -175,7 +175,7 @@ class Search:
         """One network; on all rows where there is no split."""
         problem = self._view(recipe)
         rows, validation = (self.refit_rows, ()) if split is None else self.splits[split]
-        judged = bool(len(validation))
+        validates = bool(len(validation))
 
         def predict(network: Network, session: Session) -> np.ndarray:
             return self.finish(session.predict(validation))
@@ -185,8 +185,8 @@ class Search:
             rows,  # type: ignore[arg-type]
             recipe,
             seed,
-            predict=predict if judged else None,
-            score=self.score_of(validation) if judged else None,  # type: ignore[arg-type]
+            predict=predict if validates else None,
+            score=self.score_of(validation) if validates else None,  # type: ignore[arg-type]
             clock=self.clock,
             n_threads=n_threads,
         )
@@ -238,12 +238,12 @@ class Search:
         n_refits = max(0, n_members - n_splits * copies) if refits else 0
         if preset.blend and refits:
             n_refits = n_members - n_members // 2
-        if not self.judges:
+        if not self.validates:
             recipes = recipes[:1]
         recipes, n_refits = self._in_time(recipes, copies, n_refits)
         trained = self._try(recipes, copies, seeds)
         candidates = self._candidates(trained, blend=preset.blend)
-        score = self.score_of(self._validated()) if self.judges else None
+        score = self.score_of(self._validated()) if self.validates else None
         weights = self._weights(candidates, score, n_members // 2 if preset.blend else 0)
         chosen = [(candidate, weight) for candidate, weight in zip(candidates, weights) if weight]
         members = [member for candidate, weight in chosen for member in self._members(candidate.parts, weight)]
@@ -307,13 +307,13 @@ class Search:
             ]
         )
 
-    def _weights(self, candidates: Sequence[Candidate], score: Any, picks: int) -> list[int]:
-        """How often each candidate counts: the best one once, or greedily with some picks."""
+    def _weights(self, candidates: Sequence[Candidate], score: Any, additions: int) -> list[int]:
+        """How often each candidate counts: the best one once, or greedily, with so many additions."""
         if score is None:
             return [int(n == len(candidates) - 1) for n in range(len(candidates))]
         outputs = [candidate.outputs for candidate in candidates]
-        if picks:
-            return greedy(outputs, score, picks)
+        if additions:
+            return greedy(outputs, score, additions)
         best = best_of([score(output) for output in outputs])
         return [int(n == best) for n in range(len(outputs))]
 

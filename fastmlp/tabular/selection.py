@@ -100,7 +100,7 @@ def best_of(scores: Sequence[float | Score]) -> int:
     return max(range(len(keys)), key=lambda n: (*keys[n], n))
 
 
-def greedy(outputs: Sequence[np.ndarray], score: Callable[[np.ndarray], Any], picks: int) -> list[int]:
+def greedy(outputs: Sequence[np.ndarray], score: Callable[[np.ndarray], Any], additions: int) -> list[int]:
     """How often each of some outputs counts in the mean that scores best, found by adding one after the other.
 
     Source: R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes 2004, "Ensemble selection from libraries of models",
@@ -109,7 +109,7 @@ def greedy(outputs: Sequence[np.ndarray], score: Callable[[np.ndarray], Any], pi
     counts = [0] * len(outputs)
     total = np.zeros_like(outputs[0], np.float64)
     found, values = [], []
-    for n in range(1, picks + 1):
+    for n in range(1, additions + 1):
         candidates = [score((total + other) / n) for other in outputs]
         chosen = best_of(candidates)
         total += outputs[chosen]

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -143,18 +144,43 @@ def train(
     score, clock : see `Watch`
     """
     random_state = np.random.RandomState(seed)
+    network = initialized(problem, rows, recipe, random_state)
+    settings = settings_of(recipe, len(rows))
+    run, history = Run(), History()
+    with network.session(
+        problem.X, problem.values, problem.sample_weight, batch_size=settings.batch_size, n_threads=n_threads
+    ) as session:
+        outputs = None if predict is None else partial(predict, network, session)
+        watch = Watch(network, recipe, run, predict=outputs, score=score, clock=clock)
+        Trainer(
+            network,
+            session,
+            np.array(rows, np.intp),
+            optimizer=OptimizerState(network.optimizer, recipe.learning_rate, Coslog(k=cycles_in(recipe))),
+            history=history,
+            settings=settings,
+            score=None,
+            warn=lambda message: warnings.warn(message, RuntimeWarning, stacklevel=2),
+            callbacks=[watch],
+        ).run(random_state)
+        if not run.ends:  # interrupted in its first epochs
+            watch.keep(None if outputs is None else outputs())
+    run.losses, run.seconds, run.epochs = history.loss_curve, history.seconds, watch.epochs
+    return run
+
+
+def initialized(problem: Problem, rows: np.ndarray, recipe: Recipe, random_state: np.random.RandomState) -> Network:
+    """A network of the recipe, with initial weights that some of the rows decide on."""
     X = problem.X
     units = (X.shape[1], *recipe.hidden_layer_sizes, problem.n_outputs)
     activations = [ACTIVATIONS.resolve(recipe.activation)] * len(recipe.hidden_layer_sizes)
-    batch, cycles = rows_per_step(recipe, len(rows)), cycles_in(recipe)
-    optimizer = AdamW(weight_decay=recipe.weight_decay, beta_2=recipe.beta_2)
     network = Network(
         units,
         dtype=X.dtype,
         activation=activations,
         loss=problem.loss,
         output=problem.output,
-        optimizer=optimizer,
+        optimizer=AdamW(weight_decay=recipe.weight_decay, beta_2=recipe.beta_2),
         dropout=[0.0] + [recipe.dropout] * len(activations),
     )
     some = random_state.permutation(rows)[: INITIALIZER.rows]
@@ -168,37 +194,18 @@ def train(
         activations=activations,
     )
     network.set_weights(*weights)
-    run, history = Run(), History()
-    with network.session(X, problem.values, problem.sample_weight, batch_size=batch, n_threads=n_threads) as session:
-        watch = Watch(
-            network,
-            recipe,
-            run,
-            predict=None if predict is None else lambda: predict(network, session),
-            score=score,
-            clock=clock,
-        )
-        Trainer(
-            network,
-            session,
-            np.array(rows, np.intp),
-            optimizer=OptimizerState(optimizer, recipe.learning_rate, Coslog(k=cycles)),
-            history=history,
-            settings=TrainingSettings(
-                recipe.max_epochs,
-                batch,
-                0.0,
-                regularization=FlatCosine() if recipe.anneal else None,
-                seeded=recipe.dropout > 0,
-                may_stop=False,
-                patience=math.inf,
-                warn_at_limit=False,
-            ),
-            score=None,
-            warn=lambda message: warnings.warn(message, RuntimeWarning, stacklevel=2),
-            callbacks=[watch],
-        ).run(random_state)
-        if not run.ends:  # interrupted in its first epochs
-            watch.keep(watch.predict() if watch.predict is not None else None)
-    run.losses, run.seconds, run.epochs = history.loss_curve, history.seconds, watch.epochs
-    return run
+    return network
+
+
+def settings_of(recipe: Recipe, n_rows: int) -> TrainingSettings:
+    """How long and how to train by the recipe, on so many rows."""
+    return TrainingSettings(
+        max_epochs=recipe.max_epochs,
+        batch_size=rows_per_step(recipe, n_rows),
+        alpha=0.0,
+        regularization=FlatCosine() if recipe.anneal else None,
+        seeded=recipe.dropout > 0,
+        may_stop=False,
+        patience=math.inf,
+        warn_at_limit=False,
+    )
