@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, ndtr
 
-from .components import Component, Registry, check_number, require
+from .components import Component, Registry, check_number, require, require_number, require_shapes
 from .machine import elementary, own
 from .machine.elementary import erf, exp, expm1, log1p
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
@@ -50,7 +50,8 @@ class Activation(Component):
     Attributes
     ----------
     learned : bool
-        Whether the component's number is a parameter of the network, one for each unit, and `number` where it starts.
+        Whether the component's hyperparameter is a parameter of the network, one for each unit; its value is then where
+        they start.
     """
 
     learned = False
@@ -60,8 +61,8 @@ class Activation(Component):
         raise NotImplementedError
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
-        """(f(z), f'(z)) of a vector; `number` is the vector of the units' numbers."""
+    def vector(z: Any, hyperparameter: Any) -> Any:
+        """(f(z), f'(z)) of a vector; `hyperparameter` is the vector of the units' own, or of the component's."""
         raise NotImplementedError
 
 
@@ -76,7 +77,7 @@ class Identity(Activation):
         return z, np.ones_like(z)
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         return z, full_like(z, 1)
 
 
@@ -93,7 +94,7 @@ class Logistic(Activation):
         return y, y * (1 - y)
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         y = elementary.logistic(z)
         return y, y * (1 - y)
 
@@ -111,7 +112,7 @@ class Tanh(Activation):
         return y, 1 - y * y
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         y = elementary.tanh(z)
         return y, 1 - y * y
 
@@ -128,7 +129,7 @@ class ReLU(Activation):
         return np.maximum(z, 0), (z > 0).astype(z.dtype)
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         return maximum(z, 0), where(z > 0, full_like(z, 1), 0)
 
 
@@ -225,7 +226,7 @@ class SELU(Activation):
         return _SELU_SCALE * y, _SELU_SCALE * slope
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         y = _SELU_SCALE * _SELU_ALPHA * expm1(minimum(z, 0))
         return where(z > 0, _SELU_SCALE * z, y), where(z > 0, _SELU_SCALE, y + _SELU_SCALE * _SELU_ALPHA)
 
@@ -245,7 +246,7 @@ class Softplus(Activation):
         return np.logaddexp(0, z), expit(z)
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         e = exp(-absolute(z))
         return maximum(z, 0) + log1p(e), where(z < 0, e, 1) / (e + 1)
 
@@ -262,7 +263,7 @@ class GELU(Activation):
         return z * probability, probability + z * density
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         above = maximum(z, -40)
         near = minimum(above, 40)
         probability = 0.5 * erf(near * math.sqrt(0.5)) + 0.5
@@ -286,7 +287,7 @@ class GELUTanh(Activation):
         return z * expit(2 * u), expit(2 * u) + near * expit(2 * u) * expit(-2 * u) * 2 * slope_of_u
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         above = maximum(z, -9)
         near = minimum(above, 9)
         c = 2 * math.sqrt(2 / math.pi)
@@ -309,7 +310,7 @@ class SiLU(Activation):
         return z * expit(z), expit(z) * (1 + z * expit(-z))
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         above = maximum(z, -80)
         near = minimum(above, 80)
         e = exp(-near)
@@ -329,7 +330,7 @@ class Mish(Activation):
         return z * share, share + z * (1 - share**2) * expit(z)
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         """With e = exp(z): tanh(log(1 + e)) = ((1 + e)² - 1) / ((1 + e)² + 1), and its slope 4 e (e + 1) / (...)²."""
         above = maximum(z, -80)
         near = minimum(above, 20)
@@ -355,7 +356,7 @@ class HardSigmoid(Activation):
         return np.clip(z / 6 + 0.5, 0, 1), (abs(z) < 3).astype(z.dtype) / 6
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         return minimum(maximum(z * (1 / 6) + 0.5, 0), 1), where(absolute(z) < 3, full_like(z, 1 / 6), 0)
 
 
@@ -374,7 +375,7 @@ class HardSwish(Activation):
         )
 
     @staticmethod
-    def vector(z: Any, number: Any) -> Any:
+    def vector(z: Any, hyperparameter: Any) -> Any:
         share = minimum(maximum(z * (1 / 6) + 0.5, 0), 1)
         return maximum(z, -3) * share, where(absolute(z) < 3, z * (1 / 3) + 0.5, share)
 
@@ -382,12 +383,14 @@ class HardSwish(Activation):
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
 
-def _strip(component: Any) -> Any:
-    """Streams: z, which becomes f(z); f'(z); the unit's number."""
-    return ElementwiseFunction(lambda scalars, z, number: component.vector(z, number), 0, (0, 2), (0, 1))
+def _elementwise(component: Any) -> Any:
+    """Streams: z, which becomes f(z); f'(z); the unit's hyperparameter."""
+    return ElementwiseFunction(
+        lambda scalars, z, hyperparameter: component.vector(z, hyperparameter), 0, (0, 2), (0, 1)
+    )
 
 
-apply = elementwise_dispatch("activation", [_strip(component) for component in ACTIVATIONS.classes])
+apply = elementwise_dispatch("activation", [_elementwise(component) for component in ACTIVATIONS.classes])
 
 
 def code_of(activation: Activation, dtype: Any) -> int:
@@ -395,16 +398,21 @@ def code_of(activation: Activation, dtype: Any) -> int:
     if not ACTIVATIONS.is_own(activation):
         return activation.code
     cls = type(activation)
-    address: int = own.elementwise_address(cls, _strip(cls), 3, dtype)
+    address: int = own.elementwise_address(cls, _elementwise(cls), 3, dtype, f"vector of {cls.__qualname__}")
     return address
 
 
 def _check(cls: Any) -> None:
     """What an activation of a user's own needs."""
-    reason = "An activation has formula(z) and vector(z, number), each giving f and its slope: see Activation."
-    require(cls, Activation, ("formula", "vector"), reason)
+    reason = "An activation has formula(z) and vector(z, hyperparameter), each giving f and its slope: see Activation."
+    require(cls, Activation, {"formula": "self, z", "vector": "z, hyperparameter"}, reason)
+    require_number(cls)
+    z = np.linspace(-2, 2, 6).reshape(2, 3)
+    require_shapes(f"formula of {cls.__qualname__}", lambda: cls().formula(z), [z.shape, z.shape])
     if cls.learned:
-        raise TypeError(f"{cls.__qualname__} must not set learned: only PReLU's derivative by its number is compiled.")
+        raise TypeError(
+            f"{cls.__qualname__} must not set learned: only PReLU's derivative by its hyperparameter is compiled."
+        )
 
 
 ACTIVATIONS.complete(_check)

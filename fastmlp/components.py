@@ -1,8 +1,8 @@
-"""Components: what a user chooses by a name or, with numbers of its own, by a small frozen object.
+"""Components: what a user chooses by a name or, with hyperparameters of its own, by a small frozen object.
 
 Each kind of component (activation, loss, optimizer, ...) has one file, and in it one `Registry`. A component is a
-class: a docstring with its formula and source, numbers with their defaults, the mathematics in NumPy, and the same as
-a function of SIMD vectors.
+class: a docstring with its formula and source, hyperparameters with their defaults, the mathematics in NumPy, and the
+same as a function of SIMD vectors.
 
 >>> from fastmlp.activations import ACTIVATIONS, LeakyReLU
 >>> ACTIVATIONS.resolve("leaky_relu") == LeakyReLU(slope=0.01)
@@ -11,12 +11,17 @@ True
 {'slope': 0.2}
 """
 
+import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, replace
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
 
 if TYPE_CHECKING:
     from typing_extensions import Self, dataclass_transform
@@ -34,7 +39,7 @@ __all__ = ["Component", "Registry", "check_number", "did_you_mean"]
 class Component:
     """What all components have.
 
-    A component never changes, so that estimators may share it. scikit-learn sees its numbers as nested parameters:
+    A component never changes, so that estimators may share it. scikit-learn sees its fields as nested parameters:
     ``solver__weight_decay`` is the ``weight_decay`` of the component ``solver``.
 
     Attributes
@@ -46,12 +51,12 @@ class Component:
     code: ClassVar[int]
 
     @property
-    def number(self) -> Any:
-        """Its first number, which kernels receive beside the code; 0 without any."""
+    def hyperparameter(self) -> Any:
+        """Its first field, which kernels receive beside the code; 0 without any."""
         return next((getattr(self, field.name) for field in _fields(self)), 0.0)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The numbers by name.
+        """The hyperparameters by name.
 
         Parameters
         ----------
@@ -66,18 +71,18 @@ class Component:
         return params
 
     def set_params(self, **params: Any) -> "Self":
-        """A component like this one with other numbers; this one does not change.
+        """A component like this one with other hyperparameters; this one does not change.
 
         ``estimator.set_params(solver__weight_decay=0.1)`` puts the new component in the place of the old.
 
         Parameters
         ----------
-        **params : numbers by name; ``then__period`` is a number of the component ``then``
+        **params : hyperparameters by name; ``then__period`` is one of the component ``then``
 
         Raises
         ------
         ValueError
-            If there is no such number, or it is out of its bounds.
+            If there is no such hyperparameter, or it is out of its bounds.
         """
         names = [field.name for field in _fields(self)]
         plain: dict[str, Any] = {}
@@ -114,8 +119,8 @@ class Component:
 
 
 def _fields(component: Component) -> tuple[Field[Any], ...]:
-    """The dataclass fields that its constructor takes."""
-    return tuple(field for field in fields(component) if field.init)  # type: ignore[arg-type]
+    """The dataclass fields that its constructor takes; none of a class that no registry has made a dataclass."""
+    return tuple(field for field in fields(component) if field.init) if is_dataclass(component) else ()
 
 
 def _is_default(component: Component, field: Field[Any]) -> bool:
@@ -140,6 +145,7 @@ class Registry(Mapping[str, type[Kind]]):
         What error messages call the kind: the estimators' parameter.
     synonyms : mapping of str to str, or None
         Names that other libraries use, with the name to suggest in place of each.
+
     Attributes
     ----------
     built_in : int or None
@@ -157,6 +163,8 @@ class Registry(Mapping[str, type[Kind]]):
     def add(self, name: str, *aliases: str) -> Callable[[C], C]:
         """Class decorator: a frozen dataclass, equal by value, whose position in the registry is its ``code``.
 
+        A class that is a frozen dataclass already stays as it is.
+
         A class that is defined again, in a notebook say, takes the place of the one before.
 
         Raises
@@ -168,7 +176,6 @@ class Registry(Mapping[str, type[Kind]]):
         """
 
         def register(cls: C) -> C:
-            self._check(cls)
             for each in (name, *aliases):
                 owner = self._by_name.get(each)
                 if owner is not None and (owner.__module__, owner.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -176,7 +183,8 @@ class Registry(Mapping[str, type[Kind]]):
                         f"{self.parameter} {each!r} is the name of {owner.__module__}.{owner.__qualname__}; "
                         f"give {cls.__qualname__} another one."
                     )
-            component: Any = dataclass(frozen=True, repr=False)(cls)  # the class itself
+            component: Any = _frozen(cls)
+            self._check(component)
             component.name, component.code = name, len(self.classes)
             self.classes.append(component)
             self._by_name |= dict.fromkeys((name, *aliases), component)
@@ -193,7 +201,7 @@ class Registry(Mapping[str, type[Kind]]):
         return self.built_in is not None and component.code >= self.built_in
 
     def resolve(self, value: str | Kind) -> Kind:
-        """The component that a user means: an instance as it is, a name with its default numbers.
+        """The component that a user means: an instance as it is, a name with its defaults.
 
         Raises
         ------
@@ -205,9 +213,19 @@ class Registry(Mapping[str, type[Kind]]):
         if isinstance(value, str) and value in self._by_name:
             return self._by_name[value]()
         self.refuse_class(value)
+        if isinstance(value, Component) and "code" not in vars(type(value)):
+            raise ValueError(
+                f"{self.parameter} must be a registered component; got an object of {type(value).__qualname__}. "
+                f"Decorate the class with @{self._variable(type(value))}.add and a name of its own."
+            )
         raise ValueError(
             f"{self.parameter} must be {self.choices()}; got {value!r}.{did_you_mean(value, self, self.synonyms)}"
         )
+
+    def _variable(self, cls: type) -> str:
+        """What the registry is called in the modules that a class comes from."""
+        modules = [sys.modules[base.__module__] for base in cls.__mro__]
+        return next((name for module in modules for name, value in vars(module).items() if value is self), "registry")
 
     def refuse_class(self, value: Any) -> None:
         """Raise a ValueError if the value is the class of a component where a component is due."""
@@ -236,18 +254,76 @@ class Registry(Mapping[str, type[Kind]]):
         return len(self._by_name)
 
 
-def require(cls: type[Component], base: type[Component], names: Iterable[str], reason: str) -> None:
-    """Raise a TypeError unless a class is a subclass of `base` with methods of these names of its own.
+def _frozen(cls: Any) -> Any:
+    """The class itself, as a frozen dataclass whose fields have defaults.
+
+    Raises
+    ------
+    TypeError
+        If it is another kind of dataclass, or a field has no default.
+    """
+    parameters = vars(cls).get("__dataclass_params__")
+    if parameters is None:
+        dataclass(frozen=True, repr=False)(cls)
+    elif not parameters.frozen:
+        raise TypeError(
+            f"{cls.__qualname__} must be frozen: leave out the decorator dataclass, or add frozen=True to it."
+        )
+    for field in fields(cls):
+        if field.init and field.default is MISSING and field.default_factory is MISSING:
+            raise TypeError(f"{field.name} of {cls.__qualname__} must have a default value, for which the name stands.")
+    return cls
+
+
+# --- what a component of a user's own must have -----------------------------------------------------------------------
+
+
+def require(cls: type[Component], base: type[Component], methods: Mapping[str, str], reason: str) -> None:
+    """Raise a TypeError unless a class is a subclass of `base` with these methods of its own.
 
     Parameters
     ----------
-    reason : what the message says of them, a sentence
+    methods : names, each with the arguments that it must take, "self" among them unless it is static
+    reason : what the message says of those that are missing, a sentence
     """
     if not issubclass(cls, base):
         raise TypeError(f"{cls.__qualname__} must be a subclass of {base.__qualname__}.")
-    missing = [name for name in names if getattr(cls, name) is getattr(base, name)]
+    missing = [name for name in methods if getattr(cls, name) is getattr(base, name)]
     if missing:
         raise TypeError(f"{cls.__qualname__} lacks {' and '.join(missing)}. {reason}")
+    for name, arguments in methods.items():
+        signature = inspect.signature(getattr(cls, name))
+        kind = "a method" if arguments.startswith("self") else "a static method"
+        try:
+            signature.bind(*arguments.split(", "))
+        except TypeError:
+            raise TypeError(
+                f"{name} of {cls.__qualname__} must be {kind} that takes ({arguments}); it takes {signature}."
+            ) from None
+
+
+def require_number(cls: type[Component]) -> None:
+    """Raise a TypeError unless the hyperparameter, which compiled code receives, is a number or a sequence of them."""
+    value = cls().hyperparameter
+    if not all(isinstance(number, Real) for number in (value if isinstance(value, tuple | list) else [value])):
+        raise TypeError(
+            f"The first field of {cls.__qualname__} must be a number, since compiled code receives it; got {value!r}. "
+            "Put a number before it."
+        )
+
+
+def require_shapes(name: str, formula: Callable[[], Any], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise a TypeError unless a formula, called with arrays for a trial, gives arrays of these shapes."""
+    try:
+        results = formula()
+    except Exception as error:
+        raise TypeError(f"{name} failed on arrays, with {type(error).__name__}: {error}.") from error
+    found = [np.shape(each) for each in results] if isinstance(results, tuple) else type(results).__name__
+    if found != [*shapes]:
+        raise TypeError(f"{name} must give a tuple of arrays of shapes {[*shapes]}; got {found}.")
+
+
+# --- names and numbers ------------------------------------------------------------------------------------------------
 
 
 def did_you_mean(value: Any, names: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
@@ -288,7 +364,7 @@ def check_number(
     at_most: float = math.inf,
     whole: bool = False,
 ) -> None:
-    """Check one number of a component: finite, within its bounds, and whole if so. NumPy scalars become Python's.
+    """Check one hyperparameter: finite, within its bounds, and whole if so. NumPy scalars become Python's.
 
     Raises
     ------

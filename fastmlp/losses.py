@@ -17,7 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax, xlogy
 
-from .components import Component, Registry, check_number, require
+from .components import Component, Registry, check_number, require, require_number, require_shapes
 from .machine import elementary, own
 from .machine.elementary import exp, expm1, log, log1p
 from .machine.elementwise import vector_dispatch
@@ -134,8 +134,8 @@ class Loss(Component):
         raise NotImplementedError
 
     @staticmethod
-    def vector(output: Any, z: Any, t: Any, number: Any) -> Any:
-        """(loss, delta) of every single output on vectors; `number` is the vector of the outputs' numbers."""
+    def vector(output: Any, z: Any, t: Any, hyperparameter: Any) -> Any:
+        """(loss, delta) of every single output on vectors; `hyperparameter` is the vector of the outputs' own."""
         raise NotImplementedError
 
 
@@ -155,7 +155,7 @@ class ClassLoss(Loss):
         return output == "softmax"
 
     @staticmethod
-    def row_vector(log_p: Any, number: Any) -> Any:
+    def row_vector(log_p: Any, hyperparameter: Any) -> Any:
         """(loss, factor): delta = factor (p - onehot), where log_p is the log of the true class's probability."""
         raise NotImplementedError
 
@@ -178,9 +178,9 @@ class ErrorLoss(Loss):
         return self.of_error(y - t)[0].mean(axis=1)
 
     @classmethod
-    def vector(cls, output: Any, z: Any, t: Any, number: Any) -> Any:
+    def vector(cls, output: Any, z: Any, t: Any, hyperparameter: Any) -> Any:
         y = output_vector(output, z)
-        rho, slope = cls.of_error_vector(y - t, number)
+        rho, slope = cls.of_error_vector(y - t, hyperparameter)
         return rho, slope * output_slope(output, y)
 
     def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +188,7 @@ class ErrorLoss(Loss):
         raise NotImplementedError
 
     @staticmethod
-    def of_error_vector(e: Any, number: Any) -> Any:
+    def of_error_vector(e: Any, hyperparameter: Any) -> Any:
         """(rho(e), rho'(e)) of a vector."""
         raise NotImplementedError
 
@@ -277,7 +277,7 @@ class SquaredError(ErrorLoss):
         return 0.5 * e**2, e
 
     @staticmethod
-    def of_error_vector(e: Any, number: Any) -> Any:
+    def of_error_vector(e: Any, hyperparameter: Any) -> Any:
         return e * e * 0.5, e
 
 
@@ -298,7 +298,7 @@ class KLDivergence(Loss):
     classes: Sequence[Any] | None = None  # kept as a tuple
     outputs = ("softmax",)
     classifies = True
-    number = 0.0
+    hyperparameter = 0.0  # `classes` is none
 
     def __post_init__(self) -> None:
         try:
@@ -310,8 +310,8 @@ class KLDivergence(Loss):
 
     def formula(self, output: str, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         log_p = log_softmax(z, axis=1)
-        scalars = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
-        return scalars.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
+        terms = np.where(t == 0, 0, xlogy(t, t) - t * log_p)
+        return terms.sum(axis=1), np.exp(log_p) * t.sum(axis=1, keepdims=True) - t
 
     def of_outputs(self, output: str, y: np.ndarray, t: np.ndarray) -> np.ndarray:
         return np.where(t == 0, 0, xlogy(t, t) - t * np.log(_clipped(y))).sum(axis=1)
@@ -394,7 +394,7 @@ class AbsoluteError(ErrorLoss):
         return abs(e), np.sign(e)
 
     @staticmethod
-    def of_error_vector(e: Any, number: Any) -> Any:
+    def of_error_vector(e: Any, hyperparameter: Any) -> Any:
         return absolute(e), where(absolute(e) > 0, copysign(full_like(e, 1), e), e)
 
 
@@ -438,7 +438,7 @@ class LogCosh(ErrorLoss):
         return np.logaddexp(e, -e) - math.log(2), np.tanh(e)
 
     @staticmethod
-    def of_error_vector(e: Any, number: Any) -> Any:
+    def of_error_vector(e: Any, hyperparameter: Any) -> Any:
         """With m = exp(-2|e|) - 1: log(cosh(e)) = |e| + log(1 + m/2), tanh|e| = -m / (2 + m)."""
         m = expm1(absolute(e) * -2)
         return absolute(e) + log1p(m * 0.5), copysign(m / (m + 2), e)
@@ -498,7 +498,7 @@ class Poisson(Loss):
         return (xlogy(t, t / y) - t + y).sum(axis=1)
 
     @staticmethod
-    def vector(output: Any, z: Any, t: Any, number: Any) -> Any:
+    def vector(output: Any, z: Any, t: Any, hyperparameter: Any) -> Any:
         y = exp(z)
         return where(t > 0, t * (log(t) - z - 1), 0) + y, y - t
 
@@ -521,7 +521,7 @@ class Gamma(Loss):
         return (t / y - np.log(t / y) - 1).sum(axis=1)
 
     @staticmethod
-    def vector(output: Any, z: Any, t: Any, number: Any) -> Any:
+    def vector(output: Any, z: Any, t: Any, hyperparameter: Any) -> Any:
         """With u = log(t / y): exp(u) - 1 keeps its digits where the prediction is near."""
         u = log(t) - z
         m = expm1(u)
@@ -584,24 +584,43 @@ def _code_of(cls: Any, known: list[Any], key: Any, function: Any, arity: int, dt
     """The place of a built-in loss among those of its kind, or the address of a user's own function of vectors."""
     if not LOSSES.is_own(cls):
         return known.index(key)
-    return 0 if dtype is None else own.vector_address((key, arity), function, arity, 2, dtype)
+    if dtype is None:
+        return 0
+    return own.vector_address((key, arity), function, arity, 2, dtype, f"The vector functions of {cls.__qualname__}")
 
 
 def _check(cls: Any) -> None:
     """What a loss of a user's own needs."""
     if issubclass(cls, ErrorLoss):
-        reason = "A loss of errors has of_error(e) and of_error_vector(e, number), each giving rho and its slope."
-        require(cls, ErrorLoss, ("of_error", "of_error_vector"), f"{reason} See ErrorLoss.")
+        reason = (
+            "A loss of errors has of_error(e) and of_error_vector(e, hyperparameter), each giving rho and its slope: "
+            "see ErrorLoss."
+        )
+        require(cls, ErrorLoss, {"of_error": "self, e", "of_error_vector": "e, hyperparameter"}, reason)
+        require_number(cls)
+        e = np.linspace(-2, 2, 6).reshape(2, 3)
+        require_shapes(f"of_error of {cls.__qualname__}", lambda: cls().of_error(e), [e.shape, e.shape])
         return
-    reason = "A loss has formula(output, z, t) and vector(output, z, t, number), each giving loss and delta, and"
-    require(cls, Loss, ("formula", "vector", "of_outputs"), f"{reason} of_outputs(output, y, t): see Loss.")
+    reason = (
+        "A loss has formula(output, z, t) and vector(output, z, t, hyperparameter), each giving loss and delta, and "
+        "of_outputs(output, y, t): see Loss."
+    )
+    methods = {
+        "formula": "self, output, z, t",
+        "vector": "output, z, t, hyperparameter",
+        "of_outputs": "self, output, y, t",
+    }
+    require(cls, Loss, methods, reason)
+    require_number(cls)
     outputs = getattr(cls, "outputs", ())
     if not outputs or not {*outputs} <= {*OUTPUTS}:
         allowed = ", ".join(map(repr, OUTPUTS))
         raise TypeError(f"outputs of {cls.__qualname__} must be a tuple of some of {allowed}; got {outputs!r}.")
     if "softmax" in outputs:
-        reason = "A loss of a softmax has row_vector(log_p, number), which gives loss and factor: see ClassLoss."
-        require(cls, ClassLoss, ("row_vector",), reason)
+        reason = (
+            "A loss of a softmax has row_vector(log_p, hyperparameter), which gives loss and factor: see ClassLoss."
+        )
+        require(cls, ClassLoss, {"row_vector": "log_p, hyperparameter"}, reason)
 
 
 apply = vector_dispatch([partial(cls.vector, output) for cls, output in _ELEMENTWISE], 3, results=2)

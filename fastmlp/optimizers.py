@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .components import Component, Registry, check_number, require
+from .components import Component, Registry, check_number, require, require_shapes
 from .machine import own
 from .machine.elementwise import ElementwiseFunction, elementwise_dispatch
 from .machine.simd import maximum, sqrt, where
@@ -48,10 +48,10 @@ OPTIMIZERS: "Registry[Optimizer]" = Registry("solver", {"nag": "nesterov", "rms"
 
 
 def rows_of(t: np.ndarray, *scalars: Any) -> Any:
-    """One row for each step of t, one column for each number: a float64 ndarray of shape (len(t), len(numbers))."""
+    """One row for each step of t, one column for each scalar: a float64 ndarray of shape (len(t), len(scalars))."""
     rows = np.empty((len(t), len(scalars)))
-    for column, number in enumerate(scalars):
-        rows[:, column] = number
+    for column, scalar in enumerate(scalars):
+        rows[:, column] = scalar
     return rows
 
 
@@ -235,12 +235,12 @@ class Moments(Optimizer):
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def partition(self, t: np.ndarray) -> Any:
+    def bias_corrections(self, t: np.ndarray) -> Any:
         """1 - beta_1^t and √(1 - beta_2^t): what m and √v have of their true size after t steps."""
         return 1 - self.beta_1**t, np.sqrt(1 - self.beta_2**t)
 
-    def weights(self) -> Any:
-        """beta_1, beta_2, and what remains to 1."""
+    def decays(self) -> Any:
+        """beta_1, beta_2, 1 - beta_1 and 1 - beta_2."""
         return self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2
 
 
@@ -273,8 +273,8 @@ class Adam(Moments):
     """
 
     def scalars(self, t: np.ndarray, rate: Any) -> Any:
-        share_1, share_2 = self.partition(t)
-        return rows_of(t, rate * share_2 / share_1, self.epsilon, *self.weights())
+        correction_1, correction_2 = self.bias_corrections(t)
+        return rows_of(t, rate * correction_2 / correction_1, self.epsilon, *self.decays())
 
     def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
@@ -450,8 +450,8 @@ class AMSGrad(Moments):
     states = 3
 
     def scalars(self, t: np.ndarray, rate: Any) -> Any:
-        share_1, share_2 = self.partition(t)
-        return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, *self.weights())
+        correction_1, correction_2 = self.bias_corrections(t)
+        return rows_of(t, rate * correction_2 / correction_1, self.epsilon * correction_2, *self.decays())
 
     def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any, largest: Any) -> Any:
         rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
@@ -508,9 +508,9 @@ class AdamW(Moments):
         return replace(self, weight_decay=0.0) if spared else self
 
     def scalars(self, t: np.ndarray, rate: Any) -> Any:
-        share_1, share_2 = self.partition(t)
+        correction_1, correction_2 = self.bias_corrections(t)
         decay = rate * self.weight_decay
-        return rows_of(t, rate * share_2 / share_1, self.epsilon * share_2, decay, *self.weights())
+        return rows_of(t, rate * correction_2 / correction_1, self.epsilon * correction_2, decay, *self.decays())
 
     def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         rate, epsilon, decay, beta_1, beta_2, rest_1, rest_2 = n
@@ -568,12 +568,12 @@ class NAdam(Moments):
         return np.array(products)
 
     def scalars(self, t: np.ndarray, rate: Any) -> Any:
-        share_2 = self.partition(t)[1]
+        correction_2 = self.bias_corrections(t)[1]
         mu, mu_next = self.mu(t), self.mu(t + 1)
         product = self.mu_products[np.minimum(t, len(self.mu_products) - 1).astype(np.intp)]
-        of_gradient = rate * share_2 * (1 - mu) / (1 - product)
-        of_average = rate * share_2 * mu_next / (1 - product * mu_next)
-        return rows_of(t, of_gradient, of_average, self.epsilon * share_2, *self.weights())
+        of_gradient = rate * correction_2 * (1 - mu) / (1 - product)
+        of_average = rate * correction_2 * mu_next / (1 - product * mu_next)
+        return rows_of(t, of_gradient, of_average, self.epsilon * correction_2, *self.decays())
 
     def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         of_gradient, of_average, epsilon, beta_1, beta_2, rest_1, rest_2 = n
@@ -615,14 +615,14 @@ class RAdam(Moments):
     """
 
     def scalars(self, t: np.ndarray, rate: Any) -> Any:
-        share_1, share_2 = self.partition(t)
+        correction_1, correction_2 = self.bias_corrections(t)
         rho = 2 / (1 - self.beta_2) - 1
-        rho_t = rho - 2 * t * self.beta_2**t / share_2**2
+        rho_t = rho - 2 * t * self.beta_2**t / correction_2**2
         trusted = rho_t > 5
         above, below = (rho_t - 4) * (rho_t - 2) * rho, (rho - 4) * (rho - 2) * rho_t
         rectification = np.sqrt(np.divide(above, below, out=np.zeros_like(rate), where=trusted))
-        plain, adaptive = rate / share_1 * ~trusted, rate / share_1 * rectification * share_2
-        return rows_of(t, plain, adaptive, self.epsilon, *self.weights())
+        plain, adaptive = rate / correction_1 * ~trusted, rate / correction_1 * rectification * correction_2
+        return rows_of(t, plain, adaptive, self.epsilon, *self.decays())
 
     def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
         plain, adaptive, epsilon, beta_1, beta_2, rest_1, rest_2 = n
@@ -687,29 +687,26 @@ class Lion(Optimizer):
 # --- for compiled code ------------------------------------------------------------------------------------------------
 
 MOST_STATES = max(component.states for component in OPTIMIZERS.classes)
-
-
 MOST_SCALARS = 8
 
 
-def _strip(component: Any) -> Any:
+def _elementwise(component: Any) -> Any:
     """Streams: g; w and the states, which become new."""
-    saved = tuple(range(1, 2 + component.states))
-    return ElementwiseFunction(component.vector, component.scalars(np.ones(1), np.ones(1)).shape[1], (0, *saved), saved)
+    n_scalars = component.scalars(np.ones(1), np.ones(1)).shape[1]
+    updated = tuple(range(1, 2 + component.states))
+    return ElementwiseFunction(component.vector, n_scalars, (0, *updated), updated)
 
 
-apply = elementwise_dispatch("optimizer", [_strip(component()) for component in OPTIMIZERS.classes])
+apply = elementwise_dispatch("optimizer", [_elementwise(component()) for component in OPTIMIZERS.classes])
 
 
 def code_of(optimizer: Optimizer, dtype: Any) -> int:
     """What kernels know it by: its place among the built-in ones, or the address of a user's own."""
     if not OPTIMIZERS.is_own(optimizer):
         return optimizer.code
-    strip = _strip(optimizer)
-    if strip.scalars > MOST_SCALARS:
-        name = type(optimizer).__name__
-        raise ValueError(f"scalars of {name} must give at most {MOST_SCALARS} columns; got {strip.scalars}.")
-    address: int = own.elementwise_address((type(optimizer), strip.scalars), strip, 2 + MOST_STATES, dtype)
+    cls, function = type(optimizer), _elementwise(optimizer)
+    name = f"vector of {cls.__qualname__}"
+    address: int = own.elementwise_address((cls, function.scalars), function, 2 + MOST_STATES, dtype, name)
     return address
 
 
@@ -719,9 +716,21 @@ def _check(cls: Any) -> None:
         "An optimizer has scalars(t, rate), formula(n, g, w, *states) and vector(n, g, w, *states), the latter two "
         "giving (w, *states): see Optimizer."
     )
-    require(cls, Optimizer, ("scalars", "formula", "vector"), reason)
-    if not 0 <= cls.states <= MOST_STATES:
-        raise TypeError(f"states of {cls.__qualname__} must be at most {MOST_STATES}; got {cls.states}.")
+    if issubclass(cls, Optimizer) and cls.states not in range(MOST_STATES + 1):
+        raise TypeError(f"states of {cls.__qualname__} must be an int of at most {MOST_STATES}; got {cls.states!r}.")
+    states = [f"state{n}" for n in range(getattr(cls, "states", 0))]
+    arguments = ", ".join(("n", "g", "w", *states))
+    methods = {"scalars": "self, t, rate", "formula": f"self, {arguments}", "vector": arguments}
+    require(cls, Optimizer, methods, reason)
+    t, w = np.array([1.0, 2.0]), np.linspace(-2, 2, 6).reshape(2, 3)
+    rows = np.asarray(cls().scalars(t, 0.1 * t))
+    if rows.ndim != 2 or len(rows) != 2 or rows.shape[1] > MOST_SCALARS:
+        raise TypeError(
+            f"scalars of {cls.__qualname__} must give an array of shape (steps, k), k at most {MOST_SCALARS}; "
+            f"got shape {rows.shape} for 2 steps."
+        )
+    new = [w.shape] * (1 + len(states))
+    require_shapes(f"formula of {cls.__qualname__}", lambda: cls().formula(rows[0], w, w, *[abs(w)] * len(states)), new)
 
 
 OPTIMIZERS.complete(_check)

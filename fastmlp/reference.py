@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 __all__ = ["Reference", "ReferenceSession"]
 
 ALL, GRADIENT, STEP = range(3)  # phases of an update
-UNIT_PARAMETERS = "number", "gain", "shift", "mean", "variance"
+UNIT_PARAMETERS = "hyperparameter", "gain", "shift", "mean", "variance"
 LEARNED = UNIT_PARAMETERS[:3]
 
 Normalization: TypeAlias = BatchNormalization | LayerNormalization
@@ -65,7 +65,7 @@ Blocks: TypeAlias = SimpleNamespace  # phase
 class UnitParameters:
     """What the units of a level have beside weights: arrays of shape (n_units,); see `Parameters`."""
 
-    number: np.ndarray
+    hyperparameter: np.ndarray
     gain: np.ndarray
     shift: np.ndarray
     mean: np.ndarray
@@ -123,7 +123,7 @@ def affine_backward(layout: Layout, layer: int, learned: bool, span: slice, buff
     """
     product = buffers.deltas[layer + 1] @ buffers.weights[layer][:-1].T
     if learned:
-        buffers.saved[layer].number = buffers.saved[layer].number * product
+        buffers.saved[layer].hyperparameter = buffers.saved[layer].hyperparameter * product
     buffers.deltas[layer] = product * buffers.deltas[layer]
 
 
@@ -253,9 +253,9 @@ def batch_backward(layout: Layout, level: int, span: slice, buffers: Buffers) ->
 
 
 def with_learned_slopes(level: int, Z: np.ndarray, buffers: Buffers) -> Any:
-    """What the formula of PReLU takes for its number: a slope a for each unit. dA/da = min(Z, 0) is kept for later."""
-    buffers.saved[level].number = np.minimum(Z, 0)
-    return SimpleNamespace(slope=buffers.unit_parameters[level].number)
+    """What the formula of PReLU takes: a slope a for each unit. dA/da = min(Z, 0) is saved for later."""
+    buffers.saved[level].hyperparameter = np.minimum(Z, 0)
+    return SimpleNamespace(slope=buffers.unit_parameters[level].hyperparameter)
 
 
 def unit_parameter_gradient(
@@ -302,8 +302,8 @@ def unit_parameter_update(
     own, states = buffers.unit_parameters[level], buffers.unit_parameter_states
     g = buffers.unit_parameter_gradient[level, unit_parameter] * scalars.scale
     before = states.get((level, unit_parameter), [np.zeros_like(g)] * optimizer.states)
-    numbers = scalars.optimizer_scalars[SLOPES if unit_parameter == "number" else NORMALIZATION]
-    value, *states[level, unit_parameter] = optimizer.formula(numbers, g, getattr(own, unit_parameter), *before)
+    step_scalars = scalars.optimizer_scalars[SLOPES if unit_parameter == "hyperparameter" else NORMALIZATION]
+    value, *states[level, unit_parameter] = optimizer.formula(step_scalars, g, getattr(own, unit_parameter), *before)
     setattr(own, unit_parameter, value)
 
 
@@ -322,7 +322,7 @@ def drop(layout: Layout, level: int, keep: float, learned: bool, seed: int, span
     if level:
         buffers.deltas[level] = buffers.deltas[level] * factor
     if learned:
-        buffers.saved[level].number = buffers.saved[level].number * factor
+        buffers.saved[level].hyperparameter = buffers.saved[level].hyperparameter * factor
 
 
 def scrambled(n: np.ndarray) -> np.ndarray:
@@ -390,7 +390,13 @@ class Reference:
             deltas=[np.empty((0, 0), dtype)] * (layers + 1),
             saved=[SimpleNamespace() for _ in units],
             unit_parameters=[
-                UnitParameters(number=one * dtype.type(component.number), gain=one, shift=zero, mean=zero, variance=one)
+                UnitParameters(
+                    hyperparameter=one * dtype.type(component.hyperparameter),
+                    gain=one,
+                    shift=zero,
+                    mean=zero,
+                    variance=one,
+                )
                 for component, one, zero in zip((ACTIVATIONS.resolve("identity"), *self.activations), ones, zeros)
             ],
             unit_parameter_gradient={},
@@ -418,7 +424,7 @@ class Reference:
         """Take on what `parameters` gives."""
         self.buffers.weights = [np.vstack(pair) for pair in zip(parameters.coefs, parameters.intercepts)]
         for own, values in zip(self.buffers.unit_parameters[1:], parameters.unit_parameters):
-            own.number, own.gain, own.shift, own.mean, own.variance = values
+            own.hyperparameter, own.gain, own.shift, own.mean, own.variance = values
 
     def _data(
         self,
@@ -478,7 +484,7 @@ class Reference:
         by_batch = self.normalization is not None and self.normalization.name == "batch"
         for level, activation in enumerate(self.activations, 1):
             if activation.learned:
-                yield level, "number", True
+                yield level, "hyperparameter", True
             if self.normalization is not None:
                 yield from ((level, name, not by_batch) for name in ("gain", "shift"))
 
@@ -508,7 +514,7 @@ class Reference:
         clip_norm: float = np.inf,
         max_norm: float = np.inf,
     ) -> Scalars:
-        """The numbers of one step on rows of that weight; those of the optimizer for each of `GROUPS`."""
+        """The scalars of one step on rows of that weight; those of the optimizer for each of `GROUPS`."""
         number = self.buffers.weights[0].dtype.type
         settings = {"alpha": number(alpha), "l1": number(l1), "clip_value": number(clip_value)}
         return Scalars(
@@ -600,7 +606,7 @@ class ReferenceSession:
     def _optimizer_scalars(
         self, step: int, learning_rate: np.ndarray | Sequence[float], optimizer: Optimizer | None
     ) -> Iterator[tuple[np.ndarray, ...]]:
-        """Of the steps after `step`, one for each learning rate: a row of numbers for each of `GROUPS`."""
+        """Of the steps after `step`, one for each learning rate: a row of scalars for each of `GROUPS`."""
         network = self.network
         t, rates = step + np.arange(1.0, len(learning_rate) + 1), np.asarray(learning_rate, float)
         of_groups = [

@@ -31,7 +31,7 @@ def vector_function(cls):
 
 def on_vectors(component, z):
     """(f(z), f'(z)) by the vector function."""
-    return vector_function(type(component))(z, np.full_like(z, component.number))
+    return vector_function(type(component))(z, np.full_like(z, component.hyperparameter))
 
 
 def test_order_of_the_table():
@@ -46,8 +46,13 @@ def test_order_of_the_table():
 
 
 def test_numbers_of_words():
-    assert [LeakyReLU().number, PReLU().number, ELU().number, SELU().number] == [0.01, 0.25, 1.0, 0.0]
-    assert LeakyReLU(slope=-0.5).number == -0.5
+    assert [LeakyReLU().hyperparameter, PReLU().hyperparameter, ELU().hyperparameter, SELU().hyperparameter] == [
+        0.01,
+        0.25,
+        1.0,
+        0.0,
+    ]
+    assert LeakyReLU(slope=-0.5).hyperparameter == -0.5
 
 
 def test_only_the_slopes_of_prelu_are_learned():

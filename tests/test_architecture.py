@@ -80,7 +80,9 @@ def test_no_machine_path_in_any_source():
 @pytest.mark.parametrize("folder", ["fastmlp", "benchmarks", "docs", "README.md"])
 def test_texts_use_the_terms_of_the_field(folder):
     """Component, registry, pass, layer, thread; and none of the package's own names of an earlier time."""
-    own = re.compile(r"(?<![.\w])(crews?|house|rooms|floors?|words?|grammar|vocabular(y|ies))(?!\w)")
+    own = re.compile(
+        r"(?<![.\w])(crews?|house|rooms|floors?|words?|grammar|vocabular(y|ies)|traits?|judge[ds]?|watchers?)(?!\w)"
+    )
     places = [ROOT / folder] if (ROOT / folder).is_file() else sorted((ROOT / folder).rglob("*.*"))
     for path in places:
         if path.suffix in {".py", ".md"} and not MADE & set(path.relative_to(ROOT).parts):

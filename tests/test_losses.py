@@ -99,7 +99,7 @@ def vector_function(cls, output):
 
 def on_vectors(component, output, z, t):
     """(loss, delta) of every z alone by the vector function."""
-    return vector_function(type(component), output)(z, t, np.full_like(z, np.ravel(component.number)[0]))
+    return vector_function(type(component), output)(z, t, np.full_like(z, np.ravel(component.hyperparameter)[0]))
 
 
 def test_order_of_the_table():
@@ -125,7 +125,7 @@ def test_a_pair_that_is_not_allowed():
 
 def test_numbers_of_words():
     components = [LogLoss(), Focal(), SquaredError(), Huber(), Quantile([0.1, 0.9])]
-    assert [component.number for component in components] == [0.0, 2.0, 0.0, 1.0, (0.1, 0.9)]
+    assert [component.hyperparameter for component in components] == [0.0, 2.0, 0.0, 1.0, (0.1, 0.9)]
 
 
 @pytest.mark.parametrize(
@@ -564,7 +564,7 @@ def test_nan_comes_through(component, output, dtype):
 def test_every_output_has_its_own_level(output):
     component, z = Quantile((0.1, 0.5, 0.9)), np.linspace(-2, 2, 60).reshape(20, 3)
     loss, delta = component.formula(output, z, np.zeros_like(z))
-    vectors = vector_function(Quantile, output)(z.ravel(), np.zeros(60), np.tile(component.number, 20))
+    vectors = vector_function(Quantile, output)(z.ravel(), np.zeros(60), np.tile(component.hyperparameter, 20))
     np.testing.assert_allclose(vectors[0].reshape(z.shape).mean(axis=1), loss, rtol=1e-14)
     np.testing.assert_allclose(vectors[1].reshape(z.shape), delta, rtol=1e-14)
 
@@ -577,7 +577,7 @@ over_row_words = pytest.mark.parametrize("component", UNSMOOTHED, ids=repr)
 
 def of_rows(component, log_p):
     """(loss, factor) by the function of vectors."""
-    return mapped(component.row_vector, 2)(log_p, np.full_like(log_p, component.number))
+    return mapped(component.row_vector, 2)(log_p, np.full_like(log_p, component.hyperparameter))
 
 
 @over_dtypes

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -88,12 +89,12 @@ def test_a_loss_of_classes_is_the_package_s_with_the_same_formula(output, dtype,
             return 2 * LogLoss().of_outputs(output, y, t)
 
         @staticmethod
-        def vector(output, z, t, number):
+        def vector(output, z, t, hyperparameter):
             loss, delta = LogLoss.vector(output, z, t, full_like(z, 0))
             return loss * 2, delta * 2
 
         @staticmethod
-        def row_vector(log_p, number):
+        def row_vector(log_p, hyperparameter):
             return clipped_log(log_p) * -2, full_like(log_p, 2)
 
     settings = {"learning_rate": 0.01, "alpha": 0.0}
@@ -136,7 +137,7 @@ def test_the_first_use_is_quick_and_later_ones_cost_nothing(registries):
             return np.maximum(z, 0), (z > 0).astype(z.dtype)
 
         @staticmethod
-        def vector(z, number):
+        def vector(z, hyperparameter):
             return maximum(z, 0), full_like(z, 1)
 
     problem, seconds = Problem((5, 19, 3), 20, 16, np.float32, activation=Own()), []
@@ -158,11 +159,26 @@ def refused(registry, cls, message, name="own"):
     assert name not in registry
 
 
+ACTIVATION = {"formula": lambda self, z: (z, z), "vector": staticmethod(lambda z, hyperparameter: (z, z))}
+LOSS = {
+    "formula": lambda self, output, z, t: (z[:, 0], z),
+    "vector": staticmethod(lambda output, z, t, hyperparameter: (z, z)),
+    "of_outputs": lambda self, output, y, t: y[:, 0],
+}
+OPTIMIZER = {
+    "scalars": lambda self, t, rate: np.ones((len(t), 1)),
+    "formula": lambda self, n, g, w: (w,),
+    "vector": staticmethod(lambda n, g, w: (w,)),
+}
+
+
 def test_a_formula_alone():
-    only = {"formula": lambda self, z: (z, z)}
-    message = "Only lacks vector. An activation has formula(z) and vector(z, number), each giving f and its slope"
+    only = {"formula": ACTIVATION["formula"]}
+    message = (
+        "Only lacks vector. An activation has formula(z) and vector(z, hyperparameter), each giving f and its slope"
+    )
     refused(ACTIVATIONS, type("Only", (Activation,), only), message)
-    only = {"formula": lambda self, n, g, w: (w,)}
+    only = {"formula": OPTIMIZER["formula"]}
     refused(OPTIMIZERS, type("Only", (Optimizer,), only), "Only lacks scalars and vector. An optimizer has scalars")
     only = {"of_error": lambda self, e: (e, e)}
     refused(LOSSES, type("Only", (ErrorLoss,), only), "Only lacks of_error_vector. A loss of errors has of_error(e)")
@@ -170,22 +186,109 @@ def test_a_formula_alone():
 
 
 def test_what_compiled_code_has_no_room_for():
-    whole = {"formula": 1, "vector": 2, "scalars": 3}
-    refused(OPTIMIZERS, type("Four", (Optimizer,), {**whole, "states": 4}), "states of Four must be at most 3; got 4.")
-    refused(ACTIVATIONS, type("Learned", (Activation,), {**whole, "learned": True}), "Learned must not set learned")
-    refused(ACTIVATIONS, type("Other", (), whole), "Other must be a subclass of Activation.")
-    losses = {"formula": 1, "vector": 2, "of_outputs": 3}
-    refused(LOSSES, type("No", (Loss,), losses), "outputs of No must be a tuple of some of 'identity', 'logistic'")
-    refused(LOSSES, type("Soft", (Loss,), {**losses, "outputs": ("softmax",)}), "Soft must be a subclass of ClassLoss.")
+    four = type("Four", (Optimizer,), {**OPTIMIZER, "states": 4})
+    refused(OPTIMIZERS, four, "states of Four must be an int of at most 3; got 4.")
+    nine = {**OPTIMIZER, "scalars": lambda self, t, rate: np.ones((len(t), 9))}
+    message = "scalars of Nine must give an array of shape (steps, k), k at most 8; got shape (2, 9) for 2 steps."
+    refused(OPTIMIZERS, type("Nine", (Optimizer,), nine), message)
+    learned = type("Learned", (Activation,), {**ACTIVATION, "learned": True})
+    refused(ACTIVATIONS, learned, "Learned must not set learned")
+    refused(ACTIVATIONS, type("Other", (), ACTIVATION), "Other must be a subclass of Activation.")
+    refused(LOSSES, type("No", (Loss,), LOSS), "outputs of No must be a tuple of some of 'identity', 'logistic'")
+    refused(LOSSES, type("Soft", (Loss,), {**LOSS, "outputs": ("softmax",)}), "Soft must be a subclass of ClassLoss.")
+
+
+def test_a_class_that_is_no_frozen_dataclass():
+    thawed = dataclass(type("Thawed", (Activation,), {**ACTIVATION, "__annotations__": {"a": float}, "a": 1.0}))
+    refused(ACTIVATIONS, thawed, "Thawed must be frozen: leave out the decorator dataclass, or add frozen=True to it.")
+    bare = type("Bare", (Activation,), {**ACTIVATION, "__annotations__": {"a": float}})
+    refused(ACTIVATIONS, bare, "a of Bare must have a default value, for which the name stands.")
+    text = type("Text", (Activation,), {**ACTIVATION, "__annotations__": {"a": str}, "a": "b"})
+    refused(ACTIVATIONS, text, "The first field of Text must be a number, since compiled code receives it; got 'b'.")
+
+
+def test_a_frozen_dataclass_stays_as_it_is(registries):
+    fields = {**ACTIVATION, "__annotations__": {"a": float}, "a": 1.0}
+    frozen = dataclass(frozen=True, repr=False)(type("Frozen", (Activation,), fields))
+    assert ACTIVATIONS.add("frozen")(frozen) is frozen
+    assert frozen(2.0) == frozen(2.0) != frozen()
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (lambda z: (z, z), "vector of Own must be a static method that takes (z, hyperparameter); it takes (z)."),
+        (lambda self, z, a: (z, z), "vector of Own must be a static method that takes (z, hyperparameter); it takes ("),
+    ],
+)
+def test_a_function_of_other_arguments(vector, message):
+    refused(ACTIVATIONS, type("Own", (Activation,), {**ACTIVATION, "vector": vector}), message)
+
+
+def test_a_formula_of_other_shapes():
+    flat = type("Flat", (Activation,), {**ACTIVATION, "formula": lambda self, z: (z, 1.0)})
+    message = "formula of Flat must give a tuple of arrays of shapes [(2, 3), (2, 3)]; got [(2, 3), ()]."
+    refused(ACTIVATIONS, flat, message)
+    one = type("One", (Optimizer,), {**OPTIMIZER, "formula": lambda self, n, g, w: w})
+    refused(OPTIMIZERS, one, "formula of One must give a tuple of arrays of shapes [(2, 3)]; got ndarray.")
+    raising = {"of_error": lambda self, e: e.missing, "of_error_vector": staticmethod(lambda e, hyperparameter: (e, e))}
+    message = (
+        "of_error of Bad failed on arrays, with AttributeError: 'numpy.ndarray' object has no attribute 'missing'."
+    )
+    refused(LOSSES, type("Bad", (ErrorLoss,), raising), message)
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (lambda z, a: z, "vector of Own must give 2 vectors; got vector."),
+        (lambda z, a: (z, z > 0), "vector of Own must give 2 vectors; got vector, mask."),
+        (lambda z, a: (z, "1"), "vector of Own must give 2 vectors; got vector, str."),
+        (
+            lambda z, a: (np.sin(z), z),
+            "vector of Own must be made of operators and of the functions in fastmlp.machine.simd and "
+            "fastmlp.machine.elementary; it failed with TypeError: operand 'Lanes' does not support ufuncs",
+        ),
+        (lambda z, a: (z, z) if z > 0 else (a, a), "a vector has no truth value: choose lane by lane, with `where`"),
+    ],
+)
+def test_vectors_that_cannot_be_compiled(vector, message, digits, registries):
+    own = ACTIVATIONS.add("own")(type("Own", (Activation,), {**ACTIVATION, "vector": staticmethod(vector)}))
+    model = MLPClassifier((8,), activation=own(), max_iter=2)
+    with pytest.raises(TypeError, match=re.escape(message)):
+        model.fit(*digits)
+    assert not hasattr(model, "coefs_")
+
+
+@over_dtypes
+def test_a_number_stands_for_a_vector_and_numpy_s_are_numbers(dtype, registries):
+    @ACTIVATIONS.add("half")
+    class Half(Activation):
+        """z / 2."""
+
+        def formula(self, z):
+            return z / 2, np.full_like(z, 0.5)
+
+        @staticmethod
+        def vector(z, hyperparameter):
+            return np.float64(0.5) * z, 0.5
+
+    Problem((5, 19, 7, 3), 50, 16, dtype, activation=Half()).check()
+
+
+def test_a_class_without_a_name():
+    unnamed = type("Unnamed", (Activation,), ACTIVATION)()
+    message = "activation must be a registered component; got an object of Unnamed. Decorate the class with "
+    with pytest.raises(ValueError, match=re.escape(message + "@ACTIVATIONS.add and a name of its own.")):
+        MLPClassifier(activation=unnamed).fit([[0.0], [1.0]], [0, 1])
 
 
 def test_a_name_that_is_taken():
     with pytest.raises(ValueError, match=r"activation 'relu' is the name of fastmlp.activations.ReLU; give Mine"):
-        ACTIVATIONS.add("relu")(type("Mine", (Activation,), {"formula": 1, "vector": 2}))
+        ACTIVATIONS.add("relu")(type("Mine", (Activation,), ACTIVATION))
 
 
 def test_a_class_that_is_defined_again_takes_the_place_of_the_first(registries):
-    made = [type("Again", (Activation,), {"formula": n, "vector": n}) for n in range(2)]
-    first, second = (ACTIVATIONS.add("again")(cls) for cls in made)
+    first, second = (ACTIVATIONS.add("again")(type("Again", (Activation,), ACTIVATION)) for _ in range(2))
     assert ACTIVATIONS["again"] is second
     assert ACTIVATIONS.resolve(first()) == first()  # of a model that was made with it

@@ -24,7 +24,7 @@ class Squareplus(Activation):
 
     @staticmethod
     def vector(z, b):
-        """The same of SIMD vectors, for the compiled passes; b is the first number of the component."""
+        """The same of SIMD vectors, for the compiled passes; b is the first field of the component."""
         r = sqrt(z * z + b)
         return (z + r) * 0.5, (z / r + 1) * 0.5
 

@@ -23,7 +23,7 @@ class Cauchy(ErrorLoss):
 
     @staticmethod
     def of_error_vector(e, c):
-        """The same of SIMD vectors; c is the first number of the component."""
+        """The same of SIMD vectors; c is the first field of the component."""
         square = (e / c) * (e / c) * 0.5
         return c * c * log1p(square), e / (square + 1)
 

@@ -28,6 +28,6 @@ arrow(ax, (2.5, top - 0.1), (left - 0.3, 2.5))
 ax.text(
     0,
     1.2,
-    f"each k: {MR} numbers, spread\nover vectors, times {NR} vectors;\n{REGISTERS.count} registers here",
+    f"each k: {MR} numbers, broadcast\nto vectors, times {NR} vectors;\n{REGISTERS.count} registers here",
     va="top",
 )

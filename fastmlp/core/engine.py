@@ -65,14 +65,13 @@ with_scale = replacing(StepScalars, "scale")
 
 
 @entry
-def work(rank, zero, components, layout, buffers, data, context):
-    """What thread `rank` does: task after task until told to leave. The leader, rank 0, returns after each.
+def work(zero, components, layout, buffers, data, context):
+    """What a thread does: task after task until told to leave. The leader, rank 0, returns after each.
 
     `zero` is a number of the network's dtype. Everything else comes as the address of a record's table, (fields,)
     int64, so that an array that is read-only or not aligned is no other type, and a call costs next to nothing.
     """
     serve(
-        rank,
         read(Components, components, zero),
         read(Layout, layout, zero),
         read(Buffers, buffers, zero),
@@ -82,8 +81,8 @@ def work(rank, zero, components, layout, buffers, data, context):
 
 
 @inlined
-def serve(rank, components, layout, buffers, data, context):
-    """Task after task: chunks of batches to learn from, together, or rows of the thread's own to predict.
+def serve(components, layout, buffers, data, context):
+    """Task after task: chunks of batches to train on, together, or rows of the thread's own to predict.
 
     To apply a gradient that is there already is a batch of one position, without a row.
 
@@ -91,7 +90,7 @@ def serve(rank, components, layout, buffers, data, context):
     """
     number = np.int64(0)
     while True:
-        number = next_task(rank, number, context.barrier_state, context.n_threads)
+        number = next_task(context.rank, number, context.barrier_state, context.n_threads)
         if number == LEAVE:
             return
         task = read(Task, context.task, buffers.weights)
@@ -100,28 +99,30 @@ def serve(rank, components, layout, buffers, data, context):
         position, stop = task.start, task.stop
         if predicting:
             rows = stop - position
-            stop = position + rows * (rank + 1) // context.n_threads
-            position += rows * rank // context.n_threads
+            stop = position + rows * (context.rank + 1) // context.n_threads
+            position += rows * context.rank // context.n_threads
         while position < stop:
             batch = batch_of(task, position, data)
             span = (
-                prediction_span(rank, position, stop, context)
-                if predicting
-                else chunk_span(rank, task, batch, position, context)
+                prediction_span(position, stop, context) if predicting else chunk_span(task, batch, position, context)
             )
             scalars = step_scalars_of(context, components.groups, task.step + batch.number, batch, buffers)
             if task.kind != APPLY:
-                forward(rank, components, layout, data, scalars, task.seed, not predicting, span, buffers, context)
+                forward(components, layout, data, scalars, task, span, buffers, context)
             if predicting:
                 predict(layout, data, components.loss, span, buffers)
             else:
-                if rank == 0 and context.n_threads > 1 and stalled(task, context, begin):
+                if context.rank == 0 and context.n_threads > 1 and stalled(task, context, begin):
                     context.task[STOP] = position + span.rows  # all see it, since barriers follow
-                train_chunk(rank, components, layout, data, scalars, task, batch, span, buffers, context)
+                if task.kind != APPLY:
+                    output_delta(layout, data, components.loss, span, buffers)
+                    backward(components, layout, span, buffers, context)
+                    barrier(context.barrier_state, context.n_threads)  # all deltas are ready
+                update_chunk(components, layout, scalars, task, batch, span, buffers, context)
                 stop = min(stop, context.task[STOP])
             position += span.rows
         barrier(context.barrier_state, context.n_threads)
-        if rank == 0:
+        if context.rank == 0:
             return
 
 
@@ -145,33 +146,35 @@ def batch_of(task, position, data):
 
 
 @inlined
-def chunk_span(rank, task, batch, position, context):
+def chunk_span(task, batch, position, context):
     """The thread's rows of the chunk (m,) of a batch that begins at a position of the order (rows,)."""
     rows = min(task.chunk, batch.stop - position)
-    start, stop = rows * rank // context.n_threads, rows * (rank + 1) // context.n_threads
-    return Span(position, start, stop, rows, task.rows, context.scratch * rank, context.capacity)
+    start, stop = rows * context.rank // context.n_threads, rows * (context.rank + 1) // context.n_threads
+    return Span(position, start, stop, rows, task.rows, context.scratch * context.rank, context.capacity)
 
 
 @inlined
-def prediction_span(rank, position, stop, context):
+def prediction_span(position, stop, context):
     """The next rows to predict, where the thread has room for them in the buffers (capacity,): no barrier is needed."""
-    first = context.capacity * rank // context.n_threads
-    rows = min(context.capacity * (rank + 1) // context.n_threads - first, stop - position)
+    first = context.capacity * context.rank // context.n_threads
+    rows = min(context.capacity * (context.rank + 1) // context.n_threads - first, stop - position)
     nothing_ahead = np.int64(0)
-    return Span(position - first, first, first + rows, rows, nothing_ahead, context.scratch * rank, context.capacity)
+    return Span(
+        position - first, first, first + rows, rows, nothing_ahead, context.scratch * context.rank, context.capacity
+    )
 
 
 @inlined
-def forward(rank, components, layout, data, scalars, seed, training, span, buffers, context):
+def forward(components, layout, data, scalars, task, span, buffers, context):
     """Rows through all layers; the last one keeps its Z. Batch normalization in training has two barriers a layer.
 
     A_l : (m, n_l + 1) at level l, from the rows of X : (n_rows, n_0) up to Z : (m, n_L)
     """
-    layers = layout.layers
+    layers, training = layout.layers, task.kind != PREDICT
     gather(layout, data, span, buffers)
     for layer in range(layers):
         if training and context.keep[layer] < 1:
-            drop(layout, layer, context.keep[layer], layer and components.learned[layer - 1], seed, span, buffers)
+            drop(layout, layer, context.keep[layer], layer and components.learned[layer - 1], task.seed, span, buffers)
         level, learned = layer + 1, components.learned[layer]
         hidden = level < layers
         by_rows = hidden and (learned or components.normalization != NO_NORMALIZATION)
@@ -181,7 +184,7 @@ def forward(rank, components, layout, data, scalars, seed, training, span, buffe
         if hidden and components.normalization == BATCH:
             if training:
                 barrier(context.barrier_state, context.n_threads)  # all rows are there
-                batch_statistics(layout, level, scalars, span.rows, rank, context.n_threads, buffers)
+                batch_statistics(layout, level, scalars, span.rows, context.rank, context.n_threads, buffers)
                 barrier(context.barrier_state, context.n_threads)  # so are their means
             else:
                 running_statistics(layout, level, scalars.settings.epsilon, buffers)
@@ -191,42 +194,37 @@ def forward(rank, components, layout, data, scalars, seed, training, span, buffe
 
 
 @inlined
-def train_chunk(rank, components, layout, data, scalars, task, batch, span, buffers, context):
-    """From the outputs (m, n_L) of a chunk back down, and where the batch ends, a step. Two barriers, or more.
+def update_chunk(components, layout, scalars, task, batch, span, buffers, context):
+    """Phase 2 of a chunk: the gradient from its deltas (m, n_l), and where the batch ends, a step; a barrier, or more.
 
     The gradient is asked for whole where it is what the task wants, or where its norm is needed before the step.
     """
     applies, last_chunk = task.kind == APPLY, span.at + span.rows == batch.stop
-    if not applies:
-        output_delta(layout, data, components.loss, span, buffers)
-        backward(rank, components, layout, span, buffers, context)
-        barrier(context.barrier_state, context.n_threads)  # all deltas are ready
-
     whole = last_chunk and (task.kind == DIFFERENTIATE or scalars.settings.clip_norm < np.inf)
     last_phase = ALL if not whole else GRADIENT if task.kind == DIFFERENTIATE else STEP
     rows, accumulate = 0 if applies else span.rows, applies or span.at > batch.start
-    tile = -1 if task.tiles < 0 else task.tiles + task.tile * rank
+    tile = -1 if task.tiles < 0 else task.tiles + task.tile * context.rank
     for phase in range(GRADIENT if whole else ALL, last_phase + 1):
         blocks = Blocks(0, 0, 0 if phase == STEP else rows, accumulate, tile, phase)
-        update(rank, components, layout, scalars, blocks, last_chunk, buffers, context)
+        update(components, layout, scalars, blocks, last_chunk, buffers, context)
         if phase == GRADIENT:
             barrier(context.barrier_state, context.n_threads)  # the gradient is whole
             scalars = with_scale(scalars, clipping(layout, scalars.settings.clip_norm, buffers))
             barrier(context.barrier_state, context.n_threads)  # all know its norm
     share = (batch.stop - batch.start) / batch.weight if batch.weight else 0.0
-    if rank == 0:
+    if context.rank == 0:
         context.total[0] += sum_of(buffers.losses, rows) * share
     barrier(context.barrier_state, context.n_threads)  # all weights are new
-    if rank == 0 and last_chunk:
+    if context.rank == 0 and last_chunk:
         context.total[0] += sum_of(buffers.penalties, layout.blocks) * share
         context.total[1] += 0 if task.kind == DIFFERENTIATE else 1
     if last_chunk and scalars.settings.max_norm < np.inf:
-        limit_norms(layout, scalars.settings.max_norm, rank, context.n_threads, buffers)
+        limit_norms(layout, scalars.settings.max_norm, context.rank, context.n_threads, buffers)
         barrier(context.barrier_state, context.n_threads)  # none is too long
 
 
 @inlined
-def backward(rank, components, layout, span, buffers, context):
+def backward(components, layout, span, buffers, context):
     """Deltas (m, n_l) of all levels l, from the top down."""
     for layer in range(layout.layers - 1, 0, -1):
         affine_backward(layout, layer, components.learned[layer - 1], span, buffers)
@@ -234,19 +232,19 @@ def backward(rank, components, layout, span, buffers, context):
             layer_backward(layout, layer, span, buffers)
         if components.normalization == BATCH:
             barrier(context.barrier_state, context.n_threads)  # all rows are there
-            batch_sums(layout, layer, span.rows, rank, context.n_threads, buffers)
+            batch_sums(layout, layer, span.rows, context.rank, context.n_threads, buffers)
             barrier(context.barrier_state, context.n_threads)  # so are their sums
             batch_backward(layout, layer, span, buffers)
 
 
 @inlined
-def update(rank, components, layout, scalars, blocks, last_chunk, buffers, context):
+def update(components, layout, scalars, blocks, last_chunk, buffers, context):
     """Gradients of the thread's blocks and units, or their sum so far where the batch goes on; and the step.
 
     Weights and their gradients : (n_l + 1, n_(l+1)) of layer l; unit parameters and theirs : (n_l,) of level l;
     `blocks` : those of every layer, but for where they start and stop
     """
-    layers, here = layout.layers, rank * layout.layers
+    layers, here = layout.layers, context.rank * layout.layers
     phase, rows, accumulate = blocks.phase, blocks.rows, blocks.accumulate
     for layer in range(layers):
         start, stop = context.partition[here + layer], context.partition[here + layers + layer]
@@ -261,19 +259,28 @@ def update(rank, components, layout, scalars, blocks, last_chunk, buffers, conte
             if components.learned[level - 1] if unit_parameter == HYPERPARAMETERS else normalized:
                 if rows and (unit_parameter == HYPERPARAMETERS or components.normalization == LAYER):
                     unit_parameter_gradient(
-                        layout, level, unit_parameter, rows, accumulate, rank, context.n_threads, buffers
+                        layout, level, unit_parameter, rows, accumulate, context.rank, context.n_threads, buffers
                     )
                 if phase != STEP and last_chunk:
-                    scale_unit_gradient(layout, level, unit_parameter, scalars, rank, context.n_threads, buffers)
+                    scale_unit_gradient(
+                        layout, level, unit_parameter, scalars, context.rank, context.n_threads, buffers
+                    )
                 if phase != GRADIENT and last_chunk:
                     unit_parameter_update(
-                        layout, level, unit_parameter, components.optimizer, scalars, rank, context.n_threads, buffers
+                        layout,
+                        level,
+                        unit_parameter,
+                        components.optimizer,
+                        scalars,
+                        context.rank,
+                        context.n_threads,
+                        buffers,
                     )
 
 
 @inlined
 def step_scalars_of(context, groups, step, batch, buffers):
-    """The numbers of one step; those of its optimizer stand in `optimizer_scalars`, (steps, groups, numbers)."""
+    """The scalars of one step; those of its optimizer stand in `optimizer_scalars`, (steps, groups, scalars)."""
     like = buffers.weights
     settings = read(Settings, context.settings, like)
     share = number_like(like, 1 / batch.weight if batch.weight else 0.0)

@@ -36,7 +36,7 @@ class Network:
     Attributes
     ----------
     grouped : bool
-        Whether steps have numbers of their own for each group of parameters. Weights and biases then share no vector:
+        Whether steps have scalars of their own for each group of parameters. Weights and biases then share no vector:
         no layer is narrow (see `layout`).
     """
 
@@ -84,7 +84,7 @@ class Network:
         unit_parameters[:] = 0
         for level, component in enumerate(self.activations, 1):
             first = self.layout.units_at[level]
-            unit_parameters[HYPERPARAMETERS, first : first + self.units[level]] = component.number
+            unit_parameters[HYPERPARAMETERS, first : first + self.units[level]] = component.hyperparameter
         unit_parameters[GAINS] = unit_parameters[VARIANCES] = 1
 
     def _unit_parameters(self, buffer):
@@ -171,7 +171,7 @@ class Network:
         for view, values in zip(self._by_level(units), gradient.unit_parameters, strict=False):
             view[:] = values
 
-    def _room_for_gradient(self, size):
+    def _gradient_buffer(self, size):
         """`size` numbers, which all sessions share, since no two train at a time: zeros, or what the last one left."""
         if self._gradient.size < size:
             self._gradient = aligned(size, self.dtype)

@@ -1,4 +1,4 @@
-"""The numbers of optimizer steps, worked out in NumPy for many steps before compiled code needs them."""
+"""The scalars of optimizer steps, worked out in NumPy for many steps before compiled code needs them."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from ..optimizers import GROUPS
 from .layout import aligned
 from .records import OPTIMIZER_SCALARS
 
-# Steps whose numbers are worked out together, in NumPy.
+# Steps whose scalars are worked out together, in NumPy.
 SCALARS_AHEAD = 256
 MAX_SCALARS_AHEAD = 4096
 
 
 class OptimizerScalars:
-    """Rows of numbers for the steps ahead, of a network's optimizer or of one with other numbers.
+    """Rows of scalars for the steps ahead, of a network's optimizer or of one with other hyperparameters.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class OptimizerScalars:
     Attributes
     ----------
     groups : int
-        Of parameters with numbers of their own in a step: 1, or all that there are.
+        Of parameters with scalars of their own in a step: 1, or all that there are.
     array : ndarray of shape (MAX_SCALARS_AHEAD * groups * OPTIMIZER_SCALARS,)
         What compiled code reads; empty before `allocate`.
     """
@@ -33,13 +33,13 @@ class OptimizerScalars:
         self._prepared = None
 
     def allocate(self):
-        """Make room for the rows; returns the array."""
+        """Allocate the rows; returns the array."""
         self.array = aligned(MAX_SCALARS_AHEAD * self.groups * OPTIMIZER_SCALARS, self._network.dtype)
         self._prepared = None
         return self.array
 
     def follow(self, optimizer):
-        """Take on an optimizer with other numbers; None for the network's.
+        """Take on an optimizer with other hyperparameters; None for the network's.
 
         Raises
         ------
@@ -55,7 +55,7 @@ class OptimizerScalars:
             self._optimizer, self._prepared = optimizer, None
 
     def prepare(self, rate, step, steps):
-        """Work out the numbers for the steps after `step`; returns the first one's row.
+        """Work out the scalars of the steps after `step`; returns the first one's row.
 
         With one rate for all, some steps more: epochs of few steps share the cost of NumPy's calls.
         """

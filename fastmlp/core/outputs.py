@@ -38,7 +38,7 @@ def output_delta(layout, data, loss, span, buffers):
     else:
         elementwise_loss(layout, data, loss, span, buffers)
     if data.weighted:
-        weigh(layout, data, span, buffers)
+        apply_sample_weight(layout, data, span, buffers)
 
 
 @inlined
@@ -164,7 +164,7 @@ def elementwise_loss(layout, data, loss, span, buffers):
 
 
 @inlined
-def weigh(layout, data, span, buffers):
+def apply_sample_weight(layout, data, span, buffers):
     """Multiply the losses (m,) and deltas (m, n_L) of each row by its weight."""
     D = buffers.deltas
     lanes = lanes_of(D)
@@ -201,7 +201,7 @@ def predict(layout, data, loss, span, buffers):
 
 @inlined
 def store_outputs(Y, at, value, count, left):
-    """Write `count` numbers of a vector; where there is room for all, the next row overwrites what is too many.
+    """Write `count` numbers of a vector; where all fit, the next row overwrites what is too many.
 
     Y : the predictions, of shape (n_rows, n_L), of which (left,) numbers lie from `at` on; value : (lanes,)
 

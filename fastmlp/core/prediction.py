@@ -39,8 +39,8 @@ from .records import HYPERPARAMETERS, LAYER, Data, PredictionForm, Span, SparseR
 from .units import layer_normalize
 
 FEW = 12  # rows for which weights are streamed rather than packed
-STRIP = 32  # rows of a panel's outputs that go through the activation together
-AHEAD = 16  # rows of W that are asked for before they are packed
+ACTIVATED = 32  # rows of a panel's outputs that go through the activation together
+AHEAD = 16  # rows of W that are fetched before they are packed
 SHARED = 16  # numbers of a layer in the table of what threads share: panels taken, and a cache line later panels done
 DONE = 8
 LINE_VECTORS = max(1, LINE // (REGISTERS.bits // 8))  # vectors of a cache line
@@ -61,14 +61,14 @@ def predict_rows(zero, form, weights, inputs, outputs, indptr, indices, n_rows):
     outputs : address of (n_rows, n_outputs) numbers
     indptr, indices : addresses of those of sparse rows, int64
     """
-    data, entries = tables_of(zero, inputs, outputs, indptr, indices)
+    data, entries = data_of(zero, inputs, outputs, indptr, indices)
     i = np.int64(0)
     return predict_blocks(read(PredictionForm, pointer(form, i), zero), pointer(weights, i), data, entries, n_rows)
 
 
 @inlined
-def tables_of(zero, inputs, outputs, indptr, indices):
-    """What passes read and write, from addresses."""
+def data_of(zero, inputs, outputs, indptr, indices):
+    """Data and stored entries, from addresses: of X, (n_rows, n_0), of outputs, (n_rows, n_L), and of sparse rows."""
     i = np.int64(0)
     nothing, no_codes = pointer(i, zero), pointer(i, i)
     values = pointer(inputs, zero)
@@ -78,7 +78,7 @@ def tables_of(zero, inputs, outputs, indptr, indices):
 
 @inlined
 def predict_blocks(form, weights, data, entries, n_rows):
-    """As many rows as the buffers hold, then the next ones."""
+    """As many rows of X, (n_rows, n_0), as the buffers hold, then the next ones."""
     status = 0
     for at in range(0, n_rows, form.capacity):
         rows = min(form.capacity, n_rows - at)
@@ -94,7 +94,7 @@ def predict_blocks(form, weights, data, entries, n_rows):
 
 @inlined
 def finite(layout, data, entries, span):
-    """Whether all inputs of the span are: 0 x is NaN for the others. They are in the cache afterwards."""
+    """Whether all inputs of the span, (m, n_0), are: 0 x is NaN for the others. They are in the cache afterwards."""
     X = data.inputs
     first, stop = span.at * layout.units[0], (span.at + span.rows) * layout.units[0]
     if layout.sparse[0]:
@@ -123,19 +123,19 @@ def predict_panels(zero, form, weights, inputs, outputs, n_rows, shared, rank):
 
     Parameters
     ----------
-    zero, form, weights, inputs, outputs, n_rows : as in `predict_rows`; not with normalization
+    zero, form, weights, inputs, outputs, n_rows : shapes as in `predict_rows`; not with normalization
     shared : address of int64[SHARED * layers], zeros at first
     rank : of the thread; its part of the scratch, and 0 for the one that ends the work
     """
     i = np.int64(0)
-    data, entries = tables_of(zero, inputs, outputs, i, i)
+    data, entries = data_of(zero, inputs, outputs, i, i)
     form, weights, shared = read(PredictionForm, pointer(form, i), zero), pointer(weights, i), pointer(shared, i)
     layout, lanes = form.layout, lanes_of(form.buffers.outputs)
     scratch = rank * (KC + 1) * NR * lanes
     span = Span(0, 0, n_rows, n_rows, n_rows, scratch, form.capacity)
     for layer in range(layout.layers):
         vectors, j, number = vectors_of(layout.units[layer + 1], lanes), 0, 0
-        left, right = sides_of(form, layer, weights, data, span)
+        left, right = operands_of(form, layer, weights, data, span)
         panels = (vectors + NR - 1) // NR
         mine = atomic_add(shared, SHARED * layer, 1)
         while j < vectors:
@@ -160,12 +160,13 @@ def predict_panels(zero, form, weights, inputs, outputs, n_rows, shared, rank):
 def forward_layer(form, layer, panels, weights, data, entries, span):
     """A_above = f(normalize(A_below W + b)) for the rows of the span; the last layer keeps its z.
 
+    A_below : (m, n_below); W : (n_below, n_above), b : (n_above,); A_above : (m, n_above)
     panels : where in the scratch the layer's begin, if it holds all; returns where the next layer's do
     """
     layout, buffers, components = form.layout, form.buffers, form.components
     level = layer + 1
     by_rows = level < layout.layers and components.normalization == LAYER
-    left, right = sides_of(form, layer, weights, data, span)
+    left, right = operands_of(form, layer, weights, data, span)
     streams = layout.sparse[layer] or (span.rows <= FEW and right[2] == 1)
     if layout.sparse[layer]:
         sparse_rows(layout, layer, right, entries, span, buffers)
@@ -181,8 +182,8 @@ def forward_layer(form, layer, panels, weights, data, entries, span):
 
 
 @inlined
-def sides_of(form, layer, weights, data, span):
-    """A_below as (array, offset, stride), and W with b as (array, strides of rows and columns, array)."""
+def operands_of(form, layer, weights, data, span):
+    """A_below, (m, n_below), as (array, offset, stride); W, (n_below, n_above), and b as (W, its two strides, b)."""
     layout, outputs = form.layout, form.buffers.outputs
     left = (outputs, row_at(layout, layer, 0), layout.stride[layer])
     if layer == 0:
@@ -194,7 +195,7 @@ def sides_of(form, layer, weights, data, span):
 
 @inlined
 def activate(layout, level, activation, rows, column, width, row, buffers):
-    """z -> f(z) for some rows from `row` on, `width` numbers of each from `column` on; nobody wants the slopes."""
+    """z -> f(z), (rows, width), of rows from `row` on and units from `column` on; nobody needs the slopes."""
     stride = layout.stride[level]
     at = row_at(layout, level, row) + column
     unit_parameters = (buffers.weights, unit_parameter_at(layout, HYPERPARAMETERS, level) + column, 0)
@@ -203,8 +204,8 @@ def activate(layout, level, activation, rows, column, width, row, buffers):
 
 
 @inlined
-def start(layout, level, b, rows, buffers):
-    """z = b, zeros in the padding."""
+def start_with_bias(layout, level, b, rows, buffers):
+    """Z = b, (n_above,), for some rows, with zeros in the padding."""
     Z, units, lanes = buffers.outputs, layout.units[level], lanes_of(buffers.outputs)
     for r in range(rows):
         at = row_at(layout, level, r)
@@ -214,7 +215,7 @@ def start(layout, level, b, rows, buffers):
 
 @inlined
 def add_eight(x, W, w, Z, at, units):
-    """z = z + x_0 W_0 + ... + x_7 W_7 of one row: eight numbers and the places of as many rows of W."""
+    """z = z + x_0 W_0 + ... + x_7 W_7 of one row, (units,), at `at` of Z; w : where these eight rows of W begin."""
     lanes = lanes_of(Z)
     whole = units // lanes * lanes
     like = load_first(W, 0, 0)
@@ -243,7 +244,7 @@ def add_eight(x, W, w, Z, at, units):
 
 @inlined
 def add_one(x, W, w, Z, at, units):
-    """z = z + x W_k of one row."""
+    """z = z + x W_k of one row, (units,), at `at` of Z; w : where row k of W begins."""
     lanes = lanes_of(Z)
     for n in range(0, units, lanes):
         row = load_first(W, w + n, units - n)
@@ -252,11 +253,11 @@ def add_one(x, W, w, Z, at, units):
 
 @inlined
 def few_rows(layout, layer, left, right, span, buffers):
-    """Z = b + A W: eight rows of W for every row of A, then the next eight."""
+    """Z = b + A W, shapes as in `forward_layer`: eight rows of W for every row of A, then the next eight."""
     A, first, stride = left
     W, w, _, b = right
     Z, units, depth = buffers.outputs, layout.units[layer + 1], layout.units[layer]
-    start(layout, layer + 1, b, span.rows, buffers)
+    start_with_bias(layout, layer + 1, b, span.rows, buffers)
     eights = depth // 8 * 8
     for k in range(0, eights, 8):
         p = k * w
@@ -272,10 +273,10 @@ def few_rows(layout, layer, left, right, span, buffers):
 
 @inlined
 def sparse_rows(layout, layer, right, entries, span, buffers):
-    """Z = b + X W over the stored entries of each row."""
+    """Z = b + X W, shapes as in `forward_layer`, over the stored entries of each row."""
     V, (W, w, _, b) = entries.values, right
     Z, units = buffers.outputs, layout.units[layer + 1]
-    start(layout, layer + 1, b, span.rows, buffers)
+    start_with_bias(layout, layer + 1, b, span.rows, buffers)
     for r in range(span.rows):
         e, stop = entries.indptr[span.at + r], entries.indptr[span.at + r + 1]
         at = row_at(layout, layer + 1, r)
@@ -295,7 +296,7 @@ def sparse_rows(layout, layer, right, entries, span, buffers):
 
 @inlined
 def many_rows(form, layer, panels, left, right, span):
-    """f(b + A W), panel by panel; returns where in the scratch the next layer's panels begin."""
+    """f(b + A W), shapes as in `forward_layer`, panel by panel; returns where the next layer's panels begin."""
     layout, lanes = form.layout, lanes_of(form.buffers.outputs)
     vectors = vectors_of(layout.units[layer + 1], lanes)
     packs = not form.holds_all or span.at == 0
@@ -310,20 +311,15 @@ def many_rows(form, layer, panels, left, right, span):
 
 @inlined
 def panel_of_rows(form, layer, columns, left, right, place, span):
-    """Some vectors of f(b + A W) for all rows; long rows of A go in stretches.
+    """Some vectors of f(b + A W), shapes as in `forward_layer`, for all rows; long rows of A go in stretches.
 
     columns : (first vector, vectors)
     place : (where in the scratch the panel lies, whether it must be packed first, whether it is kept)
 
     Returns the numbers of a panel that is kept.
     """
-    layout, buffers, (A, first, stride), (j, count), (panel, packs, kept) = (
-        form.layout,
-        form.buffers,
-        left,
-        columns,
-        place,
-    )
+    layout, buffers = form.layout, form.buffers
+    (A, first, stride), (j, count), (panel, packs, kept) = left, columns, place
     P, Z, lanes = buffers.scratch, buffers.outputs, lanes_of(buffers.outputs)
     depth, width, tall = layout.units[layer], count * lanes, TALL_ROWS[count]
     above_stride = layout.stride[layer + 1]
@@ -334,29 +330,29 @@ def panel_of_rows(form, layer, columns, left, right, place, span):
         stretch = min(KC, depth - k)
         if packs:
             pack_panel(right, (k, stretch), (j * lanes, width), layout.units[layer + 1], (P, at))
-        for strip in range(0, span.rows, STRIP):
-            rows_of_strip = min(STRIP, span.rows - strip)
-            for i in range(strip, strip + rows_of_strip, tall):
+        for group in range(0, span.rows, ACTIVATED):
+            rows = min(ACTIVATED, span.rows - group)
+            for i in range(group, group + rows, tall):
                 if layer == k == 0 and span.at + span.rows < span.last:
                     fetch_ahead(layout, j, count, (i, tall), A, span)
                 out = row_at(layout, layer + 1, i) + j * lanes
                 begin = (Z, out, above_stride) if k else (P, at, 0)
                 multiply(
-                    (min(tall, strip + rows_of_strip - i), count, stretch),
+                    (min(tall, group + rows - i), count, stretch),
                     (A, first + i * stride + k, stride, 1),
                     (P, at + width, width),
                     begin,
                     (Z, out, above_stride),
                 )
             if k + stretch == depth:
-                activate(layout, layer + 1, activation, rows_of_strip, j * lanes, width, strip, buffers)
+                activate(layout, layer + 1, activation, rows, j * lanes, width, group, buffers)
         at += (stretch + 1) * width if kept else 0
     return at - panel
 
 
 @inlined
 def fetch_ahead(layout, j, count, rows, X, span):
-    """Ask for some rows of the next block, of each the share of its columns that the panel is of all panels."""
+    """Prefetch rows of the next block of X, (m, n_0): of each the share of its columns that the panel is of all."""
     features, vectors = layout.units[0], vectors_of(layout.units[1], lanes_of(X))
     line = LINE_VECTORS * lanes_of(X)
     first, stop = features * j // vectors // line * line, features * (j + count) // vectors
@@ -368,7 +364,7 @@ def fetch_ahead(layout, j, count, rows, X, span):
 
 @inlined
 def pack_panel(right, rows, columns, units, target):
-    """The bias and some rows of W, `width` numbers of each from `column` on, side by side; zeros beyond the last."""
+    """The bias and some rows of W as a panel, (depth + 1, width), from `column` on; zeros beyond the last unit."""
     (W, row, step, b), (P, p) = right, target
     (k, depth), (column, width) = rows, columns
     lanes = lanes_of(P)

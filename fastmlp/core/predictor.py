@@ -109,7 +109,7 @@ class Workspace:
         few = capacity if capacity <= FEW else 0
         self.inputs, self.outputs = np.zeros((few, units[0]), dtype), np.zeros((few, units[-1]), dtype)
         self.inputs_at, self.outputs_at = self.inputs.ctypes.data, self.outputs.ctypes.data
-        self._set_numbers(HYPERPARAMETERS, [np.full(1, component.number) for component in shape.activations])
+        self._set_numbers(HYPERPARAMETERS, [np.full(1, component.hyperparameter) for component in shape.activations])
 
     def _set_numbers(self, row: int, levels: Sequence[np.ndarray]) -> None:
         numbers = self._unit_parameters[row * self._row : (row + 1) * self._row]

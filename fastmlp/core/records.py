@@ -20,7 +20,7 @@ HYPERPARAMETERS, GAINS, SHIFTS, MEANS, VARIANCES = range(5)
 LEARNED, UNIT_PARAMETERS = 3, 5
 # Phases of an update: all at once; or first the whole gradient, then the step.
 ALL, GRADIENT, STEP = range(3)
-OPTIMIZER_SCALARS = 8  # room for the numbers of an optimizer step
+OPTIMIZER_SCALARS = 8  # at most, of an optimizer step
 
 
 class Layout(NamedTuple):
@@ -94,7 +94,7 @@ class Components(NamedTuple):
 
     loss: LossCodes
     optimizer: int
-    groups: int  # of parameters with numbers of their own in a step: 1, or all that there are
+    groups: int  # of parameters with scalars of their own in a step: 1, or all that there are
     normalization: int
     unit_parameters: bool  # whether units learn anything beside their weights
     activation: Integers  # (L,) of each layer; identity for the last one
@@ -144,7 +144,7 @@ class Settings(NamedTuple):
 
 
 class StepScalars(NamedTuple):
-    """The numbers of one step."""
+    """The scalars of one step."""
 
     settings: Settings
     share: Number  # 1 / sum of the batch's sample weights
@@ -154,8 +154,9 @@ class StepScalars(NamedTuple):
 
 
 class ThreadContext(NamedTuple):
-    """What the threads share beside the buffers."""
+    """What a thread knows of its team beside the buffers; all but its rank is the same for all."""
 
+    rank: int  # 0, which leads, to T - 1
     n_threads: int  # T
     capacity: int  # rows that the buffers hold
     scratch: int  # numbers of each thread's part of `scratch`

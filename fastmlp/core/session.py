@@ -145,13 +145,13 @@ class Session:
         learned = sizes["outputs"] if network.has_unit_parameters else 0
         outputs = layout.units[-1]
         loss_hyperparameters = aligned(outputs + panel, dtype)
-        loss_hyperparameters[:outputs] = np.resize(network.loss.number, outputs)
+        loss_hyperparameters[:outputs] = np.resize(network.loss.hyperparameter, outputs)
         return layout, Buffers(
             weights=network._weights,
             state0=state0,
             state1=state1,
             state2=state2,
-            gradient=network._room_for_gradient(
+            gradient=network._gradient_buffer(
                 sizes["weights"] if self._tiles < 0 else self._before_tiles + n_threads * self._tile
             ),
             outputs=aligned(sizes["outputs"], dtype),
@@ -218,7 +218,7 @@ class Session:
             wanted = BUDGET.begin(self._lease, wanted)
         team = self._team
         if not team.here or wanted > team.n_threads:  # who has not started yet joins at a later slice
-            wanted = max(team.recruit(wanted, math.inf if self._pacing.fixed else STARTING), team.n_threads)
+            wanted = max(team.grow(wanted, math.inf if self._pacing.fixed else STARTING), team.n_threads)
         if self._lead is None or wanted != team.n_threads:
             self._lead = None  # an interrupt may leave the team half begun
             self._lead = team.begin(wanted, self._prepare)
@@ -227,16 +227,17 @@ class Session:
 
     def _prepare(self, rank):
         """What thread `rank` of the team calls."""
-        context = self._thread_context(self._team, self._keepalive[1])
+        context = self._thread_context(rank, self._team, self._keepalive[1])
         tables = [*self._records, table_of(context)]
-        call = functools.partial(self._machine_code, rank, *(table.ctypes.data for table in tables))
+        call = functools.partial(self._machine_code, *(table.ctypes.data for table in tables))
         call.keepalive = context, tables  # which it has the addresses of
         return call
 
-    def _thread_context(self, team, buffers):
+    def _thread_context(self, rank, team, buffers):
         network = self.network
         line = LINE // network.dtype.itemsize
         return ThreadContext(
+            rank=rank,
             n_threads=team.n_threads,
             capacity=self._capacity,
             scratch=buffers.scratch.size // team.n_threads // line * line,
@@ -315,7 +316,7 @@ class Session:
         dropout : sequence of float or None
             As of `Network`, from this epoch on: what follows a schedule comes anew for each epoch.
         optimizer : Optimizer or None
-            The network's with other numbers, such as ``replace(network.optimizer, weight_decay=...)``, for this epoch.
+            The network's with other hyperparameters, such as ``replace(network.optimizer, weight_decay=...)``.
         settings : fields of `records.Settings`
 
         Returns
@@ -353,11 +354,11 @@ class Session:
         self._keepalive[1].gradient[: self._before_tiles] = 0
 
     def _whole_gradient(self):
-        """`buffers.gradient`, with room for all of it; where it is new, the threads begin anew, with new tables."""
+        """`buffers.gradient`, large enough for all of it; where it is new, the threads begin anew, with new tables."""
         layout, buffers, components = self._keepalive
         size = self.network._weights.size
         if buffers.gradient.size < size:
-            buffers = buffers._replace(gradient=self.network._room_for_gradient(size))
+            buffers = buffers._replace(gradient=self.network._gradient_buffer(size))
             write(buffers, self._records[2])
             self._keepalive, self._lead = (layout, buffers, components), None
         return buffers.gradient
@@ -386,7 +387,7 @@ class Session:
         Raises
         ------
         ValueError
-            If batch normalization would need more rows at a time than the session has room for.
+            If batch normalization would need more rows at a time than the buffers hold.
         """
         order = np.arange(self._rows) if order is None else order
         rows = len(order)
@@ -408,15 +409,7 @@ class Session:
             self._clear_sparse_gradient()
 
     def apply(
-        self,
-        gradient,
-        *,
-        learning_rate,
-        step=0,
-        optimizer=None,
-        clip_value=np.inf,
-        clip_norm=np.inf,
-        max_norm=np.inf,
+        self, gradient, *, learning_rate, step=0, optimizer=None, clip_value=np.inf, clip_norm=np.inf, max_norm=np.inf
     ):
         """One optimizer step by a gradient: that of `gradient`, or what became of it, such as a mean over machines.
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
 from ..machine.cores import BUDGET, Cancellation, Cancelled, Lease, available_cores
-from ..machine.worker import Worker, hire
+from ..machine.worker import Worker, start_workers
 from .configuration import threads_of
 from .history import forget_training
 
@@ -60,7 +60,7 @@ class SideBySide:
         workers: list[Worker] = []
         try:
             try:
-                workers += hire(n_threads)
+                workers += start_workers(n_threads)
                 for rank, worker in enumerate(workers):
                     worker.give(self.work, rank)
                 if not workers:

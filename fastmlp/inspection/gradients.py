@@ -68,7 +68,7 @@ class Objective:
         ):
             arrays = {"coefs": W[:-1], "intercepts": W[-1]}
             if component is not None and component.learned:
-                arrays["slopes"] = unit_parameters.number
+                arrays["slopes"] = unit_parameters.hyperparameter
             if component is not None and reference.normalization is not None:
                 arrays |= {"gains": unit_parameters.gain, "shifts": unit_parameters.shift}
             found.append(arrays)

@@ -62,7 +62,7 @@ def reference_of(model: Model, dtype: Any = None, *, folded: bool = True) -> Ref
         normalization=parts.normalization,
     )
     for own, values in zip(reference.buffers.unit_parameters[1:], parts.unit_parameters()):
-        own.number, own.gain, own.shift, own.mean, own.variance = values.astype(coefs[0].dtype)
+        own.hyperparameter, own.gain, own.shift, own.mean, own.variance = values.astype(coefs[0].dtype)
     return reference
 
 

@@ -14,7 +14,7 @@ import weakref
 
 PATIENCE = 0.2  # seconds that a newcomer waits for a core which a larger team is about to leave
 LOADAVG = "/proc/loadavg"
-GLANCE = 0.0005  # seconds between two looks
+POLLING = 0.0005  # seconds between two looks
 GROUPS, MEMBERSHIP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
 
 
@@ -173,7 +173,7 @@ class CoreBudget:
         self.cores = available_cores()
         deadline = time.monotonic() + PATIENCE
         while patient and self._is_about_to_get_one(lease) and time.monotonic() < deadline:
-            time.sleep(GLANCE)
+            time.sleep(POLLING)
         return lease
 
     def _is_about_to_get_one(self, lease):

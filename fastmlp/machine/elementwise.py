@@ -1,7 +1,7 @@
-"""Components in compiled code: a choice among functions of vectors by an integer, outside a loop or inside.
+"""Components in compiled code: dispatch to functions of vectors by an integer, outside a loop or inside.
 
 A component is a function of vectors without loops, traced once for each dtype (see `Lanes`). `elementwise_dispatch`
-makes one LLVM function of each component, loops included, and calls it through a table: the choice costs nothing within
+makes one LLVM function of each component, loops included, and calls it through a table: dispatch costs nothing within
 the loops, and the caller is compiled without them. `vector_dispatch` writes all components down where it is called, for
 loops that are not hot. Both take any code that no component of theirs has for the address of a function that was made
 later, of a user's own component (see `own`): no code leads beyond a table.
@@ -52,8 +52,8 @@ def _function_body(component):
         pairs = list(zip(streams[::2], streams[1::2], strict=True))
         with cgutils.for_range(builder, rows) as row:
             starts = [builder.gep(base, [builder.mul(row.index, stride)]) for base, stride in pairs]
-            # Where a choice leaves a number as it was, the compiler would write the others alone, through a mask, which
-            # takes AMD's processors tens of cycles: it must not see that a number is written back where it was read.
+            # Where a component leaves a number as it was, the compiler would write the others alone, through a mask,
+            # which takes AMD's processors tens of cycles: it must not see that a number is written back to its place.
             ends = {n: unrelated(builder, starts[n]) for n in component.outputs}
             with cgutils.for_range_slice(builder, I64(0), width, I64(vector.lanes), I64) as (column, _):
                 places = [builder.gep(starts[n], [column]) for n in component.inputs]
@@ -80,7 +80,7 @@ def pointer_function(function, arity, results, vector):
         places = llvm_function.args
         values = [load_vector(builder, place, vector.llvm, bits) for place in places[:arity]]
         found = function(*(Lanes(builder, vector, value) for value in values))
-        for place, lanes in zip(places[arity:], [found] if results == 1 else found, strict=True):
+        for place, lanes in zip(places[arity:], found, strict=True):
             store_vector(builder, lanes.value, place, bits)
         builder.ret_void()
 

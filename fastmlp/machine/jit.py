@@ -1,8 +1,8 @@
 """What kernels are written with, without Numba: it is imported when something must be compiled, and not before.
 
 `inlined` marks everything beneath an entry function: components, kernels, phases. `intrinsic` marks what writes LLVM
-code itself. `types` and `cgutils` are Numba's modules of these names. `with_numba` keeps what must be told to Numba
-until it is there.
+code itself. `types` and `cgutils` are Numba's modules of these names. `with_numba` keeps registrations until
+Numba is there.
 """
 
 import functools
@@ -29,28 +29,28 @@ _internals = _Module(f"{__package__}.numba_internals")
 vector_types = _Module(f"{__package__}.vector_types")
 
 _LOCK = threading.RLock()
-_waiting = []  # what Numba is to be told; None once it has been told all
+_pending = []  # registrations to be made with Numba; None once they are made
 
 
-def with_numba(lesson):
+def with_numba(registration):
     """Decorator: run a function without arguments once, when Numba is there; now, if it is."""
     with _LOCK:
-        if _waiting is not None:
-            _waiting.append(lesson)
-            return lesson
-    lesson()
-    return lesson
+        if _pending is not None:
+            _pending.append(registration)
+            return registration
+    registration()
+    return registration
 
 
 def load_numba():
-    """Import Numba and tell it what kernels need: vectors, pointers, components."""
-    global _waiting
+    """Import Numba and register with it what kernels need: vectors, pointers, components."""
+    global _pending
     with _LOCK:
-        if _waiting is not None:
+        if _pending is not None:
             vector_types.VECTORS  # noqa: B018 (imported)
-            lessons, _waiting = _waiting, None
-            for lesson in lessons:
-                lesson()
+            registrations, _pending = _pending, None
+            for registration in registrations:
+                registration()
             _internals.refresh()
 
 

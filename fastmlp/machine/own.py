@@ -5,18 +5,20 @@ code that they are given is the address of such a function, so that nothing of t
 """
 
 import itertools
+from numbers import Real
 
 from llvmlite import ir
 
 from .elementwise import elementwise_function, pointer_function
 from .jit import load_numba
 from .kernels import LOCK, linker
+from .simd import Lanes, full_like
 
 _ADDRESSES = {}  # by component, dtype and kind
 _NUMBERS = itertools.count()
 
 
-def elementwise_address(key, component, streams, dtype):
+def elementwise_address(key, component, streams, dtype, name):
     """Address of the loops over one component, for `elementwise_dispatch` with so many streams.
 
     Parameters
@@ -25,13 +27,57 @@ def elementwise_address(key, component, streams, dtype):
     component : ElementwiseFunction
     streams : how many each call has
     dtype : numpy.dtype of the numbers
+    name : of the function of vectors, for errors
+
+    Raises
+    ------
+    TypeError
+        If the function cannot be traced, or gives something else than so many vectors.
     """
+    function = checked(component.function, len(component.outputs), name)
+    component = component._replace(function=function)
     return _address((key, streams, dtype), dtype, lambda vector: elementwise_function(component, streams, vector))
 
 
-def vector_address(key, function, arity, results, dtype):
-    """Address of a function of `arity` vectors that gives `results` vectors, for `vector_dispatch`."""
+def vector_address(key, function, arity, results, dtype, name):
+    """Address of a function of `arity` vectors that gives `results` vectors, for `vector_dispatch`.
+
+    Parameters and errors as in `elementwise_address`.
+    """
+    function = checked(function, results, name)
     return _address((key, arity, dtype), dtype, lambda vector: pointer_function(function, arity, results, vector))
+
+
+def checked(function, results, name):
+    """A function of vectors that gives a tuple of so many vectors, or a TypeError in one sentence.
+
+    A number among its results stands for a vector full of it.
+    """
+
+    def call(*arguments):
+        try:
+            found = function(*arguments)
+        except Exception as error:
+            raise TypeError(
+                f"{name} must be made of operators and of the functions in fastmlp.machine.simd and "
+                f"fastmlp.machine.elementary; it failed with {type(error).__name__}: {error}."
+            ) from error
+        like = arguments[-1]
+        found = [full_like(like, each) if isinstance(each, Real) else each for each in _listed(found)]
+        if [_kind(each) for each in found] != ["vector"] * results:
+            raise TypeError(f"{name} must give {results} vectors; got {', '.join(map(_kind, found)) or 'nothing'}.")
+        return tuple(found)
+
+    return call
+
+
+def _listed(found):
+    return found if isinstance(found, tuple | list) else [found]
+
+
+def _kind(value):
+    """What a value is: "vector", "mask" or the name of its type."""
+    return type(value.kind if isinstance(value, Lanes) else value).__name__.lower()
 
 
 def _address(key, dtype, parts):

@@ -1,4 +1,4 @@
-"""How many threads work on a task, and for how long before they look up: decided by what it has taken so far.
+"""How many threads work on a task, and how long a slice of it is: decided by what it has taken so far.
 
 A second thread pays on an idle machine only. Where other processes compute on the same cores, threads that meet at a
 barrier wait for whoever is off its core: a fit of two threads took ninety times as long as one of a single thread. So a
@@ -14,14 +14,14 @@ from .team import STALL, STALLED
 ALONE = 1e-3  # seconds of work before more threads are tried
 FIRST_SLICE, SLICE = 1e-3, 10e-3  # seconds between two looks, at first and later
 FIRST_COST = 5e-11  # seconds of an operation, before any has been timed
-JUDGED = 3e-3  # seconds after which a team's speed is judged
+COMPARED = 3e-3  # seconds after which a team's speed is compared with that of a smaller one
 MEMORY = 20e-3  # seconds in which what has been measured is forgotten by a factor of e
 GAIN = 0.9  # share of the time without them that more threads may take at most
-FORGIVEN = 10  # a stall is an accident after so many times its length without one
+ACCIDENT = 10  # a stall is an accident after so many times its length without one
 NEVER = 2**62  # nanoseconds
 FIRST_PAUSE, LONGEST_PAUSE = 20e-3, 2.0  # seconds of work before more threads are tried again; or...
-REGRET = 10  # ... so many times what the trial has taken
-GLANCE = 5e-3  # seconds of work between two looks at whether the machine has a core left
+PAUSE_PER_TRIAL = 10  # ... so many times what the trial has taken
+LOAD_CHECK = 5e-3  # seconds of work between two looks at whether the machine has a core left
 
 
 class Pacing:
@@ -59,7 +59,7 @@ class Pacing:
             trial = min(most, self.cores_left(self.n_threads))
             if trial > self.n_threads:
                 return trial if self._pause == FIRST_PAUSE else min(2 * self.n_threads, trial)
-            self._next_trial = self._worked + GLANCE
+            self._next_trial = self._worked + LOAD_CHECK
         return self.n_threads
 
     def operations(self, kind, n_threads):
@@ -98,14 +98,14 @@ class Pacing:
             if self._undisturbed > 10 * self._pause:
                 self._pause = FIRST_PAUSE
             return False
-        accident = self._undisturbed > FORGIVEN * seconds
+        accident = self._undisturbed > ACCIDENT * seconds
         self._undisturbed = 0.0
         return not accident
 
     def _pays(self, kind, n_threads):
         """Whether a team is faster than the largest smaller one that is known; in doubt it is."""
         smaller = [n for known, n in self._costs if known == kind and n < n_threads]
-        if not smaller or self._settled < JUDGED:
+        if not smaller or self._settled < COMPARED:
             return True
         return self._costs[kind, n_threads] < GAIN * self._costs[kind, max(smaller)]
 
@@ -113,6 +113,6 @@ class Pacing:
         """Half the team, and a longer pause before the next trial."""
         self.n_threads = n_threads // 2
         self._undisturbed = 0.0
-        self._next_trial = self._worked + max(self._pause, REGRET * seconds)
+        self._next_trial = self._worked + max(self._pause, PAUSE_PER_TRIAL * seconds)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self._costs = {}  # what has disturbed the team may have changed all of them

@@ -1,6 +1,6 @@
-"""Random numbers: by counting, and in the order of NumPy's stream.
+"""Random numbers: counter-based ones, and those of NumPy's stream.
 
-Bits by counting are a function of where they are used, so that no thread waits for another. The same numbers come out
+Counter-based bits are a function of where they are used, so that no thread waits for another. The same numbers come out
 in float32 and in float64, on registers of any width.
 """
 
@@ -15,7 +15,7 @@ from .kernels import entry
 from .simd import I32, I64, by_dtype, operation, pointer, real_like, real_of, traced
 
 # The lower 32 bits, as integers of 32 bits (where all are) and of 64.
-_WORD = by_dtype(-1, 0xFFFFFFFF)
+_LOW_BITS = by_dtype(-1, 0xFFFFFFFF)
 _FIRST, _SECOND = by_dtype(0x7FEB352D, 0x7FEB352D), by_dtype(0x846CA68B - 2**32, 0x846CA68B)
 
 
@@ -30,11 +30,11 @@ def scrambled(n):
 
     Source: C. Wellons, "Prospecting for Hash Functions" (2018), lowbias32; the design is MurmurHash3's finalizer.
     """
-    n = n & _WORD(n)
+    n = n & _LOW_BITS(n)
     n = n ^ (n >> 16)
-    n = (n * _FIRST(n)) & _WORD(n)
+    n = (n * _FIRST(n)) & _LOW_BITS(n)
     n = n ^ (n >> 15)
-    n = (n * _SECOND(n)) & _WORD(n)
+    n = (n * _SECOND(n)) & _LOW_BITS(n)
     return n ^ (n >> 16)
 
 

@@ -1,7 +1,7 @@
 """A SIMD vector as a Numba type, so that a component reads as mathematics: `return maximum(z, 0)`.
 
 A `Vector` holds as many numbers as one register of the host: 16 float32 with AVX-512, 8 with AVX2, 4 elsewhere.
-Arithmetic, comparisons and the functions below work lane by lane; a plain number beside a vector is spread over its
+Arithmetic, comparisons and the functions below work lane by lane; a plain number beside a vector is broadcast to its
 lanes and takes its dtype, so float32 code holds no float64. A comparison gives a `Mask`, for `where`. Integer vectors
 (`bits_of`, `integer_of`) have the operators `+ - * & | ^ << >>` (shifts are logical) and serve exp, log and random
 bits. A `Pointer` stands for an array inside compiled code.
@@ -98,6 +98,8 @@ class Lanes:
     builder : of the LLVM code; kind : Vector or Mask; value : LLVM's
     """
 
+    __array_ufunc__ = None  # numbers of NumPy leave operators to it
+
     def __init__(self, builder, kind, value):
         self.builder, self.kind, self.value = builder, kind, value
 
@@ -112,11 +114,11 @@ def _trace(emit, result, values):
     return Lanes(like.builder, result(like.kind), emit(like.builder, like.kind, *operands))
 
 
-def _teach(function, arity, emit, result=lambda vector: vector):
+def _register(function, arity, emit, result=lambda vector: vector):
     """Let compiled code call `function` of `arity` vectors; numbers beside a vector become vectors."""
 
     @with_numba
-    def register():
+    def registration():
         vector_types.register_function(function, arity, emit, result)
 
 
@@ -128,7 +130,7 @@ def operation(emit, result=lambda vector: vector):
         def function(*values):
             return _trace(emit, result, values)
 
-        _teach(function, len(inspect.signature(stub).parameters), emit, result)
+        _register(function, len(inspect.signature(stub).parameters), emit, result)
         return function
 
     return define
@@ -140,7 +142,7 @@ def traced(function, result=lambda vector: vector):
     def emit(builder, vector, *values):
         return function(*(Lanes(builder, vector, value) for value in values)).value
 
-    _teach(function, len(inspect.signature(function).parameters), emit, result)
+    _register(function, len(inspect.signature(function).parameters), emit, result)
     return function
 
 
@@ -172,7 +174,7 @@ def _mask_like(vector):
 
 def _define_operator(name, arity, emit, result=lambda vector: vector):
     """An operator of vectors, in compiled code and on Lanes."""
-    _teach(getattr(operator, name), arity, emit, result)
+    _register(getattr(operator, name), arity, emit, result)
     method = name.strip("_")
     setattr(Lanes, f"__{method}__", lambda *values: _trace(emit, result, values))
     if arity == 2:
@@ -314,8 +316,8 @@ def lanes_of(typing_context, array):
 
 
 def _first(builder, lanes, count):
-    scalars = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", scalars, splat(builder, builder.trunc(count, I32), lanes))
+    positions = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", positions, splat(builder, builder.trunc(count, I32), lanes))
 
 
 @intrinsic

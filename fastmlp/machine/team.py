@@ -15,7 +15,7 @@ from .jit import cgutils, inlined, intrinsic, types
 from .placement import core_beside
 from .simd import I32, I64, address
 from .target import TARGET
-from .worker import hire
+from .worker import start_workers
 
 SPINS = 200  # then yield: pure spinning costs a factor of 80 where threads outnumber cores
 YIELDING = 5_000_000  # nanoseconds; then sleep: the leader is busy elsewhere
@@ -171,7 +171,7 @@ def barrier(barrier_state, n_threads):
 
 @inlined
 def next_task(rank, seen, barrier_state, n_threads):
-    """The number of the leader's next task, once he has begun it; LEAVE where the team is dismissed.
+    """The number of the leader's next task, once it has begun; LEAVE where the team is parked.
 
     seen : the number of the task before
     """
@@ -184,7 +184,7 @@ def next_task(rank, seen, barrier_state, n_threads):
 
 
 class Team:
-    """Threads that run compiled code together with their leader, who is thread 0 and calls it himself.
+    """Threads that run compiled code together with their leader, thread 0, which calls it itself.
 
     They are started beforehand, which nobody has to wait for, and rest between two times at work.
 
@@ -194,7 +194,7 @@ class Team:
     barrier_state : where they meet and see the next task; a new one each time they begin
     """
 
-    n_threads = 1  # where an exception has ended `__init__` before it began: there is nobody to dismiss
+    n_threads = 1  # where an exception has ended `__init__` before it began: there is no thread to park
 
     def __init__(self):
         self._process, self._workers, self._at_work = os.getpid(), [], []
@@ -205,7 +205,7 @@ class Team:
         """Whether this is the process whose threads they are: a forked child has none of them."""
         return os.getpid() == self._process
 
-    def recruit(self, n_threads, patience=0.0):
+    def grow(self, n_threads, patience=0.0):
         """Start threads until there is one for each but the leader; where the system gives none, there are fewer.
 
         patience : seconds to wait for those that have not started yet
@@ -218,22 +218,22 @@ class Team:
         if not self.here:
             self._process, self._workers, self._at_work, self.n_threads = os.getpid(), [], [], 1
         self._workers = [worker for worker in self._workers if worker.alive]
-        self._workers += hire(n_threads - 1 - len(self._workers))
+        self._workers += start_workers(n_threads - 1 - len(self._workers))
         deadline = time.monotonic() + patience
         for worker in self._workers:
             if worker not in self._at_work:
-                worker.settle(deadline)
+                worker.wait_until_idle(deadline)
         return min(n_threads, 1 + len(self._ready()))
 
     def _ready(self):
-        """Workers of the present team, who will leave it when it is dismissed, and those that wait."""
+        """Workers of the present team, which will leave it when it is parked, and those that wait."""
         return [worker for worker in self._workers if worker in self._at_work or worker.waits]
 
     def begin(self, n_threads, prepare):
         """Put threads to work, as many as are ready.
 
         prepare : callable(rank) -> callable()
-            What rank 0, 1, ... calls: compiled code, which returns when the leader dismisses the team; in the leader,
+            What rank 0, 1, ... calls: compiled code, which returns when the leader parks the team; in the leader,
             after each task. `n_threads` and `barrier_state` tell how many meet, and where.
 
         Returns
@@ -242,14 +242,14 @@ class Team:
             The leader's.
         """
         workers = self._ready()[: n_threads - 1]
-        self.dismiss()
+        self.park()
         self._at_work, self.n_threads = workers, 1 + len(workers)
         calls = [prepare(rank) for rank in range(self.n_threads)]
         for rank, worker in enumerate(workers, 1):
             worker.give(calls[rank], core=core_beside(rank))
         return calls[0]
 
-    def dismiss(self):
+    def park(self):
         """Let the threads rest: they leave the compiled code as soon as they look."""
         if self.n_threads > 1:
             self.barrier_state[TASK] = LEAVE
@@ -257,8 +257,8 @@ class Team:
             self.n_threads, self.barrier_state = 1, np.zeros(BARRIER_SIZE, np.int64)
 
     def end(self):
-        """Dismiss the threads, and wait for them to end. After an exception in it, it can be called again."""
-        self.dismiss()
+        """Park the threads, and wait for them to end. After an exception in it, it can be called again."""
+        self.park()
         for worker in self._workers if self.here else ():
             worker.end()
         while self._workers:
@@ -267,4 +267,4 @@ class Team:
             self._workers.pop()
 
     def __del__(self):
-        self.dismiss()
+        self.park()

@@ -2,15 +2,15 @@
 
     out[i, j] = start[i, j] + sum over k of left[i, k] right[k, j]        i < rows, j < vectors * lanes
 
-Each number of `left` is spread over a vector; `right` is read in whole vectors. `left` has free strides along i and k,
+Each number of `left` is broadcast to a vector; `right` is read in whole vectors. `left` has free strides along i and k,
 so the one tile serves X W (rows of X), delta W^T (rows of delta) and X^T delta (columns of X). `start` is read like
 `out`: a bias (row stride 0), zeros, or what an earlier stretch of k has left. Every element is a chain of fused
 multiply-adds in the order of k, whatever the shape of the tile: shapes, stretches and threads change no bit of it.
 
-The accumulators, one row of `right` and (without AVX-512) one spread number must fit the register file: `tallest`. With
-8 x 3 vectors AVX-512 needs 27 of 32 registers and reaches the peak of two fused multiply-adds a cycle, AVX2 does so
-with 4 x 3 (benchmarks/test_tiles.py). Each shape is one LLVM function, called through a table: the caller's registers
-and its compile time stay out of it.
+The accumulators, one row of `right` and (without AVX-512) one number in all lanes must fit the register file, see
+`tallest`. With 8 x 3 vectors AVX-512 needs 27 of 32 registers and reaches the peak of two fused multiply-adds a cycle,
+AVX2 does so with 4 x 3 (benchmarks/test_tiles.py). Each shape is one LLVM function, called through a table: the
+caller's registers and its compile time stay out of it.
 """
 
 from functools import partial

@@ -77,7 +77,7 @@ class Worker:
         self._given += 1
         self._calls.put((call, arguments, allowed))
 
-    def settle(self, deadline=math.inf):
+    def wait_until_idle(self, deadline=math.inf):
         """Wait until the thread waits, or has ended, or the time of `time.monotonic` has come."""
         while self.alive and not self.waits and (left := deadline - time.monotonic()) > 0:
             self._note_event(min(JOINING, left))
@@ -122,8 +122,8 @@ def _make_calls(calls, events, ticket):
         events.put(ENDED)
 
 
-def hire(count):
-    """So many workers, or fewer where the system gives no more threads."""
+def start_workers(count):
+    """Start so many workers, or fewer where the system gives no more threads."""
     workers = []
     with contextlib.suppress(RuntimeError, MemoryError):
         while len(workers) < count and threads_are_native():
@@ -155,7 +155,7 @@ class WorkerPool:
             while len(taken) < count:
                 worker = self._waiting.pop()
                 taken += [worker] if worker.alive else []
-        return taken + hire(count - len(taken))
+        return taken + start_workers(count - len(taken))
 
     def give_back(self, workers):
         """Keep them for later; those that are too many end."""

@@ -68,7 +68,7 @@ class Model(NamedTuple):
         """The hyperparameter of the activation of each unit of a hidden layer."""
         if self.unit_parameters:
             return self.unit_parameters[layer][HYPERPARAMETERS]
-        return np.full(self.units[layer + 1], self.activations[layer].number, self.coefs[0].dtype)
+        return np.full(self.units[layer + 1], self.activations[layer].hyperparameter, self.coefs[0].dtype)
 
 
 def read_model(estimator: Any, consumer: str) -> Model:

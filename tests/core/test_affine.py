@@ -15,7 +15,7 @@ from problems import make_targets, over_activations, over_dtypes, over_losses, o
 
 from fastmlp import reference
 from fastmlp.activations import Tanh
-from fastmlp.core import affine, engine, layout, sparse, units, update
+from fastmlp.core import affine, engine, layout, prediction, sparse, units, update
 from fastmlp.core import outputs as top
 from fastmlp.core.layout import KC, LINE, aligned, pack, plan, round_up, unpack
 from fastmlp.core.records import (
@@ -190,8 +190,8 @@ class Step:
         first, units = self.layout.unit_parameters_at + self.layout.units_at[level], self.units[level]
         unit_parameters = self.buffers.weights[first + HYPERPARAMETERS * self.layout.unit_parameter_row :]
         unit_parameters[: round_up(units, lanes_of_dtype(self.dtype))] = 0
-        unit_parameters[:units] = activation.number + 0.1 * self.random.normal(size=units) * activation.learned
-        self.truth.unit_parameters[level].number = unit_parameters[:units].astype(np.float64)
+        unit_parameters[:units] = activation.hyperparameter + 0.1 * self.random.normal(size=units) * activation.learned
+        self.truth.unit_parameters[level].hyperparameter = unit_parameters[:units].astype(np.float64)
 
     def set_optimizer(self, optimizer):
         """The scalars of a step, in their row of several; the reference's terms."""
@@ -204,7 +204,7 @@ class Step:
     def set_loss(self, loss):
         """The number of the loss for each output, with zeros as padding."""
         self.buffers.loss_hyperparameters[:] = 0
-        self.buffers.loss_hyperparameters[: self.units[2]] = np.resize(loss.number, self.units[2])
+        self.buffers.loss_hyperparameters[: self.units[2]] = np.resize(loss.hyperparameter, self.units[2])
 
     def level(self, buffer, level):
         """View of the rows of a level, padding included."""
@@ -317,15 +317,16 @@ def test_compiled_passes_that_the_reference_has():
 
 
 @pytest.mark.parametrize(
-    "module", [affine, engine, layout, sparse, top, units, update], ids=lambda module: module.__name__
+    "module", [affine, engine, layout, prediction, sparse, top, units, update], ids=lambda module: module.__name__
 )
 def test_compiled_functions_say_the_shapes(module):
-    """Each one of four arguments or more."""
+    """Each one of four arguments or more; none has more than eight."""
     for name, function in vars(module).items():
         compiled = getattr(function, "py_func", None)
         if compiled and compiled.__module__ == module.__name__ and len(inspect.signature(compiled).parameters) > 3:
             shape, elsewhere = r"\(\w+([ +]*\w+)?,( \w[^()]*)?\)", r"[Ss]hapes (as in|that) `\w+`"
             assert re.search(f"{shape}|{elsewhere}", compiled.__doc__), name
+            assert len(inspect.signature(compiled).parameters) <= 8, name
 
 
 def test_positions_in_tables_are_written_nowhere():
@@ -514,7 +515,7 @@ def check_affine_backward(shape, dtype, learned=False):
     K = step.level(step.buffers.saved, 1)
     K[:] = 0
     K[:, : shape[1]] = step.random.normal(size=(shape[0], shape[1]))
-    step.truth.saved[1].number = K[:, : shape[1]].astype(np.float64)
+    step.truth.saved[1].hyperparameter = K[:, : shape[1]].astype(np.float64)
     slopes, optimizer_scalars = step.buffers.deltas.copy(), step.buffers.saved.copy()
     for first, stop in parts(step.rows):
         before = step.buffers.deltas.copy()
@@ -525,7 +526,7 @@ def check_affine_backward(shape, dtype, learned=False):
     D = step.level(step.buffers.deltas, 1)
     step.close(D[:, :units], step.truth.deltas[1])
     np.testing.assert_array_equal(D[:, units : round_up(units, lanes_of_dtype(step.dtype))], 0)
-    step.close(K[:, :units], step.truth.saved[1].number)
+    step.close(K[:, :units], step.truth.saved[1].hyperparameter)
     if not learned:
         np.testing.assert_array_equal(step.buffers.saved, optimizer_scalars)
     apart = D.copy(), K[:, :units].copy()

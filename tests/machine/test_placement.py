@@ -28,10 +28,10 @@ def test_cores_are_counted_in_a_circle(monkeypatch):
 def test_a_worker_wakes_where_it_shall_and_is_free_at_once():
     allowed, found = os.sched_getaffinity(0), []
     worker = Worker()
-    worker.settle()
+    worker.wait_until_idle()
     for core in sorted(allowed):
         worker.give(lambda: found.append((placement.sched_getcpu(), os.sched_getaffinity(0))), core=core)
-        worker.settle()
+        worker.wait_until_idle()
     worker.end()
     assert [set_at_work for _, set_at_work in found] == [allowed] * len(allowed)
     assert {core for core, _ in found} <= allowed

@@ -1,4 +1,4 @@
-"""Random numbers by counting: the formula, its statistics, the same bits whatever the lanes."""
+"""Counter-based random numbers: the formula, its statistics, the same bits whatever the lanes."""
 
 import numpy as np
 import pytest

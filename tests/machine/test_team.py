@@ -63,7 +63,7 @@ def store_and_load(array, number):
 
 @njit(**OPTIONS)
 def follow(rank, n_threads, barrier_state, done):
-    """Count the leader's tasks until the team is dismissed; the leader returns after each."""
+    """Count the leader's tasks until the team is parked; the leader returns after each."""
     number = 0
     while True:
         number = team.next_task(rank, number, barrier_state, n_threads)
@@ -98,7 +98,7 @@ def rounds_of(wanted, rounds, late=0.0):
         return partial(add_in_rounds, rank, context.n_threads, rounds, context.barrier_state, scalars, errors)
 
     context = Team()
-    context.recruit(wanted, patience=30.0)
+    context.grow(wanted, patience=30.0)
     lead = context.begin(wanted, prepare)
     time.sleep(late)
     lead()
@@ -181,7 +181,7 @@ def test_nobody_waits_for_a_thread_that_dies_as_it_starts(monkeypatch):
 
 def test_ranks_are_numbered_and_each_thread_has_one():
     seen, context = [], Team()
-    assert context.recruit(4, patience=30.0) == 4
+    assert context.grow(4, patience=30.0) == 4
     context.begin(4, lambda rank: partial(seen.append, (rank, context.n_threads)))
     context.end()
     assert sorted(seen) == [(1, 4), (2, 4), (3, 4)]
@@ -193,18 +193,18 @@ def test_team_grows_shrinks_and_rests():
     follow(0, 1, np.zeros(team.BARRIER_SIZE, np.int64), np.zeros(LINE, np.int64))  # compiled beforehand
     expected = np.zeros(8, int)
     for n_threads in (3, 1, 4, 2, 3, 3):
-        assert context.recruit(n_threads, patience=30.0) == n_threads
+        assert context.grow(n_threads, patience=30.0) == n_threads
         lead = context.begin(
             n_threads, lambda rank: partial(follow, rank, context.n_threads, context.barrier_state, done)
         )
         for _ in range(5):
             lead()
         expected[:n_threads] += 5
-        if n_threads > 2:  # a team need not be dismissed before the next one
-            context.dismiss()
+        if n_threads > 2:  # a team need not be parked before the next one
+            context.park()
         np.testing.assert_array_equal(done[::LINE], expected)
     for n_threads in (2, 4, 3):
-        context.recruit(n_threads, patience=30.0)
+        context.grow(n_threads, patience=30.0)
         context.begin(n_threads, lambda rank: partial(follow, rank, context.n_threads, context.barrier_state, done))()
         assert context.n_threads == n_threads
     assert live_threads() == before + 3
@@ -221,13 +221,13 @@ def test_what_was_not_begun_ends_in_silence(kind):
 def test_threads_that_nobody_needs_end():
     """Also those of a team that has been forgotten while they wait for a task."""
     before, context = live_threads(), Team()
-    context.recruit(3, patience=30.0)
+    context.grow(3, patience=30.0)
     done, state = np.zeros(8 * LINE, np.int64), context.barrier_state
     context.begin(3, lambda rank: partial(follow, rank, 3, state, done))
     workers = [*context._workers]
     del context
     while workers:
-        workers[-1].settle()
+        workers[-1].wait_until_idle()
         workers.pop()
     assert comes_true(lambda: live_threads() <= before)
 
@@ -235,7 +235,7 @@ def test_threads_that_nobody_needs_end():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system tells no thread's core")
 def test_members_begin_on_other_cores_and_may_be_moved():
     found, context = [], Team()
-    assert context.recruit(2, patience=30.0) == 2
+    assert context.grow(2, patience=30.0) == 2
     there = placement.core_beside(1)
     context.begin(2, lambda rank: lambda: found.append((placement.core_beside(0), os.sched_getaffinity(0))))
     context.end()
@@ -273,7 +273,7 @@ def test_time_at_the_barrier_is_counted_where_it_is_long():
     scalars, errors = np.zeros(16 * LINE, np.int64), np.zeros(16, np.int64)
     add_in_rounds(0, 1, 1, np.zeros(team.BARRIER_SIZE, np.int64), scalars.copy(), errors)
     context = Team()
-    context.recruit(2, patience=30.0)
+    context.grow(2, patience=30.0)
     lead = context.begin(2, lambda rank: partial(add_in_rounds, rank, 2, 1, context.barrier_state, scalars, errors))
     time.sleep(0.02)
     begin = time.perf_counter()
@@ -288,7 +288,7 @@ def test_time_at_the_barrier_is_counted_where_it_is_long():
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_forked_child_has_a_team_of_its_own():
     context = Team()
-    context.recruit(2, patience=30.0)
+    context.grow(2, patience=30.0)
     child = os.fork()
     if not child:
         signal.alarm(20)
@@ -296,7 +296,7 @@ def test_forked_child_has_a_team_of_its_own():
             assert not context.here
             context.end()  # nobody to wait for
             assert rounds_of(3, 10)[0] == 3
-            assert context.recruit(2, patience=30.0) == 2
+            assert context.grow(2, patience=30.0) == 2
             context.end()
             os._exit(0)
         finally:

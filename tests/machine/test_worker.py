@@ -17,7 +17,7 @@ def test_worker_makes_its_calls_in_order_and_ends():
     seen, worker = [], Worker()
     for n in range(3):
         worker.give(seen.append, n)
-    worker.settle()
+    worker.wait_until_idle()
     assert worker.waits
     assert seen == [0, 1, 2]
     assert worker.alive
@@ -51,7 +51,7 @@ def test_workers_of_a_pool_serve_again():
     first = pool.take(3)
     assert len(first) == 3
     for worker in first:
-        worker.settle()
+        worker.wait_until_idle()
     pool.give_back(first)
     second = pool.take(3)
     assert sum(worker in first for worker in second) == 2
@@ -83,7 +83,7 @@ def test_nobody_waits_for_a_thread_that_has_not_begun(monkeypatch):
     pool.give_back([worker])
     assert share(lambda rank: seen.append(rank), 2) == [None]
     held.set()
-    worker.settle()
+    worker.wait_until_idle()
     assert seen == [0]
     assert pool.take(1) == [worker]
 
@@ -106,7 +106,7 @@ def test_an_error_of_any_thread_is_raised_after_all_have_ended(bad):
 def test_a_forked_child_has_none_of_the_workers(monkeypatch):
     pool = WorkerPool(most=2)
     (worker,) = pool.take(1)
-    worker.settle()
+    worker.wait_until_idle()
     pool.give_back([worker])
     monkeypatch.setattr(module.os, "getpid", lambda: 1)
     assert pool.take(1) != [worker]
