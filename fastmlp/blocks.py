@@ -15,11 +15,14 @@ import itertools
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from scipy.sparse import issparse
 
+from .arrow_files import Columns, parts_of
+from .delayed_parts import is_dask, partitions_of
 from .npy_files import Rows, header_of
 
 __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_dask", "from_folder", "from_iterable"]
@@ -144,19 +147,18 @@ class Blocks:
         name = self.names[position]
         try:
             there = None if out is None or self._read_to is None else self._read_to(position, out)
-            X, y, *weights = self._read(position) if there is None else there
-        except (OSError, EOFError, ValueError) as error:
-            raise ValueError(f"X could not be read in {name}: {error}") from error
-        X, y = _as_matrix(X, name), np.asarray(y)
-        weight = None if not weights or weights[0] is None else np.asarray(weights[0])
-        for what, values in (("y", y), ("sample_weight", weight)):
-            if values is not None and (values.ndim == 0 or len(values) != len(X)):
-                raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {values.shape}.")
+            values = self._read(position) if there is None else there
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a source of the user's raises
+            raise ValueError(f"X could not be read in {name}: {_sentence(error)}") from error
+        block = as_block(values, name)
+        X = block.X
         if out is not None and X.dtype == out.dtype and X.shape[1] == out.shape[1] and len(X) <= len(out):
             if not np.may_share_memory(X, out):
                 out[: len(X)] = X
-            X = out[: len(X)]
-        return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
+            block = block._replace(X=out[: len(X)])
+        return block
 
     def with_window(self, window_rows: int) -> "Blocks":
         """The same blocks, of which a fit shuffles so many rows together."""
@@ -170,13 +172,43 @@ class Blocks:
         return (self.read(position) for position in range(len(self)))
 
 
+def _sentence(error: Exception) -> str:
+    """What an error says; its type where that is no sentence, such as the key of a KeyError."""
+    known = isinstance(error, OSError | EOFError | ValueError | TypeError)
+    return str(error) if known else f"{type(error).__name__}: {error}"
+
+
+def as_block(values: Any, name: str) -> Block:
+    """A tuple (X, y) or (X, y, sample_weight) as arrays of whatever dtype they have, checked for shape alone.
+
+    Raises
+    ------
+    ValueError
+        With its name, if it is something else.
+    """
+    if not isinstance(values, tuple | list) or not 2 <= len(values) <= 3:
+        what = f"{len(values)} items" if isinstance(values, tuple | list) else type(values).__name__
+        raise ValueError(f"X must have blocks (X, y) or (X, y, sample_weight); got {what} in {name}.")
+    X, (y, *weights) = _as_matrix(values[0], name), values[1:]
+    y = np.asarray(y)
+    weight = None if not weights or weights[0] is None else np.asarray(weights[0])
+    for what, array in (("y", y), ("sample_weight", weight)):
+        if array is not None and (array.ndim == 0 or len(array) != len(X)):
+            raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {array.shape}.")
+    return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
+
+
 def _as_matrix(X: Any, name: str) -> np.ndarray:
     """X of one block as a matrix of numbers; columns of mixed dtype become their common one."""
+    if issparse(X):
+        raise ValueError(f"X must be dense where it comes in blocks; {name} is a {type(X).__name__}: use X.toarray().")
     matrix = np.asarray(X)
     if matrix.ndim != 2:
         raise ValueError(f"X must be a matrix in {name}; got shape {matrix.shape}. Reshape it to (n_rows, n_features).")
     if matrix.dtype.kind not in "fiub":
         try:
+            if matrix.dtype.kind not in "OUS":
+                raise TypeError("neither numbers nor text that holds numbers")
             matrix = matrix.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(f"X must be numbers in {name}; got dtype {matrix.dtype}: encode text before.") from error
@@ -221,6 +253,14 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
         Rows of a block; None for 512, 512 KiB or a thousandth of all (16 if that is less), whichever is least, in whole
         chunks where X has chunks. Smaller ones serve sorted data, larger ones a disk that is slow to find them.
     """
+    y, sample_weight = (_with_shape(values) for values in (y, sample_weight))
+    if not (hasattr(X, "dtype") and hasattr(X, "shape")) or issparse(X):
+        raise ValueError(
+            "X must have a dtype, a shape and slices of rows, as an array has; got "
+            f"{type(X).__name__}. Give numpy.asarray(X), or X.toarray() of a sparse matrix."
+        )
+    if len(X.shape) != 2:
+        raise ValueError(f"X must be a matrix; got shape {X.shape}. Reshape it to (n_rows, n_features).")
     n_rows = X.shape[0]
     for what, values in (("y", y), ("sample_weight", sample_weight)):
         if values is not None and values.shape[0] != n_rows:
@@ -239,6 +279,13 @@ def from_arrays(X: Any, y: Any, sample_weight: Any = None, *, block_rows: int | 
         return f"rows {starts[position]} to {min(starts[position] + rows, n_rows) - 1}"
 
     return Blocks(_Names(len(starts), name_of), read)
+
+
+def _with_shape(values: Any) -> Any:
+    """What has a shape as it is, so that it is read when it is needed; None; and the rest as an array."""
+    return (
+        values if values is None or (hasattr(values, "shape") and not hasattr(values, "iloc")) else np.asarray(values)
+    )
 
 
 def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None) -> Blocks:
@@ -303,7 +350,7 @@ def _size_of(path: str) -> tuple[int, int]:
 
 
 def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str | None = None) -> Blocks:
-    """Row groups of Parquet files, or record batches of an Arrow dataset or table.
+    """Row groups of Parquet files, other files of an Arrow dataset, or record batches of an Arrow table.
 
     Parameters
     ----------
@@ -317,40 +364,12 @@ def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str |
     ------
     ImportError
         Without pyarrow, the extra ``arrow``.
+    ValueError
+        If there are no files, a column is missing, or a feature is no number.
     """
-    try:
-        import pyarrow
-        from pyarrow import dataset
-    except ImportError as error:
-        raise ImportError("Parquet and Arrow data need pyarrow: pip install 'fastmlp[arrow]'.") from error
-    if isinstance(source, pyarrow.Table):
-        parts = [(f"record batch {n}", batch) for n, batch in enumerate(source.to_batches())]
-        schema = source.schema
-    else:
-        if isinstance(source, str | os.PathLike):
-            source = dataset.dataset(os.fspath(source), format="parquet")
-        schema = source.schema
-        parts = [
-            (f"{pathlib.PurePath(piece.path).name}, row group {group.row_groups[0].id}", group)
-            for piece in source.get_fragments()
-            for group in piece.split_by_row_group()
-        ]
-    targets = [target] if isinstance(target, str) else list(target)
-    for column in (*targets, *([] if sample_weight is None else [sample_weight])):
-        if column not in schema.names:
-            raise ValueError(f"target and sample_weight must be columns of the data; got {column!r}, which it has not.")
-    features = [name for name in schema.names if name not in (*targets, sample_weight)]
-
-    def columns(table: Any, names: Sequence[str]) -> np.ndarray:
-        return np.stack([table.column(name).to_numpy(zero_copy_only=False) for name in names], axis=1)
-
-    def read(position: int) -> tuple[Any, ...]:
-        part = parts[position][1]
-        table = part if isinstance(part, pyarrow.RecordBatch) else part.to_table().combine_chunks().to_batches()[0]
-        weight = None if sample_weight is None else columns(table, [sample_weight])[:, 0]
-        return columns(table, features), columns(table, targets), weight
-
-    return Blocks([name for name, _ in parts], read)
+    parts, schema = parts_of(source)
+    columns = Columns(schema, target, sample_weight)
+    return Blocks([part.name for part in parts], lambda position: columns.of(parts[position].read()))
 
 
 def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:
@@ -358,31 +377,24 @@ def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:
 
     Parameters
     ----------
-    X : dask Array of shape (n_rows, n_features), or DataFrame
-    y : dask Array, DataFrame or Series with the same partitions of rows
+    X : dask Array of shape (n_rows, n_features), DataFrame, or a list of delayed matrices
+    y : dask Array, DataFrame or Series with the same partitions of rows, or a list of delayed arrays
     sample_weight : the same, default=None
+
+    Raises
+    ------
+    ValueError
+        If y or sample_weight are no Dask collections, or have other partitions.
     """
-    parts = [partitions_of(values) for values in (X, y, sample_weight) if values is not None]
-    if len({len(part) for part in parts}) > 1:
-        raise ValueError(
-            f"y and sample_weight must have the partitions of X, {len(parts[0])}; got "
-            f"{[len(part) for part in parts[1:]]}. Rechunk them."
-        )
+    parts = partitions_of(X, y, sample_weight)
 
     def read(position: int) -> tuple[Any, ...]:
         import dask.base
 
-        block: tuple[Any, ...] = dask.base.compute(*(part[position] for part in parts))
+        block: tuple[Any, ...] = dask.base.compute(*parts[position])
         return block
 
-    return Blocks([f"partition {n}" for n in range(len(parts[0]))], read)
-
-
-def partitions_of(collection: Any) -> list[Any]:
-    """Delayed partitions of rows of a Dask collection."""
-    if hasattr(collection, "numblocks") and collection.ndim == 2 and collection.numblocks[1] > 1:
-        collection = collection.rechunk({1: -1})
-    return list(np.ravel(collection.to_delayed()))
+    return Blocks([f"partition {n}" for n in range(len(parts))], read)
 
 
 def from_iterable(source: Any) -> Blocks:
@@ -394,20 +406,29 @@ def from_iterable(source: Any) -> Blocks:
         Each call gives a new iterator over tuples (X, y) or (X, y, sample_weight), the same ones every time. It is
         called once here, to count them.
     """
-    count = sum(1 for _ in source.blocks())
+
+    def begun() -> Iterator[Any]:
+        iterable = source.blocks()
+        if not isinstance(iterable, Iterable):
+            raise ValueError(f"X must have a method blocks() that gives an iterator; got {type(iterable).__name__}.")
+        return iter(iterable)
+
+    count = sum(1 for _ in begun())
     iterator: Iterator[Any] = iter(())
     following = count
 
     def read(position: int) -> Sequence[Any]:
         nonlocal iterator, following
         if position < following:
-            iterator, following = iter(source.blocks()), 0
+            iterator, following = begun(), 0
         while following <= position:
             try:
                 block: Sequence[Any] = next(iterator)
             except StopIteration:
                 raise EOFError(f"blocks() gave {following} blocks, {count} before") from None
             following += 1
+        if following == count and next(iterator, None) is not None:
+            raise ValueError(f"blocks() gives more than the {count} blocks of before")
         return block
 
     return Blocks([f"block {n}" for n in range(count)], read, ordered=True)
@@ -426,6 +447,10 @@ def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Blocks | None
     ValueError
         If y is missing, or given a second time.
     """
+    if is_dask(X):
+        if y is None:
+            raise ValueError("y must be a Dask collection beside a Dask collection X; got None.")
+        return from_dask(X, y, sample_weight)
     if isinstance(X, Blocks) or callable(getattr(X, "blocks", None)) or isinstance(X, str | os.PathLike):
         if y is not None or sample_weight is not None:
             raise ValueError(
@@ -434,12 +459,11 @@ def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Blocks | None
         if isinstance(X, str | os.PathLike):
             return from_folder(X)
         return X if isinstance(X, Blocks) else from_iterable(X)
-    if hasattr(X, "__dask_graph__"):
-        if y is None:
-            raise ValueError("y must be a Dask collection beside a Dask collection X; got None.")
-        return from_dask(X, y, sample_weight)
-    slices = hasattr(X, "shape") and hasattr(X, "dtype") and hasattr(X, "__getitem__")
-    if slices and type(X).__module__.partition(".")[0] in ("zarr", "h5py"):
+    if type(X).__module__.partition(".")[0] in ("zarr", "h5py"):
+        if not (hasattr(X, "shape") and hasattr(X, "dtype")):
+            raise ValueError(
+                f"X must be an array of a Zarr or HDF5 file; got {type(X).__name__}. Choose one of its arrays."
+            )
         if y is None:
             raise ValueError(f"y must hold a target for each row of X; got None with X of {type(X).__name__}.")
         return from_arrays(X, y, sample_weight)

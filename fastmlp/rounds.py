@@ -12,6 +12,7 @@ SGD converges fast and communicates little", ICLR 2019), or a Nesterov step on t
 A. Douillard et al., arXiv:2311.08105, algorithm 1, there with SGD of rate 0.7 and momentum 0.9).
 """
 
+import math
 import os
 import pathlib
 import pickle
@@ -86,6 +87,8 @@ class Plan:
     shuffle : whether each pass over a shard takes its rows in a new random order
     seed : of all random orders
     n_rounds : rounds of the whole training; n_shards, n_rows : shards that have rows, and their rows
+    outer : kind, learning rate and momentum of the `OuterStep`
+    class_weight, checksum : weights of the classes, and a number for all rows; both only tell trainings apart
     """
 
     network: Mapping[str, Any]
@@ -99,6 +102,9 @@ class Plan:
     n_rounds: int
     n_shards: int
     n_rows: int
+    outer: tuple[str, float, float] = ("average", 0.7, 0.9)
+    class_weight: Any = None
+    checksum: int = 0
 
     def rates(self, step: int) -> np.ndarray:
         """The learning rates of the ``steps`` steps after ``step``, float64 ndarray of shape (steps,)."""
@@ -295,6 +301,7 @@ class Stopping(NamedTuple):
     Attributes
     ----------
     score : of the parameters on validation rows, higher is better
+    patience : inf to note the scores, and never stop
     """
 
     score: Callable[[Parameters], float]
@@ -332,6 +339,8 @@ def train(
     """
     try:
         for number in range(len(progression.losses), plan.n_rounds):
+            if stopping is not None and progression.no_improvement_count > stopping.patience:
+                break
             began = clock()
             mean = executor.round(plan, progression.state, number)
             state = progression.outer(progression.state, mean.state)
@@ -343,8 +352,6 @@ def train(
             if checkpoints is not None and (number + 1) % checkpoints.every == 0:
                 save_checkpoint(checkpoints.path, plan, progression)
             after_round(progression)
-            if stopping is not None and progression.no_improvement_count > stopping.patience:
-                break
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     return progression
@@ -397,9 +404,11 @@ def load_checkpoint(path: str | os.PathLike[str], plan: Plan) -> Progression | N
             f"checkpoint must be a file written by an earlier fit; {os.fspath(path)!r} is none: {error}"
         ) from error
     for name, value in vars(plan).items():
-        if getattr(theirs, name) != value:
+        if getattr(theirs, name, None) != value:
+            special = {"checksum": "other data", "seed": "another seed (give random_state an int)"}
             raise ValueError(
-                f"checkpoint must be that of the same training; {os.fspath(path)!r} has another {name}. "
+                f"checkpoint must be that of the same training; {os.fspath(path)!r} has "
+                f"{special.get(name, 'another ' + name)}. "
                 "Remove the file to begin anew."
             )
     return progression

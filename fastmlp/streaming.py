@@ -299,6 +299,8 @@ class StreamSession:
         rows = size = 0
         for position in positions:
             block = self.blocks.read(position, None if target is None or (group and not here) else target[rows:])
+            if not len(block.X):
+                continue
             fits = target is not None and np.may_share_memory(block.X, target)
             if here and not fits:
                 assert target is not None

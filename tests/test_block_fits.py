@@ -160,6 +160,15 @@ def with_nan():
         ({2: (X[:50], NAMES[:50])}, "y must have one kind of dtype in all blocks, int64; got <U5 in part 2."),
         ({9: (X[:50], Y[:50], WEIGHTS[:50])}, "sample_weight must be there in every block or in none; part 9 differs"),
         ({13: (X[:50].astype(str), Y[:50])}, None),
+        ({4: (X[:0], Y[:0]), 13: (X[:0], Y[:0])}, None),
+        (
+            {
+                n: (X[50 * n :][:50], np.array([*"abcdefghij", None], object)[Y[50 * n :][:50] - (n == 6)])
+                for n in range(14)
+            },
+            "y must have labels of one type; row 0 of part 6 has",
+        ),
+        ({n: (X[:50], Y[:50], np.zeros(50)) for n in range(14)}, "sample_weight must contain at least one non-zero"),
     ],
 )
 def test_a_wrong_block_is_named_and_nothing_has_changed(changes, message):

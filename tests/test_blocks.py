@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastmlp import blocks
 from fastmlp.blocks import Blocks
@@ -78,6 +79,16 @@ class Own:
             start += size
 
 
+class Fixed:
+    """Blocks that are a list, or whatever it is."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def blocks(self):
+        return self.found
+
+
 SOURCES = (folder, memory_map, parquet, arrow_table, dask_arrays, dask_frame, hdf5, zarr_array)
 
 
@@ -128,6 +139,39 @@ def test_own_blocks_that_become_fewer():
         list(rows)
 
 
+def test_own_blocks_that_become_more():
+    own = Own((10, 6))
+    rows = blocks.from_iterable(own)
+    own.sizes = (10, 6, 7)
+    with pytest.raises(ValueError, match=re.escape("read in block 1: blocks() gives more than the 2 blocks of before")):
+        list(rows)
+
+
+def test_labels_and_weights_beside_an_array_may_be_lists():
+    rows = blocks.from_arrays(X, Y.tolist(), WEIGHTS.tolist(), block_rows=10)
+    assert np.concatenate([block.y for block in rows]).tolist() == Y.tolist()
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(Y, index=np.arange(23)[::-1])  # whose slices are by position
+    assert np.concatenate([block.y for block in blocks.from_arrays(X, series, block_rows=10)]).tolist() == Y.tolist()
+
+
+def test_no_memory_is_said_as_it_is():
+    def read(position):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        list(Blocks(["a"], read))
+
+
+def test_a_group_of_a_file_is_no_array(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        with pytest.raises(ValueError, match=r"X must be an array of a Zarr or HDF5 file; got File\. Choose one"):
+            blocks.as_blocks(file, Y)
+        with pytest.raises(ValueError, match="y must hold a target for each row of X; got None with X of Dataset"):
+            blocks.as_blocks(file.create_dataset("X", data=X))
+
+
 def test_what_is_taken_for_blocks(tmp_path):
     rows = folder(tmp_path)
     assert blocks.as_blocks(rows) is rows
@@ -160,6 +204,26 @@ def bad(read, count=1):
         (bad(lambda n: (X, Y[:4])), "y must have 23 rows in block 0, as X has; got shape (4,)."),
         (bad(lambda n: (X[0], Y)), "X must be a matrix in block 0; got shape (3,)."),
         (bad(lambda n: (np.array([["a"]]), [1])), "X must be numbers in block 0; got dtype <U1: encode text before."),
+        (bad(lambda n: (X.astype(complex), Y)), "X must be numbers in block 0; got dtype complex128"),
+        (bad(lambda n: (X.astype("M8[s]"), Y)), "X must be numbers in block 0; got dtype datetime64[s]"),
+        (bad(lambda n: (sparse.csr_array(X), Y)), "X must be dense where it comes in blocks; block 0 is a csr_array"),
+        (bad(lambda n: X), "X must have blocks (X, y) or (X, y, sample_weight); got ndarray in block 0."),
+        (bad(lambda n: (X, Y, None, 1)), "X must have blocks (X, y) or (X, y, sample_weight); got 4 items in block 0."),
+        (bad(lambda n: {}["id"]), "X could not be read in block 0: KeyError: 'id'"),
+        (bad(lambda n: 1 / 0), "X could not be read in block 0: ZeroDivisionError: division by zero"),
+        (lambda path: blocks.from_arrays(X[0], Y), "X must be a matrix; got shape (3,). Reshape it to"),
+        (
+            lambda path: blocks.from_arrays(X.tolist(), Y),
+            "X must have a dtype, a shape and slices of rows, as an array",
+        ),
+        (
+            lambda path: blocks.from_arrays(sparse.csr_array(X), Y),
+            "got csr_array. Give numpy.asarray(X), or X.toarray()",
+        ),
+        (
+            lambda path: blocks.from_iterable(Fixed(None)),
+            "X must have a method blocks() that gives an iterator; got None",
+        ),
         (lambda path: blocks.as_blocks(Own(), Y), "y and sample_weight must be None where the blocks of X hold them"),
     ],
 )
@@ -181,15 +245,3 @@ def test_a_file_that_ends_early(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match=r"X could not be read in X_02\.npy: "):
         list(rows)
-
-
-def test_a_column_that_is_not_there(tmp_path):
-    parquet(tmp_path)
-    with pytest.raises(ValueError, match="target and sample_weight must be columns of the data; got 'z'"):
-        blocks.from_arrow(tmp_path, "z")
-
-
-def test_partitions_must_agree():
-    array = pytest.importorskip("dask.array")
-    with pytest.raises(ValueError, match=r"must have the partitions of X, 3; got \[2\]\. Rechunk them\."):
-        blocks.from_dask(array.from_array(X, chunks=8), array.from_array(Y, chunks=12))

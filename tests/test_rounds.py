@@ -248,5 +248,5 @@ def test_what_is_no_checkpoint_of_this_training(tmp_path):
         rounds.load_checkpoint(path, plan_of())
     path.unlink()
     trained(checkpoints=Checkpoints(path))
-    with pytest.raises(ValueError, match=re.escape("has another seed. Remove the file to begin anew.")):
+    with pytest.raises(ValueError, match=re.escape("has another seed (give random_state an int). Remove the file")):
         rounds.load_checkpoint(path, plan_of(seed=4))

@@ -32,12 +32,14 @@ def connected(client: Any) -> Any:
             client = distributed.default_client()
         except ValueError as error:
             raise ValueError("client must be a dask.distributed.Client, or one must be open; got None.") from error
+    if not isinstance(client, distributed.Client):
+        raise ValueError(f"client must be a dask.distributed.Client; got {client!r}.")
     if client.status != "running":
         raise ValueError(f"client must be connected to a scheduler; got one that is {client.status}. Open a new one.")
     return client
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     import sklearn
 
@@ -52,15 +54,30 @@ def submit_with_data(client: Any, function: Callable[..., Any], *arguments: Any,
 
 
 def check_versions(client: Any) -> None:
-    """Refuse workers whose results would differ."""
-    ours = _versions()
-    for address, theirs in client.run(_versions).items():
-        for library, version in ours.items():
-            if theirs[library] != version:
-                raise ValueError(
-                    f"client must have workers of one version; {address} has {library} {theirs[library]}, this "
-                    f"process {version}. Install the same on all."
-                )
+    """Refuse workers whose results would differ; of one that leaves meanwhile nothing is asked."""
+    ours = versions()
+    for address, theirs in client.run(versions, on_error="return").items():
+        if isinstance(theirs, OSError):
+            continue
+        if isinstance(theirs, Exception):
+            raise ValueError(f"client must have workers with fastmlp {ours['fastmlp']}; {address} has none: {theirs}.")
+        refuse_others(theirs, ours, address)
+
+
+def refuse_others(theirs: dict[str, str], ours: dict[str, str], address: str) -> None:
+    """Refuse a worker with other versions than those of the process that trains.
+
+    Raises
+    ------
+    ValueError
+        With both.
+    """
+    for library, version in ours.items():
+        if theirs[library] != version:
+            raise ValueError(
+                f"client must have workers of one version; {address} has {library} {theirs[library]}, the process "
+                f"that trains {version}. Install the same on all."
+            )
 
 
 def check_sendable(value: Any) -> None:

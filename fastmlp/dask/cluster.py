@@ -1,25 +1,42 @@
 """Rounds on a Dask cluster: shards stay on their workers, and what is lost with a worker is computed again."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..blocks import Block
 from ..rounds import Plan, Result, State, mean_of, train_round
-from .client import dask_distributed
+from .client import dask_distributed, refuse_others, versions
 
 SCATTER_PATIENCE = 10  # seconds that a state waits for the first worker
-PATIENCE, PATIENCE_WITHOUT_WORKERS = 30, 300  # seconds without a scheduler, or without workers, that end a training
+PATIENCE, PATIENCE_WITHOUT_WORKERS = 30, 300  # seconds without a scheduler or rows, or without workers, that end a fit
 
 
-def _threads_here() -> int:
-    """Threads of the worker that runs this task."""
-    return int(dask_distributed().get_worker().state.nthreads)
+def _round_here(plan: Plan, state: State, shard: Block, number: int, index: int, ours: dict[str, str]) -> Result:
+    """A round with this worker's threads, of which each of its tasks has a share, as joined in versions as the rest."""
+    worker = dask_distributed().get_worker()
+    refuse_others(versions(), ours, worker.address)
+    n_threads = max(1, worker.state.nthreads // max(1, worker.state.executing_count))
+    return train_round(plan, state, shard, number=number, index=index, n_threads=n_threads)
 
 
-def _round_here(plan: Plan, state: State, shard: Block, number: int, index: int) -> Result:
-    """A round with the threads of this worker."""
-    return train_round(plan, state, shard, number=number, index=index, n_threads=_threads_here())
+class Kept:
+    """Futures that are made again where they are lost for good, as when somebody restarts the scheduler.
+
+    Parameters
+    ----------
+    make : callable () -> list of futures
+    """
+
+    def __init__(self, make: Callable[[], list[Any]]) -> None:
+        self.make = make
+        self.futures: list[Any] = []
+
+    def __call__(self) -> list[Any]:
+        """The futures, new ones if any of them is lost."""
+        if not self.futures or any(future.cancelled() for future in self.futures):
+            self.futures = self.make()
+        return self.futures
 
 
 class Cluster:
@@ -28,10 +45,10 @@ class Cluster:
     Parameters
     ----------
     client : distributed.Client
-    shards : futures of `Block`
+    shards : callable () -> futures of `Block`, such as `Kept`
     """
 
-    def __init__(self, client: Any, shards: Sequence[Any]) -> None:
+    def __init__(self, client: Any, shards: Callable[[], list[Any]]) -> None:
         self.client, self.shards = client, shards
 
     def round(self, plan: Plan, state: State, number: int) -> Result:
@@ -41,15 +58,15 @@ class Cluster:
         pass through this process, however many shards there are.
         """
 
-        def submit() -> list[Any]:
-            there = self._scattered(state)
+        def submit() -> Any:
+            shards, there = self.shards(), self._scattered(state)
             results = [
-                self.client.submit(_round_here, plan, there, shard, number, index, retries=3, pure=False)
-                for index, shard in enumerate(self.shards)
+                self.client.submit(_round_here, plan, there, shard, number, index, versions(), retries=3, pure=False)
+                for index, shard in enumerate(shards)
             ]
-            return [self.client.submit(mean_of, results, retries=3, pure=False)]
+            return self.client.submit(mean_of, results, retries=3, pure=False)
 
-        result: Result = self.results_of(submit)[0]
+        result: Result = result_of(self.client, submit)
         return result
 
     def _scattered(self, state: State) -> Any:
@@ -66,46 +83,53 @@ class Cluster:
             raise OSError("a worker left while the state was sent to it") from error
         return there
 
-    def results_of(self, submit: Callable[[], list[Any]]) -> list[Any]:
-        """The results of the futures that ``submit`` makes, in their order; made again where a worker took them along.
 
-        Raises
-        ------
-        RuntimeError
-            If the scheduler is gone for half a minute, or no worker has come back in five.
-        """
-        distributed = dask_distributed()
-        lost = None  # since when nobody works
-        work: list[Any] = []
-        while True:
-            idle = False
-            try:
-                if self.client.scheduler is None:
-                    raise OSError("the connection to the scheduler is closed")
-                work = work or submit()
-                with self.client.as_current():
-                    distributed.wait(work, timeout=1)
-                return list(self.client.gather(work))
-            except (TimeoutError, distributed.TimeoutError):
-                idle = not self._has_workers()
-            except (OSError, distributed.CancelledError):  # a worker, or the scheduler, has gone with what it held
-                work, idle = [], True
-            if not idle:
-                lost = None
-                continue
-            lost = time.monotonic() if lost is None else lost
-            gone = time.monotonic() - lost
-            most = PATIENCE_WITHOUT_WORKERS if self.client.status == "running" else PATIENCE
-            if gone > most or self.client.status in ("closed", "closing"):
-                raise RuntimeError(
-                    f"client must have a scheduler with workers; it has been {self.client.status} without them for "
-                    f"{gone:.0f} s. Start them, and fit again with the same checkpoint to go on."
-                )
+def result_of(client: Any, submit: Callable[[], Any]) -> Any:
+    """The result of the future that ``submit`` makes; made again where a worker or the scheduler took it along.
+
+    Raises
+    ------
+    RuntimeError
+        If for half a minute the scheduler or the rows are gone, or no worker has come back in five.
+    """
+    distributed = dask_distributed()
+    lost = None  # since when nobody works
+    work: Any = None
+    while True:
+        try:
+            if client.scheduler is None:
+                raise OSError("the connection to the scheduler is closed")
+            work = submit() if work is None else work
+            with client.as_current():
+                distributed.wait(work, timeout=1)
+            return work.result(timeout=PATIENCE_WITHOUT_WORKERS)  # it may have to be computed again
+        except (TimeoutError, distributed.TimeoutError):
+            idle = not _has_workers(client)
+        except (OSError, distributed.CancelledError):  # a worker, or the scheduler, has gone with what it held
+            work, idle = None, True
+        except Exception:
+            if client.status == "running":  # the error of a task
+                raise
+            work, idle = None, True
+        lost = (lost or time.monotonic()) if idle else None
+        if lost is not None:
+            _check_patience(client, time.monotonic() - lost)
             time.sleep(0.2)
 
-    def _has_workers(self) -> bool:
-        """Whether the scheduler is there and has workers."""
-        try:
-            return self.client.status == "running" and bool(self.client.scheduler_info()["workers"])
-        except OSError:
-            return False
+
+def _check_patience(client: Any, seconds: float) -> None:
+    """Give up after so many seconds in which nobody worked."""
+    waits = client.status == "running" and not _has_workers(client)
+    if seconds > (PATIENCE_WITHOUT_WORKERS if waits else PATIENCE) or client.status in ("closed", "closing"):
+        raise RuntimeError(
+            f"client must have a scheduler with workers; it has been {client.status} without them, or without the rows "
+            f"that they held, for {seconds:.0f} s. Start them, and fit again with the same checkpoint to go on."
+        )
+
+
+def _has_workers(client: Any) -> bool:
+    """Whether the scheduler is there and has workers."""
+    try:
+        return client.status == "running" and bool(client.nthreads())
+    except Exception:  # whatever a connection raises that is about to close
+        return False

@@ -31,7 +31,8 @@ _PARAMETERS = """
         A file that holds the training after every ``checkpoint_every`` rounds; the same fit goes on from it.
     checkpoint_every : int, default=1
     others : those of the local class
-        A worker trains with its own number of threads. Early stopping needs X_val.
+        A worker trains with its own threads. Early stopping needs X_val; it counts rounds. What only a local fit knows,
+        such as ``metrics`` or ``max_time``, is refused.
     """
 
 
@@ -88,6 +89,10 @@ class DaskMLPClassifier(RoundsMixin, MLPClassifier):
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes, as `MLPClassifier.predict_proba`; of a Dask collection, as a Dask array."""
         return mapped(self.to_local(), "predict_proba", X)
+
+    def decision_function(self, X: Any) -> Any:
+        """Scores of the classes, as `MLPClassifier.decision_function`; of a Dask collection, as a Dask array."""
+        return mapped(self.to_local(), "decision_function", X)
 
 
 class DaskMLPRegressor(RoundsMixin, MLPRegressor):

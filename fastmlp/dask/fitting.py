@@ -1,7 +1,12 @@
 """Fits by rounds: the part that the estimators share, from checked parameters to the attributes that result."""
 
+import copy
 import inspect
+import math
+import os
+import pathlib
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,10 +21,12 @@ from ..estimators.configuration import Configuration, configure
 from ..estimators.perceptron import Perceptron, unchanged_on_error
 from ..estimators.weights import learned_attributes
 from ..rounds import OUTER, Checkpoints, OuterStep, Plan, Progression, State, Stopping, load_checkpoint, train
+from ..schedules import Schedule
 from ..trainable import Parameters
 from .sources import Here, OnCluster
 
 BACKENDS = ("dask", "joblib", "local")
+NOT_SERVED = ("metrics", "scoring", "weight_averaging", "max_time", "warm_start")  # parameters of local fits alone
 
 
 class RoundsMixin(Perceptron):
@@ -67,6 +74,8 @@ class RoundsMixin(Perceptron):
         """
         self._validate_params()
         self._check_rounds()
+        if self.early_stopping and X_val is None:
+            raise ValueError("early_stopping=True needs X_val and y_val, a validation block, to train by rounds.")
         with unchanged_on_error(self):
             self._fit_rounds(X, y, sample_weight, (X_val, y_val, sample_weight_val))
         return self
@@ -94,45 +103,42 @@ class RoundsMixin(Perceptron):
             value = getattr(self, name)
             if not 0 <= value < most:
                 raise ValueError(f"{name} must be a number in the range [0, {most:g}); got {value!r}.")
+        path = self.checkpoint
+        if path is not None and not (isinstance(path, str | os.PathLike) and pathlib.Path(path).parent.is_dir()):
+            raise ValueError(f"checkpoint must be the path of a file in a folder that exists, or None; got {path!r}.")
 
     def _fit_rounds(self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any]) -> None:
         """Shards, a plan, and rounds until the end."""
         configuration = configure(self)
-        if configuration.optimizer is None:
-            raise ValueError("solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'.")
-        check_initializer(configuration)
-        labels = isinstance(self, MLPClassifier)
+        _check_served(configuration, self.n_estimators)
         find = OnCluster if self.backend == "dask" else Here
-        source = find(self, X, y, sample_weight, labels)
+        source = find(self, X, y, sample_weight, isinstance(self, MLPClassifier))
         survey = merged(source.surveys)
         configuration = survey.configured(configuration)
         data = self._checked_data(*survey.rows(), validation, configuration, incremental=False, goes_on=False)
         random_state = check_random_state(self.random_state)
         parameters = self._starting_parameters(configuration, data, random_state, goes_on=False)
-        local = self.to_local().set_params(progress=None, scoring=None, metrics=None)
-        sent = replace(configuration, progress=None, scoring=None, metrics=None)
-        convert = converter(local, sent, survey, data.X.dtype)
+        local = self.to_local().set_params(progress=None)
+        convert = converter(local, replace(configuration, progress=None), survey, data.X.dtype)
         executor, n_shards = source.executor(convert)
         plan = self._plan(configuration, data, parameters, survey, n_shards, int(random_state.randint(2**31)))
+        plan = replace(plan, checksum=source.checksum)
         progression = None if self.checkpoint is None else load_checkpoint(self.checkpoint, plan)
         if progression is None:
-            outer = OuterStep(self.outer, self.outer_learning_rate, self.outer_momentum)
-            progression = Progression(State(parameters), outer)
-        score = self._validation_score(configuration, data, plan)
-        progression = train(
-            plan,
-            progression,
-            executor,
-            stopping=(
-                Stopping(score, configuration.tol, configuration.n_iter_no_change)
-                if configuration.early_stopping
-                else None
-            ),
-            checkpoints=None if self.checkpoint is None else Checkpoints(self.checkpoint, self.checkpoint_every),
-            after_round=partial(_report, configuration.verbose),
-            clock=time.perf_counter,
-        )
-        self._set_results(plan, progression)
+            progression = Progression(State(parameters), OuterStep(*plan.outer))
+        rows = plan.steps * plan.batch_size * plan.n_shards
+        shown = nullcontext() if configuration.progress is None else configuration.progress(plan.n_rounds, rows)
+        with shown as display:
+            train(
+                plan,
+                progression,
+                executor,
+                stopping=self._stopping(configuration, data, plan),
+                checkpoints=None if self.checkpoint is None else Checkpoints(self.checkpoint, self.checkpoint_every),
+                after_round=partial(_report, configuration.verbose, display),
+                clock=time.perf_counter,
+            )
+        self._set_results(plan, progression, configuration.early_stopping)
 
     def _plan(
         self, configuration: Configuration, data: Any, parameters: Parameters, survey: Survey, n_shards: int, seed: int
@@ -162,14 +168,14 @@ class RoundsMixin(Perceptron):
             n_rounds=self.n_rounds or max(1, -(-configuration.max_iter * survey.n_rows // of_round)),
             n_shards=n_shards,
             n_rows=survey.n_rows,
+            outer=(self.outer, self.outer_learning_rate, self.outer_momentum),
+            class_weight=configuration.class_weight,
         )
 
-    def _validation_score(self, configuration: Configuration, data: Any, plan: Plan) -> Any:
-        """Minus the loss on the validation block, of some parameters; None without one."""
+    def _stopping(self, configuration: Configuration, data: Any, plan: Plan) -> Stopping | None:
+        """Stopping by minus the loss on the validation block, which is noted in any case; None without one."""
         given = data.given
         if given is None:
-            if configuration.early_stopping:
-                raise ValueError("early_stopping=True needs X_val and y_val, a validation block, to train by rounds.")
             return None
 
         def score(parameters: Parameters) -> float:
@@ -180,11 +186,13 @@ class RoundsMixin(Perceptron):
             rows = configuration.loss.of_outputs(data.targets.output_activation, outputs, given.values)
             return -float(np.average(rows, weights=given.sample_weight))
 
-        return score
+        patience = configuration.n_iter_no_change if configuration.early_stopping else math.inf
+        return Stopping(score, configuration.tol, patience)
 
-    def _set_results(self, plan: Plan, progression: Progression) -> None:
+    def _set_results(self, plan: Plan, progression: Progression, early_stopping: bool) -> None:
         """Set the attributes that result."""
-        parameters = progression.state.parameters if progression.best is None else progression.best
+        best = progression.best if early_stopping else None
+        parameters = progression.state.parameters if best is None else best
         network = Network(**plan.network)
         network.set_parameters(parameters)
         if not all(np.isfinite(array).all() for part in parameters for array in part):
@@ -196,9 +204,12 @@ class RoundsMixin(Perceptron):
         self.loss_curve_, self.n_iter_ = list(progression.losses), len(progression.losses)
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else np.nan
         self.best_loss_ = min(self.loss_curve_, default=np.nan)
-        self.validation_scores_ = list(progression.scores) or None
-        self.best_validation_score_ = progression.best_score if progression.scores else None
+        self.validation_scores_ = list(progression.scores) if early_stopping else None
+        self.best_validation_score_ = progression.best_score if early_stopping else None
         self.history_ = {"loss": self.loss_curve_, "seconds": list(progression.seconds)}
+        self.validation_loss_curve_ = [-score for score in progression.scores] or None
+        if self.validation_loss_curve_ is not None:
+            self.history_["val_loss"] = self.validation_loss_curve_
         self.t_ = self.n_iter_ * plan.steps * plan.batch_size * plan.n_shards
         self._no_improvement_count, self._optimizer, self._stream = progression.no_improvement_count, None, None
 
@@ -210,14 +221,46 @@ class RoundsMixin(Perceptron):
         local.__dict__.update({name: value for name, value in vars(self).items() if name not in parameters})
         return local
 
+    def __sklearn_clone__(self) -> Any:
+        """A clone with the same client, which cannot be copied."""
+        made = super(RoundsMixin, copy.copy(self)).__sklearn_clone__()
+        made.client = self.client
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the client, which belongs to this process."""
         return {**super().__getstate__(), "client": None}
 
 
-def _report(verbose: bool, progression: Progression) -> None:
-    """Print a line after a round."""
+def _check_served(configuration: Configuration, n_estimators: int) -> None:
+    """Refuse parameters that mean nothing to rounds.
+
+    Raises
+    ------
+    ValueError
+        With the parameter, and what to do.
+    """
+    if configuration.optimizer is None:
+        raise ValueError("solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'.")
+    if type(configuration.schedule).on_plateau is not Schedule.on_plateau:
+        raise ValueError(
+            "learning_rate must be a schedule that is known beforehand, such as 'one_cycle', to train by rounds; "
+            "got one that waits for a plateau."
+        )
+    values = vars(configuration)
+    for name, attribute in (("augmentation", "augmentations"), *((name, name) for name in NOT_SERVED)):
+        if values[attribute]:
+            raise ValueError(f"{name} must be left at its default to train by rounds; got {values[attribute]!r}.")
+    if n_estimators > 1:
+        raise ValueError(f"n_estimators must be 1 to train by rounds; got {n_estimators}. Fit members one by one.")
+    check_initializer(configuration)
+
+
+def _report(verbose: bool, display: Any, progression: Progression) -> None:
+    """Print a line after a round, and move the display of the progress."""
+    losses = progression.losses
+    if display is not None:
+        display.update(len(losses), 0, losses[-1])
     if verbose:
-        losses = progression.losses
         score = f", validation loss {-progression.scores[-1]:.6f}" if progression.scores else ""
         print(f"Round {len(losses)}, loss = {losses[-1]:.8f}{score}, {progression.seconds[-1]:.2f} s", flush=True)

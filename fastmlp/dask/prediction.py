@@ -4,9 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from ..delayed_parts import is_dask
+
 
 def mapped(local: Any, method: str, X: Any) -> Any:
     """A method of the local model on every partition of a Dask collection, lazily; on arrays at once."""
+    if is_dask(X) and not hasattr(type(X), "to_delayed"):
+        raise ValueError(
+            f"X must be a Dask array or frame, or an array; got {type(X).__name__}. Use dask.array.from_delayed."
+        )
     if hasattr(X, "to_delayed") and not hasattr(X, "numblocks"):
         X = X.to_dask_array(lengths=True)
     if not hasattr(X, "map_blocks"):

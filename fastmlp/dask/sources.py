@@ -1,16 +1,20 @@
 """Where the rows are, on a cluster's workers or in this process, and the shards that become of them."""
 
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
+from scipy.sparse import issparse
 
-from ..blocks import Block, Blocks, as_blocks, from_arrays, joined, partitions_of
+from ..blocks import Block, Blocks, as_block, as_blocks, from_arrays, joined
+from ..delayed_parts import is_dask, partitions_of
 from ..estimators.block_fits import Survey, survey_of
 from ..rounds import InProcess, Joblib
 from .client import check_sendable, check_versions, connected, submit_with_data
-from .cluster import Cluster
+from .cluster import Cluster, Kept, result_of
 
 
 class OnCluster:
@@ -18,7 +22,7 @@ class OnCluster:
 
     Parameters
     ----------
-    estimator : with ``client`` and ``n_shards``
+    estimator : with ``client``, ``n_shards`` and ``checkpoint``
     X, y, sample_weight : Dask collections, or what `as_blocks` and arrays are, which are sent to the workers
     labels : whether y holds labels
 
@@ -29,41 +33,43 @@ class OnCluster:
     """
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, labels: bool) -> None:
-        self.client = connected(estimator.client)
-        check_versions(self.client)
-        self.n_shards = estimator.n_shards or max(1, len(self.client.scheduler_info()["workers"]))
-        if hasattr(X, "__dask_graph__"):
+        self.client = client = connected(estimator.client)
+        check_versions(client)
+        self.n_shards = estimator.n_shards or max(1, len(client.nthreads()))
+        if is_dask(X):
             from dask.delayed import delayed
 
-            parts = [[None] if values is None else partitions_of(values) for values in (X, y, sample_weight)]
-            count = len(parts[0])
-            for name, values in zip(("y", "sample_weight"), parts[1:], strict=True):
-                if values[0] is not None and len(values) != count:
-                    raise ValueError(f"{name} must have the {count} partitions of X; got {len(values)}. Rechunk it.")
-            rows = zip(*(values * count if values[0] is None else values for values in parts), strict=True)
-            self.parts = self.client.compute([delayed(tuple)(part) for part in rows])
+            lazy = [delayed(tuple)(part) for part in partitions_of(X, y, sample_weight)]
+            self.parts = Kept(lambda: client.compute(lazy))
         else:
-            blocks = _blocks_of(X, y, sample_weight, self.n_shards)
-            self.parts = [submit_with_data(self.client, tuple, tuple(block)) for block in blocks]
-        self.names = [f"partition {n}" for n in range(len(self.parts))]
-        self.surveys: list[Survey] = Cluster(self.client, []).results_of(
-            lambda: [
-                self.client.submit(_survey, part, name, labels, pure=False)
-                for part, name in zip(self.parts, self.names, strict=True)
-            ]
-        )
+            blocks = list(_blocks_of(X, y, sample_weight, self.n_shards))
+            self.parts = Kept(lambda: [submit_with_data(client, tuple, tuple(block)) for block in blocks])
+        self.names = [f"partition {n}" for n in range(len(self.parts()))]
+        look = partial(_survey, labels=labels, checked=estimator.checkpoint is not None)
+
+        def surveys() -> Any:
+            each = [client.submit(look, part, name, pure=False) for part, name in zip(self.parts(), self.names)]
+            return client.submit(list, each, pure=False)
+
+        found = result_of(client, surveys)
+        self.surveys: list[Survey] = [survey for survey, _ in found]
+        self.checksum = _checksum_of(checksum for _, checksum in found)
 
     def executor(self, convert: Callable[[Block, str], Block]) -> tuple[Cluster, int]:
         """Shards of consecutive partitions, made on the workers, and their number."""
         groups = _groups([survey.n_rows for survey in self.surveys], self.n_shards)
         check_sendable(convert)
-        shards = [
-            self.client.submit(
-                _joined, convert, [self.names[n] for n in group], *(self.parts[n] for n in group), pure=False
-            )
-            for group in groups
-        ]
-        return Cluster(self.client, shards), len(shards)
+
+        def shards() -> list[Any]:
+            parts = self.parts()
+            return [
+                self.client.submit(
+                    _joined, convert, [self.names[n] for n in group], *(parts[n] for n in group), pure=False
+                )
+                for group in groups
+            ]
+
+        return Cluster(self.client, Kept(shards)), len(groups)
 
 
 class Here:
@@ -73,8 +79,10 @@ class Here:
         self.backend, self.n_threads = estimator.backend, estimator.n_threads
         self.n_shards = estimator.n_shards or (effective_n_jobs() if self.backend == "joblib" else 1)
         self.blocks = _blocks_of(X, y, sample_weight, self.n_shards)
-        named = zip(self.blocks.names, self.blocks)
-        self.surveys = [survey_of(block, name, labels=labels) for name, block in named]
+        look = partial(_survey, labels=labels, checked=estimator.checkpoint is not None)
+        found = [look(tuple(block), name) for name, block in zip(self.blocks.names, self.blocks)]
+        self.surveys = [survey for survey, _ in found]
+        self.checksum = _checksum_of(checksum for _, checksum in found)
 
     def executor(self, convert: Callable[[Block, str], Block]) -> tuple[InProcess | Joblib, int]:
         """Shards of consecutive blocks, and their number."""
@@ -94,13 +102,28 @@ def _blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
         return found
     if y is None:
         raise ValueError("y must hold a target for each row of X; got None.")
-    X, y, weight = (None if values is None else np.asarray(values) for values in (X, y, sample_weight))
-    return from_arrays(X, y, weight, block_rows=max(1, -(-len(X) // n_shards)))
+    if not issparse(X):  # which is refused by name
+        X = np.asarray(X)
+    y, weight = (None if values is None else np.asarray(values) for values in (y, sample_weight))
+    if X.ndim != 2 or not X.shape[0]:
+        raise ValueError(f"X must be a matrix with a row at least; got shape {X.shape}.")
+    return from_arrays(X, y, weight, block_rows=-(-X.shape[0] // n_shards))
 
 
-def _survey(part: tuple[Any, ...], name: str, labels: bool) -> Survey:
-    """A survey of one partition, on its worker."""
-    return survey_of(_block(part), name, labels=labels)
+def _survey(part: tuple[Any, ...], name: str, labels: bool, checked: bool) -> tuple[Survey, int]:
+    """A survey of one partition, where it is, and a checksum of its rows if a checkpoint wants one."""
+    block = as_block(part, name)
+    return survey_of(block, name, labels=labels), _checksum_of(block) if checked else 0
+
+
+def _checksum_of(values: Iterable[Any]) -> int:
+    """A checksum of arrays or numbers."""
+    found = 0
+    for value in values:
+        array = np.ascontiguousarray(value)
+        text = array.astype(str) if array.dtype == object else array
+        found = zlib.crc32(text.reshape(-1).view(np.uint8).data, found)
+    return found
 
 
 def _groups(rows: Sequence[int], n_shards: int) -> list[list[int]]:
@@ -111,11 +134,5 @@ def _groups(rows: Sequence[int], n_shards: int) -> list[list[int]]:
 
 def _joined(convert: Callable[[Block, str], Block], names: Sequence[str], *parts: tuple[Any, ...]) -> Block:
     """One shard from its partitions, in the network's dtypes."""
-    return joined([convert(_block(part), name) for name, part in zip(names, parts, strict=True) if len(part[0])])
-
-
-def _block(part: tuple[Any, ...]) -> Block:
-    """A partition as arrays."""
-    X, y = np.asarray(part[0]), np.asarray(part[1])
-    weight = None if part[2] is None else np.asarray(part[2])
-    return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
+    blocks = [as_block(part, name) for name, part in zip(names, parts, strict=True)]
+    return joined([convert(block, name) for name, block in zip(names, blocks, strict=True) if len(block.X)])

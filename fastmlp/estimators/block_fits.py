@@ -32,12 +32,14 @@ class Survey:
     n_rows : rows seen
     examples : a row of each label, and the first ones
     counts : rows of each label, or their weights where they have some; empty where y is no vector of labels
+    weighted : whether any row counts: not all have weight 0
     """
 
     name: str
     n_rows: int
     examples: Block
     counts: dict[Any, float]
+    weighted: bool = True
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, None]:
         """X and y of the examples; weights count in the blocks only."""
@@ -68,12 +70,20 @@ def survey_of(block: Block, name: str, *, labels: bool) -> Survey:
     check_finite(block, name)
     rows, counts = np.arange(min(EXAMPLES, len(block.X))), {}
     if labels and block.y.ndim == 1:
-        found, first, codes = np.unique(block.y, return_index=True, return_inverse=True)
+        try:
+            found, first, codes = np.unique(block.y, return_index=True, return_inverse=True)
+        except TypeError as error:
+            row = next(row for row, label in enumerate(block.y) if type(label) is not type(block.y[0]))
+            raise ValueError(
+                f"y must have labels of one type; row 0 of {name} has {block.y[0]!r}, row {row} {block.y[row]!r}. "
+                "Fill in or leave out such rows."
+            ) from error
         rows = np.union1d(rows, first)
         counts = dict(zip(found.tolist(), np.bincount(codes, block.sample_weight, len(found)).tolist(), strict=True))
     elif labels and len(rows):
         rows = np.unique([*rows, *block.y.argmin(axis=0), *block.y.argmax(axis=0)])
-    return Survey(name, len(block.X), _rows_of(block, rows), counts)
+    weighted = block.sample_weight is None or bool(block.sample_weight.any())
+    return Survey(name, len(block.X), _rows_of(block, rows), counts, weighted)
 
 
 def _rows_of(block: Block, rows: np.ndarray) -> Block:
@@ -110,9 +120,12 @@ def merged(surveys: Iterable[Survey]) -> Survey:
             np.concatenate([total.examples.y, more.y]),
             None if weights is None or more.sample_weight is None else np.concatenate([weights, more.sample_weight]),
         )
-        total = Survey(total.name, total.n_rows + survey.n_rows, examples, counts)
+        weighted = total.weighted or survey.weighted
+        total = Survey(total.name, total.n_rows + survey.n_rows, examples, counts, weighted)
     if total is None:
         raise ValueError("X must have at least one row; all of its blocks are empty.")
+    if not total.weighted:
+        raise ValueError("sample_weight must contain at least one non-zero number; it is 0 in all blocks.")
     return total
 
 

@@ -7,17 +7,20 @@ import signal
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
 from problems import assert_same_weights
+from scipy import sparse
 from sklearn.base import clone
 
 from fastmlp import MLPClassifier, blocks
-from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fitting
+from fastmlp.dask import DaskMLPClassifier, DaskMLPRegressor, fitting, sources
 from fastmlp.dask import client as connection
 from fastmlp.dask import cluster as rounds_there
 
+dask = pytest.importorskip("dask")
 array = pytest.importorskip("dask.array")
 config = pytest.importorskip("dask.config")
 distributed = pytest.importorskip("distributed")
@@ -119,6 +122,83 @@ def test_early_stopping_and_a_checkpoint(tmp_path, expected):
         classifier(backend="local", checkpoint=path, batch_size=25).fit(X, Y)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"outer": "nesterov"}, "has another outer. Remove the file to begin anew."),
+        ({"class_weight": {0: 2, 1: 1, 2: 1}}, "has another class_weight."),
+        ({"random_state": None}, "has another seed (give random_state an int)."),
+        ({"X": X + 1}, "has other data."),
+        ({"y": np.array(["a", "b", "c"])[Y]}, "has other data."),
+    ],
+)
+def test_a_checkpoint_of_another_training(tmp_path, changes, message):
+    path = tmp_path / "checkpoint"
+    classifier(backend="local", checkpoint=path).fit(X, Y)
+    rows, labels = changes.get("X", X), changes.get("y", Y)
+    parameters = {name: value for name, value in changes.items() if name not in "Xy"}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        classifier(backend="local", checkpoint=path, **parameters).fit(rows, labels)
+
+
+def test_a_checkpoint_of_labels_that_are_objects(tmp_path):
+    labels = np.array(["a", "b", "c"], object)[Y]
+    models = [classifier(backend="local", checkpoint=tmp_path / "checkpoint") for _ in range(2)]
+    assert_same_weights(*(model.fit(X, labels.copy()) for model in models))
+
+
+def test_a_training_that_has_stopped_goes_no_further_from_its_checkpoint(tmp_path):
+    parameters = {"early_stopping": True, "n_rounds": 40, "n_iter_no_change": 2, "learning_rate_init": 0.05}
+    models = [classifier(backend="local", checkpoint=tmp_path / "checkpoint", **parameters) for _ in range(2)]
+    for model in models:
+        model.fit(X, Y, X_val=X[:50], y_val=(Y[:50] + 1) % 3)
+    assert models[0].n_iter_ == models[1].n_iter_ < 40
+    assert_same_weights(*models)
+
+
+def test_validation_rows_without_early_stopping_are_recorded(expected):
+    model = classifier(backend="local").fit(X, Y, X_val=X[:60], y_val=Y[:60])
+    assert_same_weights(model, expected)
+    assert len(model.validation_loss_curve_) == 5
+    assert model.history_["val_loss"] == model.validation_loss_curve_
+    assert model.validation_scores_ is None
+
+
+class Shown:
+    """A display of progress that notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def __call__(self, *sizes):
+        self.told.append(sizes)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.told.append("end")
+
+    def update(self, rounds, rows, loss):
+        self.told.append((rounds, loss))
+
+
+def test_progress_over_rounds():
+    shown = Shown()
+    model = classifier(backend="local", progress=shown).fit(X, Y)
+    assert shown.told == [(5, 2 * 4 * 50), *enumerate(model.loss_curve_, 1), "end"]
+
+
+def test_a_clone_has_the_same_client():
+    class Client:
+        def __deepcopy__(self, memo):
+            raise TypeError("it holds a socket")
+
+    model = classifier(client=Client())
+    assert clone(model).client is model.client
+
+
 def test_parameters_are_those_of_both(expected):
     assert expected.get_params()["n_shards"] == 2
     assert expected.get_params()["alpha"] == 1e-4
@@ -141,6 +221,16 @@ def test_parameters_are_those_of_both(expected):
         ({"solver": "lbfgs"}, "solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'."),
         ({"initializer": "data_driven"}, "initializer must be one that looks at no rows where X is blocks"),
         ({"early_stopping": True}, "early_stopping=True needs X_val and y_val, a validation block"),
+        ({"n_estimators": 2}, "n_estimators must be 1 to train by rounds; got 2. Fit members one by one."),
+        ({"max_time": 9.0}, "max_time must be left at its default to train by rounds; got 9.0."),
+        ({"augmentation": "mixup"}, "augmentation must be left at its default to train by rounds"),
+        ({"metrics": "accuracy"}, "metrics must be left at its default to train by rounds; got 'accuracy'."),
+        ({"weight_averaging": 0.5}, "weight_averaging must be left at its default to train by rounds; got 0.5."),
+        ({"warm_start": True}, "warm_start must be left at its default to train by rounds; got True."),
+        ({"solver": "sgd", "learning_rate": "adaptive"}, "learning_rate must be a schedule that is known beforehand"),
+        ({"checkpoint": "no/such/folder"}, "checkpoint must be the path of a file in a folder that exists, or None"),
+        ({"checkpoint": 3}, "checkpoint must be the path of a file in a folder that exists, or None; got 3."),
+        ({"backend": "dask", "client": "tcp://host"}, "client must be a dask.distributed.Client; got 'tcp://host'."),
         ({"backend": "dask"}, "client must be a dask.distributed.Client, or one must be open; got None."),
     ],
 )
@@ -152,7 +242,7 @@ def test_bad_parameters(parameters, message):
 
 
 def test_an_interrupt_leaves_the_weights_of_the_latest_round(monkeypatch):
-    def interrupt(verbose, progression):
+    def interrupt(verbose, display, progression):
         if len(progression.losses) == 2:
             raise KeyboardInterrupt
 
@@ -214,6 +304,11 @@ def restart_workers(client, cluster):
     client.restart_workers(list(client.scheduler_info()["workers"]), timeout=120)
 
 
+def restart_all(client, cluster):
+    """The scheduler forgets all tasks: rows and shards are sent and made anew."""
+    client.restart(timeout=120)
+
+
 def scale_up_and_down(client, cluster):
     cluster.scale(3)
     client.wait_for_workers(3, timeout=60)
@@ -223,14 +318,20 @@ def scale_up_and_down(client, cluster):
 
 @pytest.mark.parametrize(
     ("disturb", "arrays"),
-    [(kill_workers, False), (kill_workers, True), (restart_workers, False), (scale_up_and_down, False)],
+    [
+        (kill_workers, False),
+        (kill_workers, True),
+        (restart_workers, False),
+        (restart_all, False),
+        (scale_up_and_down, False),
+    ],
 )
 def test_what_happens_to_workers_in_a_training_costs_no_bit(client, cluster, monkeypatch, disturb, arrays):
     begun, done = threading.Event(), threading.Event()
     plain = fitting._report
 
-    def report(verbose, progression):
-        plain(verbose, progression)
+    def report(verbose, display, progression):
+        plain(verbose, display, progression)
         if len(progression.losses) == 3:
             begun.set()
         if len(progression.losses) == 30:
@@ -272,6 +373,33 @@ def test_a_block_that_is_wrong_on_a_worker(client):
         classifier(client=client).fit(array.from_array(bad, chunks=(300, 5)), collections()[1])
     with pytest.raises(ValueError, match=re.escape("y must have the 2 partitions of X; got 4. Rechunk it.")):
         classifier(client=client).fit(collections()[0], array.from_array(Y, chunks=150))
+    with pytest.raises(ValueError, match="y must be a Dask collection or delayed blocks, as X is; got ndarray"):
+        classifier(client=client).fit(collections()[0], Y)
+    with pytest.raises(ValueError, match=r"X must be dense where it comes in blocks; partition \d is a csr_array"):
+        classifier(client=client).fit(collections()[0].map_blocks(sparse.csr_array), collections()[1])
+
+
+def test_delayed_blocks_and_a_partition_without_rows(client, expected):
+    parts = [dask.delayed(values) for values in (X[:300], X[:0], X[300:])]
+    labels = [dask.delayed(values) for values in (Y[:300], Y[:0], Y[300:])]
+    model = classifier(client=client).fit(parts, labels)
+    theirs = classifier(backend="local").fit(
+        blocks.Blocks(["a", "b", "c"], lambda n: dask.compute(parts[n], labels[n]))
+    )
+    assert_same_weights(model, theirs)
+    assert_same_weights(classifier(client=client).fit(parts[::2], labels[::2]), expected)
+    with pytest.raises(
+        ValueError, match=r"X must be a Dask array or frame, or an array; got .*Use dask\.array\.from_de"
+    ):
+        model.predict(parts[0])
+
+
+def test_scores_of_a_dask_collection_are_lazy(client):
+    model = classifier(client=client).fit(collections()[0], (collections()[1] > 0).astype(int))
+    for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
+        lazy = getattr(model, method)(collections()[0])
+        assert hasattr(lazy, "compute"), method
+        np.testing.assert_array_equal(lazy.compute(), getattr(model.to_local(), method)(X))
 
 
 class Locked:
@@ -296,8 +424,9 @@ class Locked:
 
 
 def test_what_cannot_be_sent_to_workers(client):
-    lock = threading.Lock()
-    model = classifier(client=client, progress=lambda *sizes: lock)
+    shown = Shown()
+    shown.lock = threading.Lock()
+    model = classifier(client=client, progress=shown)
     model.fit(*collections())  # what watches a training stays here
     model = classifier(client=client)
     model.set_callbacks(Locked())
@@ -308,8 +437,31 @@ def test_what_cannot_be_sent_to_workers(client):
 
 def test_workers_of_another_version(client, monkeypatch):
     monkeypatch.setattr(connection, "__version__", "9.9")
-    with pytest.raises(ValueError, match=r"has fastmlp [\d.\w]+, this process 9\.9\. Install the same on all\."):
+    other = r"has fastmlp [\d.\w]+, the process that trains 9\.9\. Install the same on all\."
+    with pytest.raises(ValueError, match=other):
         classifier(client=client).fit(*collections())
+    monkeypatch.setattr(sources, "check_versions", lambda client: None)  # a worker that joins later
+    with pytest.raises(ValueError, match=other):
+        classifier(client=client).fit(*collections())
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (OSError("it has gone"), None),
+        (ModuleNotFoundError("No module named 'fastmlp'"), r"tcp://there has none: No module named 'fastmlp'\."),
+    ],
+)
+def test_a_worker_that_does_not_tell_its_versions(monkeypatch, answer, message):
+    class Client:
+        def run(self, function, on_error):
+            return {"tcp://here": function(), "tcp://there": answer}
+
+    if message is None:
+        connection.check_versions(Client())
+    else:
+        with pytest.raises(ValueError, match=message):
+            connection.check_versions(Client())
 
 
 def test_a_client_that_is_closed(cluster):
@@ -317,6 +469,50 @@ def test_a_client_that_is_closed(cluster):
     made.close()
     with pytest.raises(ValueError, match="client must be connected to a scheduler; got one that is closed"):
         classifier(client=made).fit(*collections())
+
+
+def test_a_client_that_is_closed_in_a_training(cluster, monkeypatch):
+    made = distributed.Client(cluster, set_as_default=False)
+    plain = fitting._report
+
+    def close(verbose, display, progression):
+        plain(verbose, display, progression)
+        made.close()
+
+    monkeypatch.setattr(fitting, "_report", close)
+    model = classifier(client=made)
+    with pytest.raises(RuntimeError, match="client must have a scheduler with workers; it has been closed"):
+        model.fit(*collections())
+    assert not hasattr(model, "coefs_")
+
+
+def test_rows_that_are_lost_with_a_scheduler_are_an_error(client, cluster, monkeypatch):
+    monkeypatch.setattr(rounds_there, "PATIENCE", 1)
+    held = [collection.persist(scheduler=client) for collection in collections()]  # nobody can compute them again
+    plain = fitting._report
+
+    def restart(verbose, display, progression):
+        plain(verbose, display, progression)
+        if len(progression.losses) == 2:
+            client.restart(timeout=120)
+
+    monkeypatch.setattr(fitting, "_report", restart)
+    with pytest.raises(RuntimeError, match="without them, or without the rows that they held, for"):
+        classifier(client=client).fit(*held)
+
+
+def test_each_task_of_a_worker_has_a_share_of_its_threads(monkeypatch):
+    seen = []
+
+    class Worker:
+        address = "tcp://here"
+        state = types.SimpleNamespace(nthreads=8, executing_count=3)
+
+    monkeypatch.setattr(distributed, "get_worker", Worker)
+    monkeypatch.setattr(rounds_there, "train_round", lambda *arguments, n_threads, **others: seen.append(n_threads))
+    for Worker.state.executing_count in (0, 1, 3, 9):
+        rounds_there._round_here(None, None, None, 0, 0, connection.versions())
+    assert seen == [8, 8, 2, 1]
 
 
 def test_a_cluster_without_workers_is_an_error(monkeypatch):
