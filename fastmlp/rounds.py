@@ -12,7 +12,6 @@ SGD converges fast and communicates little", ICLR 2019), or a Nesterov step on t
 A. Douillard et al., arXiv:2311.08105, algorithm 1, there with SGD of rate 0.7 and momentum 0.9).
 """
 
-import math
 import os
 import pathlib
 import pickle
