@@ -4,7 +4,9 @@ The pages are written in Markdown (MyST), the figures are drawn and the demos ru
 reference comes from the docstrings.
 """
 
+import importlib
 import importlib.util
+import inspect
 import itertools
 import os
 import pathlib
@@ -17,6 +19,7 @@ from sphinx_gallery.scrapers import figure_rst
 
 import fastmlp
 from fastmlp.demos import DEMOS
+from fastmlp.estimators.parameters import REGISTRIES
 from fastmlp.plotting import COLOURS, GREY
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -44,6 +47,7 @@ exclude_patterns = ["_build", "_templates", "demos", "figures", "examples/*.py",
 templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+default_role = "py:obj"  # of docstrings: a name between backticks is a link, where there is one to lead to
 
 # --- the reference, from docstrings -----------------------------------------------------------------------------------
 
@@ -156,6 +160,26 @@ def name_sources(app, what, name, obj, options, lines):
             lines[place:place] = ["Notes", "-----"]
 
 
+def name_components(app, what, name, obj, options, lines):
+    """By which name a component is chosen, behind the first paragraph of its docstring."""
+    for parameter, registry in REGISTRIES.items():
+        names = [chosen for chosen, cls in registry.items() if cls is obj and chosen != "gradient"]
+        if names and f'{parameter}="{names[0]}"' not in "".join(lines):
+            end = lines.index("") if "" in lines else len(lines)
+            ways = " or ".join(f'``{parameter}="{chosen}"``' for chosen in names)
+            lines[end:end] = ["", f"By name: {ways}."]
+
+
+def sort_by_source(module):
+    """Let a module's classes and functions stand in the order of its source: what is general comes first."""
+
+    def line(name):
+        value = getattr(module, name)
+        return inspect.getsourcelines(value)[1] if inspect.isclass(value) or inspect.isfunction(value) else 0
+
+    module.__all__.sort(key=line)
+
+
 def skip_member(app, what, name, obj, skip, options):
     """Leave out the fields of named tuples, which their classes explain, and what estimators inherit from sklearn."""
     field = (getattr(obj, "__doc__", None) or "").startswith("Alias for field number")
@@ -177,5 +201,11 @@ def setup(app):
     """What Sphinx calls at its start."""
     app.connect("source-read", fill_tables)
     app.connect("autodoc-skip-member", skip_member)
+    for name in (
+        "components",
+        *(registry.classes[0].__module__.rpartition(".")[2] for registry in REGISTRIES.values()),
+    ):
+        sort_by_source(importlib.import_module(f"fastmlp.{name}"))
+    app.connect("autodoc-process-docstring", name_components, priority=200)
     app.connect("autodoc-process-docstring", name_sources, priority=300)
     app.connect("autodoc-process-docstring", escape_formulas, priority=400)  # before numpydoc

@@ -1,7 +1,7 @@
 """Activations: the components f(z) between the layers, each with its slope f'(z).
 
 A component stands here twice: as a NumPy formula and as a function of SIMD vectors, written independently, so that one
-can check the other. To add one: a class in the table; nothing else knows its name.
+can check the other. To add one: a class with the decorator `ACTIVATIONS.add`; nothing else knows its name.
 
 Formulas are right at every finite z. Vectors are besides right at infinite z: where f fades away towards -∞, the factor
 z stops at a number beyond which nothing is left, so that no infinity meets a zero.
@@ -45,7 +45,7 @@ ACTIVATIONS: "Registry[Activation]" = Registry(
 
 
 class Activation(Component):
-    """A component of the table.
+    """What all activations have.
 
     Attributes
     ----------

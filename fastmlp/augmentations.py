@@ -18,7 +18,7 @@ AUGMENTATIONS: "Registry[Augmentation]" = Registry(
 
 
 class Augmentation(Component):
-    """A component of this file.
+    """What all augmentations have.
 
     Attributes
     ----------

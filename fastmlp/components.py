@@ -337,6 +337,8 @@ def did_you_mean(value: Any, names: Iterable[str], synonyms: Mapping[str, str] |
     names : what is allowed
     synonyms : other names, with the allowed name of each
 
+    Examples
+    --------
     >>> did_you_mean("ReLu", ["relu", "tanh"])
     " Did you mean 'relu'?"
     """

@@ -53,7 +53,7 @@ INITIALIZERS: "Registry[Initializer]" = Registry(
 
 
 class Initializer(Component):
-    """A component of this file. Intercepts start at zero, unless ``draw`` says otherwise.
+    """What all initializers have. Intercepts start at zero, unless ``draw`` says otherwise.
 
     Attributes
     ----------

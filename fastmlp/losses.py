@@ -62,8 +62,11 @@ LOSSES: "Registry[Loss]" = Registry(
 class Output(NamedTuple):
     """An output activation y = g(z).
 
-    formula : z -> y, of an array; vector : the same of a vector
-    slope : y -> g'(z), of both
+    Attributes
+    ----------
+    formula : callable z -> y, of an array
+    vector : the same of a vector
+    slope : callable y -> g'(z), of both
     """
 
     formula: Callable[[np.ndarray], Any]
@@ -102,18 +105,22 @@ def output_slope(output: str, y: np.ndarray) -> Any:
 
 
 class Loss(Component):
-    """A component of the table.
+    """What all losses have.
 
     Attributes
     ----------
     outputs : tuple of str
         The output activations it allows, its default first.
+    classifies, regresses : bool
+        Whether classifiers and regressors may have it.
+    positive, nonnegative : bool
+        Whether targets must be above 0, and at least 0.
+    averaged : bool
+        Whether a row's loss is a mean over outputs, not their sum.
     """
 
     outputs: ClassVar[tuple[str, ...]]
-    classifies = regresses = False  # whose loss it is
-    positive = nonnegative = False  # whether targets must be above 0; at least 0
-    averaged = False  # whether a row's loss is a mean over outputs, not their sum
+    classifies = regresses = positive = nonnegative = averaged = False
 
     @staticmethod
     def takes_codes(output: str) -> bool:
@@ -550,8 +557,12 @@ _OF_CODES = [cls for cls in LOSSES.classes if issubclass(cls, ClassLoss)]
 class LossCodes(NamedTuple):
     """A loss and its output activation as kernels know them.
 
-    kind : ELEMENTWISE, SOFTMAX_OF_CODES or SOFTMAX_OF_ROWS; component : position among those of its kind
-    output : position in `OUTPUTS`; averaged : whether a row's loss is a mean over outputs
+    Attributes
+    ----------
+    kind : ELEMENTWISE, SOFTMAX_OF_CODES or SOFTMAX_OF_ROWS
+    component : position among those of its kind, or the address of a user's own
+    output : position in `OUTPUTS`
+    averaged : whether a row's loss is a mean over outputs
     factored, smoothed : whether delta of a softmax of codes is more than p - onehot
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from .components import Component, Registry, check_number
 
-__all__ = ["NORMALIZATIONS", "BatchNormalization", "LayerNormalization", "code_of"]
+__all__ = ["NORMALIZATIONS", "BatchNormalization", "LayerNormalization"]
 
 NORMALIZATIONS: "Registry[Component]" = Registry(
     "normalization",

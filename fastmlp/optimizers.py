@@ -37,6 +37,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSProp",
+    "rows_of",
 ]
 
 # Groups of parameters that an optimizer may treat each in its own way: coefficients of the first layer and of the
@@ -56,7 +57,7 @@ def rows_of(t: np.ndarray, *scalars: Any) -> Any:
 
 
 class Optimizer(Component):
-    """A component of this file.
+    """What all optimizers have.
 
     Attributes
     ----------

@@ -91,7 +91,7 @@ class Progress(NamedTuple):
 
 
 class Schedule(Component):
-    """A component of this file.
+    """What all schedules have.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
 
 A `core.network.Network` and a `reference.Reference` are each a `Trainable`, and what their `session` returns is a
 `TrainingSession`. Who trains one in a demonstration, a test or on several machines can hold either, since a step in one
-call is the same as its two halves:
+call is the same as its two halves::
 
     with network.session(X, y, batch_size=len(X)) as session:
         loss, gradient = session.gradient(alpha=1e-4)

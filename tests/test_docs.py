@@ -6,11 +6,13 @@ A page's Python blocks run one after the other in one namespace; a block of text
 import contextlib
 import io
 import pathlib
+import pkgutil
 import re
 import warnings
 
 import pytest
 
+import fastmlp
 from fastmlp import activations, augmentations, initializers, losses, normalizations, optimizers, schedules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -46,6 +48,20 @@ def test_the_table_of_components_is_complete(registry):
 def kind(name):
     """The family of initializers of a name, such as he of he_normal."""
     return re.sub(r"_(normal|uniform)$", "", name)
+
+
+# What the estimators use, and users do not import.
+INTERNAL = {
+    *("__main__", "arrow_files", "core", "delayed_parts", "demos", "estimators", "lbfgs", "machine", "network"),
+    *("npy_files", "streaming", "training_state"),
+}
+
+
+def test_the_reference_has_every_public_module():
+    index = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf8")
+    documented = {name.partition(".")[0] for name in re.findall(r"^   (\w[\w.]*)$", index, re.MULTILINE)}
+    modules = {module.name for module in pkgutil.iter_modules(fastmlp.__path__)}
+    assert documented == (modules - INTERNAL) | {*fastmlp.__all__} - {"__version__"}
 
 
 def test_pages_have_examples():

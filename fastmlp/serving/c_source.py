@@ -116,8 +116,7 @@ def to_c(estimator: Any, path: Any) -> None:
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor of fastmlp, a Pipeline that ends in one, TabularClassifier or
-        TabularRegressor
+    estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, or a Pipeline that ends in one
         With the steps that `predictor` knows. A missing entry of a table is NaN. An encoder's unknown category is all
         zeros, or -1, and no error.
     path : path-like

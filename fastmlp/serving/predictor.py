@@ -155,8 +155,7 @@ def predictor(estimator: Any) -> Any:
 
     Parameters
     ----------
-    estimator : MLPClassifier or MLPRegressor of fastmlp, a Pipeline that ends in one, TabularClassifier or
-        TabularRegressor
+    estimator : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, or a Pipeline that ends in one
         Before it may stand StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler, OneHotEncoder and OrdinalEncoder
         (of numbers), TableEncoder and FunctionTransformer(np.clip). An encoder of tables must know numbers, booleans
         and coded categories alone.
