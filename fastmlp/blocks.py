@@ -23,7 +23,7 @@ from scipy.sparse import issparse
 
 from .arrow_files import Columns, parts_of
 from .delayed_parts import is_dask, partitions_of
-from .npy_files import Rows, header_of
+from .npy_files import OpenFiles, header_of
 
 __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_dask", "from_folder", "from_iterable"]
 
@@ -319,6 +319,8 @@ def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None
     rows_of = [(rows, _block_rows(n_rows, row_bytes, block_rows)) for rows, row_bytes in sizes]
     ends = list(itertools.accumulate(max(1, -(-n_rows // rows)) for n_rows, rows in rows_of))
 
+    open_files = OpenFiles()
+
     def place(position: int) -> tuple[int, int, int, int]:
         """Number of a file, its rows, and the first row and the end of a block."""
         number = bisect.bisect_right(ends, position)
@@ -328,10 +330,10 @@ def from_folder(folder: str | os.PathLike[str], *, block_rows: int | None = None
 
     def read(position: int, out: np.ndarray | None = None) -> tuple[Any, ...]:
         number, n_rows, start, stop = place(position)
-        X, y, weight = (None if path is None else Rows(path, n_rows, start, stop) for path in paths[number])
-        assert X is not None
-        assert y is not None
-        return X.read(out), y.read(), None if weight is None else weight.read()
+        X, y, weight = paths[number]
+        rows = slice(start, stop)
+        weights = None if weight is None else open_files.read(weight, n_rows, rows)
+        return open_files.read(X, n_rows, rows, out), open_files.read(y, n_rows, rows), weights
 
     def name_of(position: int) -> str:
         number, n_rows, start, stop = place(position)

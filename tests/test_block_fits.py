@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import MLPClassifier, MLPRegressor, blocks, streaming
 from fastmlp.blocks import Blocks
+from fastmlp.estimators import block_fits
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(700, 6))
@@ -143,6 +144,17 @@ def parts(changes):
         return changes.get(position, (X[rows], Y[rows]))
 
     return Blocks([f"part {n}" for n in range(14)], read)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 2)])
+def test_labels_are_looked_up(shape):
+    classes, values = np.array([2, 5, 9]), np.arange(np.prod(shape)).reshape(shape)
+    table = block_fits.LabelTable(classes, np.array([9, 2, 5]), values)
+    assert table.complete
+    np.testing.assert_array_equal(table.of(np.array([5, 5, 9, 2])), values[[2, 2, 0, 1]])
+    for new in (0, 3, 10):
+        assert table.of(np.array([5, new])) is None
+    assert not block_fits.LabelTable(classes, np.array([9, 2]), values[:2]).complete
 
 
 def with_nan():

@@ -188,6 +188,28 @@ def check_labels(y: np.ndarray, classes: np.ndarray, name: str) -> None:
         )
 
 
+class LabelTable:
+    """What each label becomes, to be looked up: to check a small block in full takes longer than to read it.
+
+    Parameters
+    ----------
+    classes : ascending integers
+    labels, values : some labels, and what a check has made of them
+    """
+
+    def __init__(self, classes: np.ndarray, labels: np.ndarray, values: np.ndarray) -> None:
+        self.classes = classes
+        codes = np.searchsorted(classes, labels)
+        self.complete = len(np.unique(codes)) == len(classes)
+        self.values = np.zeros((len(classes), *values.shape[1:]), values.dtype)
+        self.values[codes] = values
+
+    def of(self, y: np.ndarray) -> np.ndarray | None:
+        """Targets of some labels; None if there is a new one."""
+        codes = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
+        return self.values[codes] if np.array_equal(self.classes[codes], y) else None
+
+
 def check_block_fit(configuration: Configuration, validation: tuple[Any, Any, Any], n_estimators: int) -> None:
     """Refuse what needs all rows at once.
 
@@ -237,17 +259,27 @@ def converter(
     checker = copy.copy(estimator).set_params(warm_start=False)  # which would want all classes in every block
     classes = getattr(estimator, "classes_", None)
 
+    def checked_targets(X: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+        return checker._check_data(X, y, configuration, dtype=dtype, incremental=True, reset=False)
+
+    table = None
+    if classes is not None and like.y.ndim == 1 and like.y.dtype.kind in "iu" and configuration.class_weight is None:
+        table = LabelTable(classes, like.y, checked_targets(like.X, like.y)[1].values)
+
     def convert(block: Block, name: str) -> Block:
         check_alike(block, like, name)
         check_finite(block, name)
+        plain = block.X.dtype == dtype and block.X.flags.c_contiguous and block.sample_weight is None
+        if plain and table is not None and table.complete and block.y.dtype.kind in "iu":
+            targets = table.of(block.y)
+            if targets is not None:
+                return Block(block.X, targets)
         if classes is not None and block.y.ndim == 1:
             check_labels(block.y, classes, name)
         as_it_is = block.X.dtype == dtype and block.y.dtype.kind in "fiub"  # a conversion may overflow
         try:
             with config_context(assume_finite=as_it_is):  # one pass over a block is enough
-                X, targets = checker._check_data(
-                    block.X, block.y, configuration, dtype=dtype, incremental=True, reset=False
-                )
+                X, targets = checked_targets(block.X, block.y)
             weights = block.sample_weight
             if weights is None or weights.any():  # a block whose rows do not count is none to complain about
                 weights = with_class_weights(checked_weights(weights, X), configuration.class_weight, targets, X)
