@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+SIGPIPE = 13  # which ends other programs there
 PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn")
 
 
@@ -198,12 +199,16 @@ def main(components: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(components)
     try:
         arguments.function(arguments)
+        sys.stdout.flush()
     except (DataError, TableError) as error:
         print(f"fastmlp: error: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Interrupted):
         print("fastmlp: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the answer wants no more of it; nor does the interpreter's last flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + SIGPIPE
     return 0
 
 

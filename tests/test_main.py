@@ -178,6 +178,16 @@ def test_info_says_which_kernels_are_used_and_why(capsys):
         assert any(origin in line for origin in ("prebuilt", "cache", "compiled"))
 
 
+def test_a_reader_that_wants_no_more(tmp_path):
+    """Such as `fastmlp demo --list | head -1`: no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "fastmlp", "demo", "--list"]
+    answer = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (answer.returncode, answer.stderr) == (141, "")
+
+
 def test_warmup(capsys):
     assert main(["warmup"]) == 0
     first, second, last = capsys.readouterr().out.splitlines()

@@ -227,6 +227,15 @@ def test_an_error_says_what_was_meant(estimator, message, iris):
     assert str(error.value).endswith(message)
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("hiden_layer_sizes", "hidden_layer_sizes"), ("optimizer", "solver"), ("lr", "learning_rate_init")],
+)
+def test_what_other_libraries_call_a_parameter(written, meant):
+    with pytest.raises(ValueError, match=rf"^Invalid parameter '{written}' .* Did you mean '{meant}'\?$"):
+        MLPClassifier().set_params(**{written: 1})
+
+
 def test_names_in_an_error_are_sorted(iris):
     with pytest.raises(InvalidParameterError) as error:
         MLPClassifier(normalization="x", solver="adam").fit(*iris)

@@ -1,6 +1,7 @@
 """Validation data, scores and histories of a fit; class weights and logits; several epochs of partial_fit."""
 
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -425,13 +426,15 @@ def test_errors_of_validation_data():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"metrics": "exactness"}, "exactness"),
+        ({"metrics": "exactness"}, "^metrics: 'exactness' is not a valid scoring value"),
+        ({"metrics": ["acuracy"]}, r"^metrics: 'acuracy' is .* Did you mean 'accuracy'\?$"),
         ({"metrics": 3}, "The 'metrics' parameter of MLPClassifier must be"),
         ({"metrics": [len]}, "metrics must be names of scorers, or a dict of names and scorers; got"),
         ({"metrics": {"val_a": "accuracy"}}, "metrics may not be named .*; got 'val_a'"),
         ({"metrics": {"loss": "accuracy"}}, "metrics may not be named .*; got 'loss'"),
         ({"scoring": 3}, "The 'scoring' parameter of MLPClassifier must be"),
-        ({"scoring": "exactness", "early_stopping": True}, "exactness"),
+        ({"scoring": "f1-macro", "early_stopping": True}, r"^scoring: 'f1-macro' is .* Did you mean 'f1_macro'\?$"),
+        ({"scoring": "roc_auc", "early_stopping": True}, "^scoring='roc_auc' failed on the data of this fit: "),
         ({"progress": 3}, "The 'progress' parameter of MLPClassifier must be"),
     ],
 )
@@ -439,6 +442,23 @@ def test_errors_of_parameters(parameters, message):
     ours, _, X, y = multiclass()
     with pytest.raises(ValueError, match=message):
         small(ours, **parameters).fit(X, y)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have notes from 3.11 on")
+@pytest.mark.parametrize("parameters", [{"scoring": None, "early_stopping": True}, {"metrics": {"own": None}}])
+def test_an_error_of_a_users_scorer_names_the_parameter(parameters):
+    """It passes as it is, whatever it is."""
+
+    def broken(estimator, X, y):
+        raise KeyError("column")
+
+    ours, _, X, y = multiclass()
+    name = next(iter(parameters))
+    value = broken if name == "scoring" else {"own": broken}
+    with pytest.raises(KeyError) as error:
+        small(ours, **parameters | {name: value}).fit(X, y)
+    assert error.value.args == ("column",)
+    assert f"raised by {name}=<function" in error.value.__notes__[0]
 
 
 def test_pipeline_transforms_validation_data():

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer, get_scorer_names
 
+from ..components import did_you_mean
 from ..core.network import Network
 from ..core.session import Session
 from ..losses import Loss
@@ -86,6 +87,21 @@ def takes_sample_weight(scorer: Callable[..., Any]) -> bool:
         return False
 
 
+def scorer_of(scoring: Any, parameter: str, estimator: Any = None) -> Callable[..., Any]:
+    """The scorer that a name or a callable means; of an estimator, one that it can serve.
+
+    Raises
+    ------
+    ValueError
+        If there is none; it names the ``parameter``.
+    """
+    try:
+        scorer: Callable[..., Any] = get_scorer(scoring) if estimator is None else check_scoring(estimator, scoring)
+    except ValueError as error:
+        raise ValueError(f"{parameter}: {error}{did_you_mean(scoring, get_scorer_names())}") from error
+    return scorer
+
+
 class EvaluatedEstimator:
     """An estimator as a scorer wants it: a shallow copy that predicts with the weights of the moment.
 
@@ -124,7 +140,7 @@ class EvaluatedEstimator:
 
         Sample weights are passed to scorers that take them. An error names the estimator's ``parameter``.
         """
-        scorer = check_scoring(self.estimator, scoring)
+        scorer = scorer_of(scoring, parameter, self.estimator)
         weighted = self.sample.weights is not None and takes_sample_weight(scorer)
         weights = {"sample_weight": self.sample.weights} if weighted else {}
 
@@ -137,6 +153,10 @@ class EvaluatedEstimator:
                     result = scorer(self.estimator, self.X, self.y, **weights)
             except ValueError as error:
                 raise ValueError(f"{parameter}={scoring!r} failed on the data of this fit: {error}") from error
+            except Exception as error:
+                if hasattr(error, "add_note"):  # Python 3.11
+                    error.add_note(f"It was raised by {parameter}={scoring!r}.")
+                raise
             try:
                 return float(result)
             except (TypeError, ValueError):

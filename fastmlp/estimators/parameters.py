@@ -34,6 +34,22 @@ SYNONYMS = {
 }
 
 
+# What other libraries call the parameters themselves.
+OTHER_NAMES = {
+    "criterion": "loss",
+    "epochs": "max_iter",
+    "hidden_units": "hidden_layer_sizes",
+    "l2": "alpha",
+    "lr": "learning_rate_init",
+    "max_epochs": "max_iter",
+    "n_epochs": "max_iter",
+    "n_jobs": "n_threads",
+    "optimizer": "solver",
+    "patience": "n_iter_no_change",
+    "scheduler": "learning_rate",
+    "seed": "random_state",
+}
+
 UNCHANGEABLE = (int, float, str, type(None), np.number, np.bool_, np.dtype, type, np.random.RandomState, Component)
 # The latest valid parameters of each class: checking them takes a tenth of a small fit.
 _VALID: weakref.WeakKeyDictionary[type, dict[str, Any]] = weakref.WeakKeyDictionary()
@@ -82,7 +98,7 @@ class ComponentParameters(BaseEstimator):
             if name not in known:
                 raise ValueError(
                     f"Invalid parameter {name!r} for estimator {self}. Valid parameters are: {known!r}."
-                    f"{did_you_mean(name, known)}"
+                    f"{did_you_mean(name, known, OTHER_NAMES)}"
                 )
             if delimiter and name in REGISTRIES:
                 nested.setdefault(name, {})[inner] = value

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.metrics import get_scorer
 
 from ..core.network import Network
 from ..core.session import Session
@@ -14,7 +13,7 @@ from ..core.step_time import row_operations
 from ..training import History
 from .configuration import Configuration
 from .data import TrainingData, ValidationData
-from .evaluation import EvaluatedEstimator, EvaluationCallback, EvaluationSet, validation_loss
+from .evaluation import EvaluatedEstimator, EvaluationCallback, EvaluationSet, scorer_of, validation_loss
 from .targets import Targets
 
 # Operations for the validation rows from which a second thread is worth its start.
@@ -51,7 +50,7 @@ def metrics_by_name(metrics: Any) -> dict[str, Any]:
             )
         if name in ("loss", "learning_rate", "seconds") or name.startswith("val_"):
             raise ValueError(f"metrics may not be named 'loss', 'learning_rate', 'seconds' or 'val_...'; got {name!r}.")
-    return {name: get_scorer(scoring) for name, scoring in scorers.items()}
+    return {name: scorer_of(scoring, "metrics") for name, scoring in scorers.items()}
 
 
 @contextmanager

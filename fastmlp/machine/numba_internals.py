@@ -281,8 +281,9 @@ def object_code(function, kinds, symbol, constants):
     with global_compiler_lock:
         _compiling = threading.get_ident()
         try:
-            dispatcher = part_dispatcher(function)
-            dispatcher.compile(tuple(kinds))
+            with _jit_enabled():  # Numba's own functions of NumPy are compiled only when something calls them
+                dispatcher = part_dispatcher(function)
+                dispatcher.compile(tuple(kinds))
             compiled = dispatcher.overloads[tuple(kinds)]
             return _export(compiled, symbol, constants)
         finally:

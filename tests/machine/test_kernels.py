@@ -32,7 +32,7 @@ def twice(x):
 @entry
 def triple(numbers, count, zero):
     x = pointer(numbers, zero)
-    for i in range(count):
+    for i in range(max(count, 0)):  # a function that Numba itself has compiled
         x[i] = number_like(x, twice(x[i]) + x[i])
 """
 DTYPES = ("float32", "float64")
