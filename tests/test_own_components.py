@@ -149,6 +149,18 @@ def test_the_first_use_is_quick_and_later_ones_cost_nothing(registries):
     assert seconds[1] < 0.1
 
 
+def test_the_first_use_registers_nothing_with_numba():
+    """Which would take longer than all the rest. In a process of its own, whose kernels lie ready."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(EXAMPLES)!r});"
+        "from own_activation import Squareplus; from fastmlp import MLPRegressor; from fastmlp.machine import jit;"
+        "fit = lambda **k: MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, **k).fit([[0.0], [1.0]], [0.0, 1.0]);"
+        "fit(); before = jit._pending is None; fit(activation=Squareplus()); print(before == (jit._pending is None))"
+    )
+    answer = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout == "True\n"
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

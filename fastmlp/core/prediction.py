@@ -167,7 +167,8 @@ def forward_layer(form, layer, panels, weights, data, entries, span):
     level = layer + 1
     by_rows = level < layout.layers and components.normalization == LAYER
     left, right = operands_of(form, layer, weights, data, span)
-    streams = layout.sparse[layer] or (span.rows <= FEW and right[2] == 1)
+    _, _, column_stride, _ = right
+    streams = layout.sparse[layer] or (span.rows <= FEW and column_stride == 1)
     if layout.sparse[layer]:
         sparse_rows(layout, layer, right, entries, span, buffers)
     elif streams:

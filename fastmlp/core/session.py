@@ -139,7 +139,8 @@ class Session:
         layout, sizes = plan(network.units, dtype, self._capacity, network.sparse, network.grouped)
         panel = NR * lanes_of_dtype(dtype)
         self._tile = round_up(panel * TALLEST_POSSIBLE, LINE // dtype.itemsize)
-        self._before_tiles = int(layout.weights_at[1]) if network.sparse else 0
+        _, second_layer, *_ = layout.weights_at
+        self._before_tiles = int(second_layer) if network.sparse else 0
         self._tiles = -1 if self._batch > self._chunk else self._before_tiles
         state0, state1, state2 = network._states
         learned = sizes["outputs"] if network.has_unit_parameters else 0

@@ -10,7 +10,6 @@ from numbers import Real
 from llvmlite import ir
 
 from .elementwise import elementwise_function, pointer_function
-from .jit import load_numba
 from .kernels import LOCK, linker
 from .simd import Lanes, full_like
 
@@ -81,10 +80,12 @@ def _kind(value):
 
 
 def _address(key, dtype, parts):
-    """The address of a function, made at the first call; `parts` gives its LLVM type and what writes its body."""
+    """The address of a function, made at the first call; `parts` gives its LLVM type and what writes its body.
+
+    Functions are traced: nothing is registered with Numba, which takes longer than all the rest.
+    """
     with LOCK:
         if key not in _ADDRESSES:
-            load_numba()
             from numba import from_dtype
 
             from . import numba_internals
