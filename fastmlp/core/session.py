@@ -103,7 +103,7 @@ class Session:
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
         self._n_threads = n_threads
         self._pacing = Pacing(n_threads)  # what it learns serves when the session is entered again
-        self._team = self._lease = self._lead = None
+        self._team = self._lease = self._lead = self._allocated_for = None
 
     def _useful_threads(self):
         return int(max(1, (self._batch * self._row_operations + self._step_operations) // SHARED_WORK))
@@ -198,10 +198,12 @@ class Session:
             self._lease = BUDGET.lease(self._most)
             most = min(self._most, BUDGET.cores)
             self._most = max(best_threads(most, self._batch, self._units, self.network.dtype.itemsize), min(2, most))
-        layout, buffers = self._allocate(self._most)
-        components = self._component_codes()
-        self._records = [*map(table_of, (components, layout, buffers, self._data))]
-        self._keepalive = layout, buffers, components  # the tables hold addresses only
+        if self._allocated_for != self._most:  # what an earlier time has allocated serves again
+            layout, buffers = self._allocate(self._most)
+            components = self._component_codes()
+            self._records = [*map(table_of, (components, layout, buffers, self._data))]
+            self._keepalive = layout, buffers, components  # the tables hold addresses only
+            self._allocated_for = self._most
         self._machine_code = work.load(self.network.dtype)
 
     def _close(self):

@@ -289,3 +289,25 @@ def test_no_room_for_a_buffer_is_a_memory_error(monkeypatch):
     monkeypatch.setattr(layout.mmap, "mmap", none_left)
     with pytest.raises(MemoryError, match=r"no room for a buffer of 8000000 bytes"):
         layout.aligned(10**6, np.float64)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_session_that_is_entered_again_has_its_buffers_and_gives_the_same_bits(n_threads, monkeypatch):
+    problem, allocated = problem_of(7), []
+    plain = sessions.Session._allocate
+
+    def allocate(self, count):
+        allocated.append(count)
+        return plain(self, count)
+
+    monkeypatch.setattr(sessions.Session, "_allocate", allocate)
+    network, losses = problem.network(), []
+    session = problem.session(network, n_threads)
+    for order, settings in problem.epochs():
+        with session:
+            losses.append(session.epoch(order, **settings))
+    with session:
+        predictions = session.predict()
+    assert allocated == [n_threads]
+    for one, other in zip(results_of(network, losses, predictions), problem.by_network(1), strict=True):
+        np.testing.assert_array_equal(one, other)
