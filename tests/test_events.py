@@ -3,12 +3,11 @@
 import importlib.util
 import io
 import sys
-import time
 import types
 
 import numpy as np
 import pytest
-from problems import small
+from problems import comes_true, small
 from sklearn.model_selection import GridSearchCV
 
 from fastmlp import MLPClassifier, MLPRegressor
@@ -115,12 +114,8 @@ def test_scoring_monitor(digits):
     X, y = digits
     monitor = callback.ScoringMonitor(scoring="accuracy")
     estimator = small(MLPClassifier, metrics="accuracy").set_callbacks(monitor).fit(X, y)
-    for _ in range(100):  # the log arrives by another thread
-        log = monitor.get_logs().data if monitor._log else []
-        if len(log) == 3:
-            break
-        time.sleep(0.05)
-    assert [row["accuracy"] for row in log] == estimator.history_["accuracy"]
+    assert comes_true(lambda: monitor._log and len(monitor.get_logs().data) == 3)  # it arrives by another thread
+    assert [row["accuracy"] for row in monitor.get_logs().data] == estimator.history_["accuracy"]
 
 
 @with_callbacks

@@ -3,9 +3,9 @@
 import doctest
 import itertools
 
+import hypothesis
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -104,7 +104,10 @@ def test_operations_of_one(f):
     assert_slopes_are_right(f, matrix(3, 4))
 
 
-@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), st.sampled_from(["+", "×", "/", "max"]))
+@hypothesis.settings(deadline=None)  # a busy machine takes its time
+@hypothesis.given(
+    hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), st.sampled_from(["+", "×", "/", "max"])
+)
 def test_a_gradient_is_summed_over_what_broadcasting_repeated(shapes, operation):
     f = {"+": lambda a, b: a + b, "×": lambda a, b: a * b, "/": lambda a, b: a / (b * b + 1), "max": maximum}[operation]
     assert_slopes_are_right(f, *(matrix(*shape, seed=seed) for seed, shape in enumerate(shapes.input_shapes)))
@@ -394,7 +397,7 @@ def check_reference(pair, activation, normalization=None):
             Z = normalized(Z, ("batch", "layer").index(normalization.name), normalization.epsilon) * gain + shift
             learned |= {(level, "gain"): gain, (level, "shift"): shift}
         if activation == "prelu":
-            learned[level, "number"] = slope = Node(np.full(UNITS[level], 0.25))
+            learned[level, "hyperparameter"] = slope = Node(np.full(UNITS[level], 0.25))
             A = leaky(Z, slope)
         else:
             A = HIDDEN[activation](Z)
