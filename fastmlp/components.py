@@ -49,6 +49,7 @@ class Component:
 
     name: ClassVar[str]
     code: ClassVar[int]
+    _registry: ClassVar[str]  # its `parameter`
 
     @property
     def hyperparameter(self) -> Any:
@@ -125,11 +126,16 @@ def _fields(component: Component) -> tuple[Field[Any], ...]:
 
 def _is_default(component: Component, field: Field[Any]) -> bool:
     """Whether the component has the default value of a field."""
-    default = field.default_factory() if field.default_factory is not MISSING else field.default
+    default = field.default if _is_missing(field.default_factory) else field.default_factory()  # type: ignore[operator]
     try:
         return bool(getattr(component, field.name) == default)
     except ValueError:  # an array of several numbers
         return False
+
+
+def _is_missing(default: Any) -> bool:
+    """Whether it stands for no default: of a class that came by value from another process it is another object."""
+    return isinstance(default, type(MISSING))
 
 
 C = TypeVar("C", bound=type[Component])
@@ -185,7 +191,7 @@ class Registry(Mapping[str, type[Kind]]):
                     )
             component: Any = _frozen(cls)
             self._check(component)
-            component.name, component.code = name, len(self.classes)
+            component.name, component.code, component._registry = name, len(self.classes), self.parameter
             self.classes.append(component)
             self._by_name |= dict.fromkeys((name, *aliases), component)
             return cls
@@ -208,6 +214,7 @@ class Registry(Mapping[str, type[Kind]]):
         ValueError
             If it is no component of this kind.
         """
+        self.adopt(value)
         if not isinstance(value, str) and type(value) in self.classes:
             return value
         if isinstance(value, str) and value in self._by_name:
@@ -221,6 +228,15 @@ class Registry(Mapping[str, type[Kind]]):
         raise ValueError(
             f"{self.parameter} must be {self.choices()}; got {value!r}.{did_you_mean(value, self, self.synonyms)}"
         )
+
+    def adopt(self, value: Any) -> None:
+        """Register the class of a component that came from another process by value, as joblib sends those of a script.
+
+        A class that can be imported is registered when it is.
+        """
+        cls = type(value)
+        if isinstance(value, Component) and vars(cls).get("_registry") == self.parameter and cls not in self.classes:
+            self.add(cls.name)(cls)
 
     def _variable(self, cls: type) -> str:
         """What the registry is called in the modules that a class comes from."""
@@ -270,7 +286,7 @@ def _frozen(cls: Any) -> Any:
             f"{cls.__qualname__} must be frozen: leave out the decorator dataclass, or add frozen=True to it."
         )
     for field in fields(cls):
-        if field.init and field.default is MISSING and field.default_factory is MISSING:
+        if field.init and _is_missing(field.default) and _is_missing(field.default_factory):
             raise TypeError(f"{field.name} of {cls.__qualname__} must have a default value, for which the name stands.")
     return cls
 

@@ -187,7 +187,8 @@ class ErrorLoss(Loss):
     @classmethod
     def vector(cls, output: Any, z: Any, t: Any, hyperparameter: Any) -> Any:
         y = output_vector(output, z)
-        rho, slope = cls.of_error_vector(y - t, hyperparameter)
+        of_error = own.checked(cls.of_error_vector, 2, f"of_error_vector of {cls.__qualname__}")
+        rho, slope = of_error(y - t, hyperparameter)
         return rho, slope * output_slope(output, y)
 
     def of_error(self, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -624,6 +625,8 @@ def _check(cls: Any) -> None:
     require(cls, Loss, methods, reason)
     require_number(cls)
     outputs = getattr(cls, "outputs", ())
+    if not (cls.classifies or cls.regresses):
+        raise TypeError(f"{cls.__qualname__} must set classifies or regresses to True, so that estimators may have it.")
     if not outputs or not {*outputs} <= {*OUTPUTS}:
         allowed = ", ".join(map(repr, OUTPUTS))
         raise TypeError(f"outputs of {cls.__qualname__} must be a tuple of some of {allowed}; got {outputs!r}.")

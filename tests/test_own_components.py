@@ -19,6 +19,7 @@ from fastmlp.activations import ACTIVATIONS, Activation
 from fastmlp.losses import LOSSES, ClassLoss, ErrorLoss, LogLoss, Loss, clipped_log
 from fastmlp.machine.simd import full_like, maximum
 from fastmlp.optimizers import OPTIMIZERS, Optimizer
+from fastmlp.serving import predictor, to_c
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "docs" / "examples"
 
@@ -149,6 +150,35 @@ def test_the_first_use_is_quick_and_later_ones_cost_nothing(registries):
     assert seconds[1] < 0.1
 
 
+def test_classes_of_a_script_reach_its_workers(tmp_path):
+    """joblib sends them by value: such a class is registered where it arrives."""
+    parts = [(EXAMPLES / f"{name}.py").read_text(encoding="utf8") for name in ("own_activation", "own_loss")]
+    parts = [part.partition('if __name__ == "__main__":')[0] for part in parts]
+    main = (
+        "from sklearn.model_selection import cross_val_score\n"
+        'if __name__ == "__main__":\n'
+        "    X, y = load_digits(return_X_y=True)\n"
+        "    model = MLPRegressor(Cauchy(2.0), (8,), activation=Squareplus(2.0), max_iter=2, random_state=0)\n"
+        '    scores = [cross_val_score(model, X, y, cv=2, n_jobs=n, error_score="raise") for n in (None, 2)]\n'
+        "    np.testing.assert_array_equal(*scores)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text("\n".join([*parts, main]), encoding="utf8")
+    answer = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_models_that_other_languages_do_not_know(digits, registries, tmp_path):
+    model = MLPClassifier((8,), activation=example("own_activation").Squareplus(2.0), max_iter=2).fit(*digits)
+    message = (
+        "activation must be one of the package's for to_c; got Squareplus(b=2.0), of which only NumPy and SIMD code"
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        to_c(model, tmp_path / "model.c")
+    assert not (tmp_path / "model.c").exists()
+    np.testing.assert_array_equal(predictor(model)(digits[0][:5]), model.predict_proba(digits[0][:5]))
+
+
 def test_the_first_use_registers_nothing_with_numba():
     """Which would take longer than all the rest. In a process of its own, whose kernels lie ready."""
     code = (
@@ -173,6 +203,7 @@ def refused(registry, cls, message, name="own"):
 
 ACTIVATION = {"formula": lambda self, z: (z, z), "vector": staticmethod(lambda z, hyperparameter: (z, z))}
 LOSS = {
+    "regresses": True,
     "formula": lambda self, output, z, t: (z[:, 0], z),
     "vector": staticmethod(lambda output, z, t, hyperparameter: (z, z)),
     "of_outputs": lambda self, output, y, t: y[:, 0],
@@ -207,6 +238,8 @@ def test_what_compiled_code_has_no_room_for():
     refused(ACTIVATIONS, learned, "Learned must not set learned")
     refused(ACTIVATIONS, type("Other", (), ACTIVATION), "Other must be a subclass of Activation.")
     refused(LOSSES, type("No", (Loss,), LOSS), "outputs of No must be a tuple of some of 'identity', 'logistic'")
+    nobodys = type("Nobodys", (Loss,), {**LOSS, "regresses": False})
+    refused(LOSSES, nobodys, "Nobodys must set classifies or regresses to True, so that estimators may have it.")
     refused(LOSSES, type("Soft", (Loss,), {**LOSS, "outputs": ("softmax",)}), "Soft must be a subclass of ClassLoss.")
 
 

@@ -120,6 +120,7 @@ class ComponentParameters(BaseEstimator):
             value = values.get(name)
             for component in value if isinstance(value, list | tuple) else [value]:
                 registry.refuse_class(component)
+                registry.adopt(component)
         constraints = {name: self._constraints_of(name) for name in values}
         try:
             validate_parameters(constraints, values, type(self).__name__)

@@ -17,6 +17,10 @@ _ADDRESSES = {}  # by component, dtype and kind
 _NUMBERS = itertools.count()
 
 
+class TracingError(TypeError):
+    """A function of vectors that cannot be compiled; says why."""
+
+
 def elementwise_address(key, component, streams, dtype, name):
     """Address of the loops over one component, for `elementwise_dispatch` with so many streams.
 
@@ -56,15 +60,17 @@ def checked(function, results, name):
     def call(*arguments):
         try:
             found = function(*arguments)
+        except TracingError:
+            raise
         except Exception as error:
-            raise TypeError(
+            raise TracingError(
                 f"{name} must be made of operators and of the functions in fastmlp.machine.simd and "
                 f"fastmlp.machine.elementary; it failed with {type(error).__name__}: {error}."
             ) from error
         like = arguments[-1]
         found = [full_like(like, each) if isinstance(each, Real) else each for each in _listed(found)]
         if [_kind(each) for each in found] != ["vector"] * results:
-            raise TypeError(f"{name} must give {results} vectors; got {', '.join(map(_kind, found)) or 'nothing'}.")
+            raise TracingError(f"{name} must give {results} vectors; got {', '.join(map(_kind, found)) or 'nothing'}.")
         return tuple(found)
 
     return call

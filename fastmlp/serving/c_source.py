@@ -12,7 +12,7 @@ from .. import __version__
 from ..core.records import GAINS, SHIFTS
 from ..tabular.estimator import TabularEstimator
 from .c_text import c_array, c_float
-from .model import CLIP, COMPLEMENT, NORMALIZE, Model, TableModel, read_model, read_table_model
+from .model import CLIP, COMPLEMENT, NORMALIZE, Model, TableModel, of_activation, read_model, read_table_model
 
 # f(z) of one unit, `p` its number; written from the formulas in `activations.py`.
 C_OF_ACTIVATION = {
@@ -216,7 +216,7 @@ def _layer_parts(model: Model, layer: int, label: str) -> list[str]:
             NORMALIZATION.format(layer=label, n=above, epsilon=c_float(model.normalization.epsilon)),
         ]
     component = model.activations[layer]
-    formula = C_OF_ACTIVATION[component.name]
+    formula = of_activation(C_OF_ACTIVATION, component, "to_c")
     number = ""
     if "p *" in formula:
         parts.append(c_array(f"p_{label}", model.numbers_of(layer)) + "\n")

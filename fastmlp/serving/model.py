@@ -1,6 +1,7 @@
 """A fitted estimator, alone or behind the steps of a pipeline, as plain arrays and components."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,22 @@ class Model(NamedTuple):
         if self.unit_parameters:
             return self.unit_parameters[layer][HYPERPARAMETERS]
         return np.full(self.units[layer + 1], self.activations[layer].hyperparameter, self.coefs[0].dtype)
+
+
+def of_activation(table: Mapping[str, Any], activation: Any, consumer: str) -> Any:
+    """What a consumer's table has for an activation.
+
+    Raises
+    ------
+    ValueError
+        If the activation is a user's own.
+    """
+    if activation.name not in table:
+        raise ValueError(
+            f"activation must be one of the package's for {consumer}; got {activation!r}, of which only NumPy and SIMD "
+            "code are known. Fit a model with another one."
+        )
+    return table[activation.name]
 
 
 def read_model(estimator: Any, consumer: str) -> Model:

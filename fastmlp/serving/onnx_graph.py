@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from ..core.records import GAINS, SHIFTS
 from ..estimators.classifier import HALF
-from .model import CLIP, NORMALIZE, Model, read_model
+from .model import CLIP, NORMALIZE, Model, of_activation, read_model
 
 OPTIONS = {
     "zipmap": [True, False, "columns"],
@@ -155,7 +155,8 @@ def logits_of(graph: Graph, model: Model, rows: str) -> str:
             gain, shift = model.unit_parameters[layer][GAINS], model.unit_parameters[layer][SHIFTS]
             value = graph("Add", graph("Mul", graph("Div", centred, deviation), gain[None]), shift[None])
         component = model.activations[layer]
-        value = ONNX_OF_ACTIVATION[component.name](graph, value, model.numbers_of(layer)[None])
+        node = of_activation(ONNX_OF_ACTIVATION, component, "ONNX")
+        value = node(graph, value, model.numbers_of(layer)[None])
     return value
 
 
