@@ -42,7 +42,7 @@ def header_of(path: str) -> Header:
 
 
 class OpenFile:
-    """A file that is open until nobody holds it; ``identity`` tells whether its path still leads to it, as it was."""
+    """An open file, closed with the object; ``identity`` tells whether its path still leads to it, as it was."""
 
     descriptor = -1  # where `__init__` has failed
 

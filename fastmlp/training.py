@@ -83,7 +83,7 @@ class TrainingSettings:
 
 
 class Callback:
-    """What may look on while a `Trainer` runs; by itself it does nothing."""
+    """What a `Trainer` calls while it runs; by itself it does nothing."""
 
     def before_epoch(self) -> None:
         """Called before each epoch."""
@@ -239,8 +239,7 @@ class Trainer:
     def _run_epochs(self, random_state: np.random.RandomState) -> None:
         """The loop of `run`. Its own work is some two microseconds per epoch beside the engine's and the shuffle's."""
         settings, history, optimizer, order = self.settings, self.history, self.optimizer, self.order
-        n_rows = len(order)
-        steps_per_epoch = -(-n_rows // settings.batch_size)
+        steps_per_epoch = -(-len(order) // settings.batch_size)
         per_step = optimizer.schedule.per == "step"
         ahead = np.arange(steps_per_epoch) if per_step else 0
         shuffle = Shuffler(random_state) if settings.shuffle else None
@@ -263,14 +262,7 @@ class Trainer:
                 loss = float(run_epoch(learning_rate=rate, step=optimizer.step, seed=seed, **regularization(n_epochs)))
             finally:  # an interrupt ends an epoch before its last step
                 optimizer.step = steps_before + self.session.steps
-            optimizer.epochs += 1
-            history.n_epochs = n_epochs
-            history.rows_seen += n_rows
-            history.loss_curve.append(loss)
-            history.learning_rates.append(float(rate[0] if per_step else rate))
-            if settings.verbose:
-                seconds = perf_counter() - settings.started
-                say(f"Iteration {n_epochs}, loss = {loss:.8f}, {seconds:.2f} s{settings.name}")
+            self._record_epoch(n_epochs, loss, float(rate[0] if per_step else rate))
             if not math.isfinite(loss) and self._diverged_for_good():
                 return
             self._count_improvement(loss)
@@ -288,6 +280,18 @@ class Trainer:
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_epochs}) "
                 "reached and the optimization hasn't converged yet."
             )
+
+    def _record_epoch(self, n_epochs: int, loss: float, rate: float) -> None:
+        """Note an epoch in the history, and print its line."""
+        history, settings = self.history, self.settings
+        self.optimizer.epochs += 1
+        history.n_epochs = n_epochs
+        history.rows_seen += len(self.order)
+        history.loss_curve.append(loss)
+        history.learning_rates.append(rate)
+        if settings.verbose:
+            seconds = perf_counter() - settings.started
+            say(f"Iteration {n_epochs}, loss = {loss:.8f}, {seconds:.2f} s{settings.name}")
 
     def _note_rows(self, rows: int) -> None:
         """Called every some milliseconds in an epoch, with the rows that are done."""

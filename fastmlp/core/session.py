@@ -39,7 +39,7 @@ from .step_time import best_threads, row_operations
 PREDICTION_ROWS = 64  # rows that a thread takes through the network together when it only predicts
 # Operations of a step below which a second thread costs more than it brings.
 SHARED_WORK = 100_000
-STARTING = 3e-4  # seconds that a slice waits for new threads; who takes longer joins at a later one
+STARTING = 3e-4  # seconds that a slice waits for new threads; those that take longer join at a later one
 # Operations in whose time the optimizer takes one weight from memory and back, above sparse inputs.
 STREAMED = 500
 

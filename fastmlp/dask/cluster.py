@@ -93,7 +93,7 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
         If for half a minute the scheduler or the rows are gone, or no worker has come back in five.
     """
     distributed = dask_distributed()
-    lost = None  # since when nobody works
+    lost = None  # since when there is no worker
     work: Any = None
     while True:
         try:
@@ -118,7 +118,7 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
 
 
 def _check_patience(client: Any, seconds: float) -> None:
-    """Give up after so many seconds in which nobody worked."""
+    """Give up after so many seconds without a worker."""
     waits = client.status == "running" and not _has_workers(client)
     if seconds > (PATIENCE_WITHOUT_WORKERS if waits else PATIENCE) or client.status in ("closed", "closing"):
         raise RuntimeError(

@@ -1,4 +1,4 @@
-"""Who else looks on during a fit: scikit-learn's callbacks, where it has them (1.9), and a display of progress."""
+"""Callbacks of a fit: those of scikit-learn, where it has them (1.9), and a display of progress."""
 
 from typing import Any
 

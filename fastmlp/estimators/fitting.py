@@ -1,4 +1,4 @@
-"""One training of one network on checked data: sessions, what looks on, and the attributes that result."""
+"""One training of one network on checked data: sessions, callbacks, and the attributes that result."""
 
 import warnings
 from contextlib import ExitStack

@@ -207,15 +207,9 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
             data = set_aside(data, configuration.validation_fraction, random_state)
         max_epochs = n_epochs or (0 if configuration.optimizer is None else configuration.max_iter)
         callbacks = SklearnCallbacks(self, "partial_fit" if incremental else "fit", max_epochs, X, y, sample_weight)
+        name = getattr(self, "_name", "")
         fit = Fit(
-            self,
-            configuration,
-            data,
-            random_state,
-            max_epochs,
-            incremental=incremental,
-            started=started,
-            name=getattr(self, "_name", ""),
+            self, configuration, data, random_state, max_epochs, incremental=incremental, started=started, name=name
         )
         network = fit.network(parameters)
         del parameters  # a copy would be in the way of large networks

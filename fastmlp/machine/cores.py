@@ -71,7 +71,7 @@ def available_cores():
 
 
 def cores_left(n_threads):
-    """Cores of the machine on which nobody else computes at this moment; all of them where the system does not tell.
+    """Cores of the machine that are idle but for the caller's threads; all of them where the system does not tell.
 
     n_threads : threads of the caller that compute now
 
@@ -89,7 +89,7 @@ def cores_left(n_threads):
 def fair_shares(cores, wanted):
     """Cores for each of those who want so many: one at least, and none stays idle that somebody wants.
 
-    The smallest wishes are met first, so that the others get equal shares; what is left over goes to the first.
+    The smallest requests are met first, so that the others get equal shares; what is left over goes to the first.
     """
     shares = [1] * len(wanted)
     free = cores - len(wanted)
@@ -152,7 +152,7 @@ class CoreBudget:
         """What each thread wants and has at work: {thread: (wanted, at work)}, the oldest first.
 
         There is no lock, which an exception at the wrong moment could leave locked: each access to the leases is one
-        call of the interpreter, and who wants more threads says so before it looks at what the others have.
+        call of the interpreter, and a lease notes that it wants more threads before it looks at what the others have.
         """
         leases, key = self._leases, id(lease)
         if key not in leases:  # it is new, or was the parent's
@@ -167,7 +167,7 @@ class CoreBudget:
         return claims
 
     def lease(self, wanted, patient=True):
-        """A new lease of up to `wanted` cores; who is patient waits for one that a larger team is about to leave."""
+        """A new lease of up to `wanted` cores; a patient one waits for a core that a larger team is about to leave."""
         lease = Lease(wanted)
         self._renew_after_fork()
         self.cores = available_cores()
@@ -196,7 +196,7 @@ class CoreBudget:
         return lease.at_work
 
     def share(self, lease):
-        """How many threads a lease may have by rights."""
+        """The fair share of a lease, in threads."""
         self._renew_after_fork()
         return self._share(lease, self._claims(lease))
 
@@ -209,7 +209,7 @@ BUDGET = CoreBudget()
 
 
 class Cancelled(BaseException):
-    """Ends a training whose result nobody waits for any more; not an Exception, so that no scorer catches it."""
+    """Ends a training whose result is no longer wanted; not an Exception, so that no scorer catches it."""
 
 
 _LOCAL = threading.local()

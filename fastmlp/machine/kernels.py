@@ -256,7 +256,7 @@ _held = False
 
 
 def _before_fork():
-    """Wait for a thread that compiles: the child would find a half-finished compiler and nobody who goes on."""
+    """Wait for a thread that compiles: the child would find a half-finished compilation that no thread completes."""
     global _held
     _held = LOCK.acquire(timeout=FORK_PATIENCE)
 

@@ -86,7 +86,7 @@ class Pacing:
             self.n_threads = n_threads
 
     def _note_cost(self, key, cost, seconds):
-        """Of one thread the least cost counts: so much it needs where nobody disturbs it. Of more, the mean of late."""
+        """Of one thread the least cost counts, which it needs on an idle core; of more, the recent mean."""
         before = self._costs.get(key, cost)
         weight = math.exp(-seconds / MEMORY)
         self._costs[key] = min(before, cost) if key[1] == 1 else weight * before + (1 - weight) * cost

@@ -23,7 +23,7 @@ NATIVE_ID = getattr(threading, "get_native_id", lambda: None)  # some systems nu
 def threads_are_native():
     """Whether a new thread is one of the system's: gevent and eventlet put greenlets of one thread in their place.
 
-    Compiled code that waits for a greenlet waits for ever, since nobody runs it.
+    Compiled code that waits for a greenlet never ends, since the greenlet cannot run meanwhile.
     """
     starts = _thread.start_new_thread, getattr(threading, "_start_new_thread", _thread.start_new_thread)
     return all(isinstance(start, types.BuiltinFunctionType) for start in starts)
@@ -32,7 +32,7 @@ def threads_are_native():
 class Worker:
     """One thread of the system: makes the calls that it is given, one after the other, and waits in between.
 
-    Not a `threading.Thread`, whose `start` waits for ever where the new thread dies of a MemoryError.
+    Not a `threading.Thread`, whose `start` never returns where the new thread dies of a MemoryError.
 
     Raises
     ------
@@ -172,8 +172,7 @@ POOL = WorkerPool(most=16)
 def share(work, n_threads):
     """Call work(rank) in this thread, as rank 0, and in others that begin before it returns.
 
-    Nobody waits for a thread that has not begun by then, and a forgotten one does nothing: on a busy machine the leader
-    does all.
+    A thread that has not begun by then is not waited for, and does nothing: on a busy machine the leader does all.
 
     Returns
     -------

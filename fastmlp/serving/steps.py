@@ -43,7 +43,7 @@ class Linear(Step):
 
 
 class Clip(Step):
-    """Numbers cut to [low, high]; its width is that of what stands beside it, 0 as long as nobody has told."""
+    """Numbers cut to [low, high]; its width is that of what stands beside it, 0 as long as it is not known."""
 
     width = out_width = 0
 
