@@ -69,7 +69,7 @@ class Output(NamedTuple):
     slope : callable y -> g'(z), of both
     """
 
-    formula: Callable[[np.ndarray], Any]
+    formula: Callable[[np.ndarray], np.ndarray]
     vector: Callable[[Any], Any] | None = None
     slope: Callable[[Any], Any] | None = None
 
@@ -84,7 +84,7 @@ _OUTPUTS = {
 OUTPUTS = tuple(_OUTPUTS)
 
 
-def output_formula(output: str, z: np.ndarray) -> Any:
+def output_formula(output: str, z: np.ndarray) -> np.ndarray:
     """y = g(z): z, 1 / (1 + exp(-z)), tanh(z), exp(z), or the softmax exp(z_k) / sum_j exp(z_j)."""
     return _OUTPUTS[output].formula(z)
 

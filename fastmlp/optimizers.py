@@ -48,7 +48,7 @@ FIRST_LAYER, WEIGHTS, BIASES, SLOPES, NORMALIZATION = range(len(GROUPS))
 OPTIMIZERS: "Registry[Optimizer]" = Registry("solver", {"nag": "nesterov", "rms": "rmsprop", "gd": "gradient_descent"})
 
 
-def rows_of(t: np.ndarray, *scalars: Any) -> Any:
+def rows_of(t: np.ndarray, *scalars: np.ndarray | float) -> np.ndarray:
     """One row for each step of t, one column for each scalar: a float64 ndarray of shape (len(t), len(scalars))."""
     rows = np.empty((len(t), len(scalars)))
     for column, scalar in enumerate(scalars):
@@ -66,7 +66,7 @@ class Optimizer(Component):
 
     states = 0
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         """What all weights share in each of some steps.
 
         Parameters
@@ -80,11 +80,11 @@ class Optimizer(Component):
         """
         raise NotImplementedError
 
-    def for_group(self, group: Any) -> Any:
+    def for_group(self, group: str) -> "Optimizer":
         """The optimizer of one group of parameters, of the same class: by default this one for all `GROUPS`."""
         return self
 
-    def formula(self, n: Any, g: Any, w: Any, *states: Any) -> Any:
+    def formula(self, n: Any, g: Any, w: Any, *states: Any) -> tuple[np.ndarray, ...]:
         """(w, *states) after a step, in NumPy; n holds k numbers in the dtype of the arrays."""
         raise NotImplementedError
 
@@ -100,10 +100,10 @@ class Gradient(Optimizer):
 
     states = 1
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return rows_of(t)
 
-    def formula(self, n: Any, g: Any, w: Any, state: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, ...]:
         return w, g
 
     @staticmethod
@@ -127,10 +127,10 @@ class GradientDescent(Optimizer):
     S. Monro 1951, "A stochastic approximation method".
     """
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return rows_of(t, rate)
 
-    def formula(self, n: Any, g: Any, w: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, ...]:
         (rate,) = n
         return (w - rate * g,)
 
@@ -151,7 +151,7 @@ class Inertia(Optimizer):
     def __post_init__(self) -> None:
         check_number(self, "momentum", at_least=0, at_most=1)
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return rows_of(t, rate, self.momentum)
 
 
@@ -175,7 +175,7 @@ class Momentum(Inertia):
     I. Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", equations 1 and 2.
     """
 
-    def formula(self, n: Any, g: Any, w: Any, v: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         rate, momentum = n
         v = momentum * v - rate * g
         return w + v, v
@@ -205,7 +205,7 @@ class Nesterov(Inertia):
     Source: Y. Nesterov 1983; I. Sutskever et al. 2013, equations 3 and 4, with w the point that is looked ahead to.
     """
 
-    def formula(self, n: Any, g: Any, w: Any, v: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         rate, momentum = n
         v = momentum * v - rate * g
         return w + momentum * v - rate * g, v
@@ -236,11 +236,11 @@ class Moments(Optimizer):
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def bias_corrections(self, t: np.ndarray) -> Any:
+    def bias_corrections(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """1 - beta_1^t and √(1 - beta_2^t): what m and √v have of their true size after t steps."""
         return 1 - self.beta_1**t, np.sqrt(1 - self.beta_2**t)
 
-    def decays(self) -> Any:
+    def decays(self) -> tuple[float, float, float, float]:
         """beta_1, beta_2, 1 - beta_1 and 1 - beta_2."""
         return self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2
 
@@ -273,11 +273,13 @@ class Adam(Moments):
     Source: D. Kingma and J. Ba 2015, "Adam: a method for stochastic optimization", section 2, last paragraph.
     """
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         correction_1, correction_2 = self.bias_corrections(t)
         return rows_of(t, rate * correction_2 / correction_1, self.epsilon, *self.decays())
 
-    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
+    def formula(
+        self, n: np.ndarray, g: np.ndarray, w: np.ndarray, m: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
@@ -316,10 +318,10 @@ class AdaGrad(Optimizer):
     def __post_init__(self) -> None:
         check_number(self, "epsilon", above=0)
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return rows_of(t, rate, self.epsilon)
 
-    def formula(self, n: Any, g: Any, w: Any, s: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, ...]:
         rate, epsilon = n
         s = s + g**2
         return w - rate * g / (np.sqrt(s) + epsilon), s
@@ -361,10 +363,10 @@ class RMSProp(Optimizer):
         check_number(self, "rho", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
 
-    def formula(self, n: Any, g: Any, w: Any, s: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray, s: np.ndarray) -> tuple[np.ndarray, ...]:
         rate, epsilon, rho, rest = n
         s = rho * s + rest * g**2
         return w - rate * g / (np.sqrt(s) + epsilon), s
@@ -406,10 +408,12 @@ class AdaDelta(Optimizer):
         check_number(self, "rho", at_least=0, below=1)
         check_number(self, "epsilon", above=0)
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         return rows_of(t, rate, self.epsilon, self.rho, 1 - self.rho)
 
-    def formula(self, n: Any, g: Any, w: Any, s: Any, u: Any) -> Any:
+    def formula(
+        self, n: np.ndarray, g: np.ndarray, w: np.ndarray, s: np.ndarray, u: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         rate, epsilon, rho, rest = n
         s = rho * s + rest * g**2
         d = g * np.sqrt(u + epsilon) / np.sqrt(s + epsilon)
@@ -450,11 +454,13 @@ class AMSGrad(Moments):
 
     states = 3
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         correction_1, correction_2 = self.bias_corrections(t)
         return rows_of(t, rate * correction_2 / correction_1, self.epsilon * correction_2, *self.decays())
 
-    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any, largest: Any) -> Any:
+    def formula(
+        self, n: np.ndarray, g: np.ndarray, w: np.ndarray, m: np.ndarray, v: np.ndarray, largest: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         rate, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
@@ -504,16 +510,18 @@ class AdamW(Moments):
         if not isinstance(self.weights_only, bool):
             raise ValueError(f"weights_only of AdamW must be True or False; got {self.weights_only!r}.")
 
-    def for_group(self, group: Any) -> Any:
+    def for_group(self, group: str) -> "Optimizer":
         spared = self.weights_only and group not in ("first_layer", "weights")
         return replace(self, weight_decay=0.0) if spared else self
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         correction_1, correction_2 = self.bias_corrections(t)
         decay = rate * self.weight_decay
         return rows_of(t, rate * correction_2 / correction_1, self.epsilon * correction_2, decay, *self.decays())
 
-    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
+    def formula(
+        self, n: np.ndarray, g: np.ndarray, w: np.ndarray, m: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         rate, epsilon, decay, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
@@ -561,14 +569,14 @@ class NAdam(Moments):
         return self.beta_1 * (1 - 0.5 * 0.96 ** (t * self.momentum_decay))
 
     @cached_property
-    def mu_products(self) -> Any:
+    def mu_products(self) -> np.ndarray:
         """mu_1 ... mu_t for t = 0, 1, ... until they no longer change 1: after 54 steps by default."""
         products = [1.0]
         while products[-1] > 1e-17:
             products.append(products[-1] * self.mu(len(products)))
         return np.array(products)
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         correction_2 = self.bias_corrections(t)[1]
         mu, mu_next = self.mu(t), self.mu(t + 1)
         product = self.mu_products[np.minimum(t, len(self.mu_products) - 1).astype(np.intp)]
@@ -576,7 +584,9 @@ class NAdam(Moments):
         of_average = rate * correction_2 * mu_next / (1 - product * mu_next)
         return rows_of(t, of_gradient, of_average, self.epsilon * correction_2, *self.decays())
 
-    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
+    def formula(
+        self, n: np.ndarray, g: np.ndarray, w: np.ndarray, m: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         of_gradient, of_average, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
@@ -615,7 +625,7 @@ class RAdam(Moments):
     the bound 5 as in PyTorch.
     """
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         correction_1, correction_2 = self.bias_corrections(t)
         rho = 2 / (1 - self.beta_2) - 1
         rho_t = rho - 2 * t * self.beta_2**t / correction_2**2
@@ -625,7 +635,9 @@ class RAdam(Moments):
         plain, adaptive = rate / correction_1 * ~trusted, rate / correction_1 * rectification * correction_2
         return rows_of(t, plain, adaptive, self.epsilon, *self.decays())
 
-    def formula(self, n: Any, g: Any, w: Any, m: Any, v: Any) -> Any:
+    def formula(
+        self, n: np.ndarray, g: np.ndarray, w: np.ndarray, m: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         plain, adaptive, epsilon, beta_1, beta_2, rest_1, rest_2 = n
         m = beta_1 * m + rest_1 * g
         v = beta_2 * v + rest_2 * g**2
@@ -669,11 +681,11 @@ class Lion(Optimizer):
         check_number(self, "beta_2", at_least=0, below=1)
         check_number(self, "weight_decay", at_least=0)
 
-    def scalars(self, t: np.ndarray, rate: Any) -> Any:
+    def scalars(self, t: np.ndarray, rate: np.ndarray) -> np.ndarray:
         decay = rate * self.weight_decay
         return rows_of(t, rate, decay, self.beta_1, self.beta_2, 1 - self.beta_1, 1 - self.beta_2)
 
-    def formula(self, n: Any, g: Any, w: Any, m: Any) -> Any:
+    def formula(self, n: np.ndarray, g: np.ndarray, w: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, ...]:
         rate, decay, beta_1, beta_2, rest_1, rest_2 = n
         return w - rate * np.sign(beta_1 * m + rest_1 * g) - decay * w, beta_2 * m + rest_2 * g
 
