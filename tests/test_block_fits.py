@@ -20,6 +20,8 @@ NAMES = np.array(["one", "three", "two"])[Y]
 WEIGHTS = RANDOM.uniform(0.2, 2, 700)
 T = X[:, :2] @ [[1.0, 2.0], [0.5, -1.0]]
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 
 def classifier(**parameters):
     return MLPClassifier(

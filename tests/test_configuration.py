@@ -18,7 +18,7 @@ from fastmlp.machine.kernels import Kernel
 from fastmlp.optimizers import OPTIMIZERS, Adam, AdamW, GradientDescent
 from fastmlp.schedules import SCHEDULES, Adaptive, Cosine, InverseScaling, StepDecay
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::FutureWarning")
 
 
 @pytest.fixture(scope="module")

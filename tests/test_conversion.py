@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp.activations import ReLU
 from fastmlp.conversion import from_sklearn, register_onnx, to_sklearn
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::FutureWarning")
 
 DIGITS, DIGIT = load_digits(return_X_y=True)
 DIGITS, DIGIT = DIGITS[:300] / 16, DIGIT[:300]

@@ -31,7 +31,7 @@ from fastmlp.normalizations import BatchNormalization, LayerNormalization
 from fastmlp.reference import Reference
 
 AGREEMENT = 1e-6
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::FutureWarning")
 
 
 def network(units, activation="tanh", initializer=None, *, loss="log_loss", dtype=np.float64, seed=0, **components):

@@ -23,6 +23,8 @@ from fastmlp.serving import predictor, to_c
 
 EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "docs" / "examples"
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 
 def example(name):
     """An example as a module that pickles find again."""

@@ -20,6 +20,8 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(120, 7)).astype(np.float32)
 Y = np.arange(120) % 3
 
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
 
 def small(**parameters):
     with warnings.catch_warnings():

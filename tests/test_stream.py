@@ -14,7 +14,9 @@ from sklearn.base import clone
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators import classifier, regressor, stream
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:Got .batch_size.:UserWarning"
+)
 
 
 @contextmanager
