@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import fastmlp
+from fastmlp.tabular import TableEncoder
 
 # What a user imports from: no folder of the machinery, no command line.
 PUBLIC = [
@@ -68,3 +69,14 @@ def test_a_module_says_what_it_offers(name):
 
 def test_the_package_is_typed():
     assert pathlib.Path(fastmlp.__file__).with_name("py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [fastmlp.MLPClassifier, fastmlp.MLPRegressor, fastmlp.TabularClassifier, fastmlp.TabularRegressor, TableEncoder],
+)
+def test_a_fit_gives_the_very_estimator(estimator):
+    """To an editor too: what is fitted has the methods of its own class."""
+    for name in ("fit", "partial_fit", "drop_optimizer_state"):
+        if name in dir(estimator):
+            assert inspect.signature(getattr(estimator, name)).return_annotation == "Self"

@@ -9,7 +9,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -24,6 +24,9 @@ from ..rounds import OUTER, Checkpoints, OuterStep, Plan, Progression, State, St
 from ..schedules import Schedule
 from ..trainable import Parameters
 from .sources import Here, OnCluster
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BACKENDS = ("dask", "joblib", "local")
 NOT_SERVED = ("metrics", "scoring", "weight_averaging", "max_time", "warm_start")  # parameters of local fits alone
@@ -53,7 +56,7 @@ class RoundsMixin(Perceptron):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> Any:
+    ) -> "Self":
         """Train by rounds.
 
         Parameters

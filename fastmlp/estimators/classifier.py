@@ -1,7 +1,7 @@
 """The classifier: its parameters, and what is predicted from a network's outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -29,6 +29,9 @@ from .sklearn_internals import StrOptions, fit_context, is_first_partial_fit
 from .stream import trained_by_stream
 from .targets import Targets
 from .weights import check_classes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 HALF = {"logistic": 0.0, "identity": 0.5, "tanh": np.arctanh(0.5), "exp": np.log(0.5)}  # the z of an output of 1/2
 
@@ -349,7 +352,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     @available_if(lambda estimator: estimator._check_solver())
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None, *, n_epochs: int = 1
-    ) -> "MLPClassifier":
+    ) -> "Self":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
         Two calls are one longer call where ``shuffle=False``; with ``shuffle=True`` each call begins with the rows as

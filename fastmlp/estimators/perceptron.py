@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -41,6 +41,9 @@ from .stream import ReadWhenAsked, read_all, release
 from .targets import Targets
 from .validation import check_validation
 from .weights import parameters_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Estimators that some thread is training, by their identity.
 _IN_TRAINING: dict[int, object] = {}
@@ -124,7 +127,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> "Perceptron":
+    ) -> "Self":
         """Train on X and y.
 
         Parameters

@@ -1,7 +1,7 @@
 """The regressor: its parameters, and what is predicted from a network's outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -25,6 +25,9 @@ from .rows import ACCEPTED, as_rows
 from .sklearn_internals import fit_context
 from .stream import trained_by_stream
 from .targets import RealTargets, Targets
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class MLPRegressor(RegressorMixin, Perceptron):
@@ -317,7 +320,7 @@ class MLPRegressor(RegressorMixin, Perceptron):
         self.max_time = max_time
 
     @available_if(lambda estimator: estimator._check_solver())
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, n_epochs: int = 1) -> "MLPRegressor":
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, *, n_epochs: int = 1) -> "Self":
         """Train more epochs on the given rows; optimizer, weights and random stream go on where they were.
 
         Two calls are one longer call where ``shuffle=False``; with ``shuffle=True`` each call begins with the rows as

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -10,6 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 from .. import __version__
 from ..training import OptimizerState
 from .weights import Components
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def release_of(version: str) -> tuple[int, int]:
@@ -31,7 +34,7 @@ class Storable(BaseEstimator):
     _optimizer: OptimizerState | None
     _optimizer_lost: str | None = None  # by what
 
-    def drop_optimizer_state(self) -> "Storable":
+    def drop_optimizer_state(self) -> "Self":
         """Forget the optimizer's moments, which are once or twice as large as the weights, before storing a model.
 
         Predictions stay as they are and ``fit`` works as before, with ``warm_start=True`` too. ``partial_fit`` can no

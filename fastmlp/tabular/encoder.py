@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -24,6 +24,9 @@ from .columns import (
     read_columns,
 )
 from .encodings import Encoding, dated, flag, one_hot, scaled
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 BLOCK = 4096  # rows encoded together: their temporary arrays stay in the cache
 ID_ROWS = 50  # rows from which a column of distinct values is an id
@@ -95,7 +98,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.drop_ids = drop_ids
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> "TableEncoder":
+    def fit(self, X: Any, y: Any = None) -> "Self":
         """Choose the encoding of each column of X, of shape (n_rows, n_columns); ``y`` is ignored."""
         self._fit(X)
         return self

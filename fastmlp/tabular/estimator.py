@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -19,6 +19,9 @@ from .presets import PRESETS, Recipe, resolve
 from .search import Clock, Outcome, Search
 from .selection import Split, checked_validation, splits_of
 from .training import Problem
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
@@ -168,7 +171,7 @@ class TabularEstimator(BaseEstimator):
 
     # Fitting.
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "Self":
         """Train on a table.
 
         Parameters
