@@ -23,6 +23,7 @@ from scipy.sparse import issparse
 
 from .arrow_files import Columns, parts_of
 from .delayed_parts import is_dask, partitions_of
+from .machine.memory import free_memory
 from .npy_files import OpenFiles, header_of
 
 __all__ = ["Block", "Blocks", "as_blocks", "from_arrays", "from_arrow", "from_dask", "from_folder", "from_iterable"]
@@ -436,13 +437,19 @@ def from_iterable(source: Any) -> Blocks:
     return Blocks([f"block {n}" for n in range(count)], read, ordered=True)
 
 
+def _fits(X: np.memmap) -> bool:
+    """Whether memory holds a memory map: its pages, or a copy in float64 where it must be converted."""
+    as_it_is = X.dtype.char in "fd" and X.flags.c_contiguous
+    return bool(X.size * (X.itemsize if as_it_is else 8) <= free_memory())
+
+
 def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Blocks | None:
-    """X as `Blocks` where it is larger than an array: a `Blocks`, a folder, a Dask collection, an object that slices.
+    """X as `Blocks`: what is larger than memory or in many files, such as a `Blocks`, a folder or a Dask collection.
 
     Returns
     -------
     blocks : Blocks, or None
-        None for whatever is used as it is: arrays, memory maps, frames, sparse matrices, lists.
+        None for whatever is used as it is: arrays, memory maps that memory can hold, frames, sparse matrices, lists.
 
     Raises
     ------
@@ -461,6 +468,8 @@ def as_blocks(X: Any, y: Any = None, sample_weight: Any = None) -> Blocks | None
         if isinstance(X, str | os.PathLike):
             return from_folder(X)
         return X if isinstance(X, Blocks) else from_iterable(X)
+    if isinstance(X, np.memmap) and X.ndim == 2 and y is not None and not _fits(X):
+        return from_arrays(X, y, sample_weight)
     if type(X).__module__.partition(".")[0] in ("zarr", "h5py"):
         if not (hasattr(X, "shape") and hasattr(X, "dtype")):
             raise ValueError(

@@ -12,8 +12,6 @@ and not with its root.
 """
 
 import contextlib
-import os
-import pathlib
 import threading
 from _queue import SimpleQueue  # see `fastmlp.machine.worker`
 from collections.abc import Callable, Iterator, Sequence
@@ -24,17 +22,10 @@ import numpy as np
 from .blocks import Block, Blocks, applied
 from .core.network import Network
 from .machine.cores import BUDGET
+from .machine.memory import free_memory
 from .machine.worker import threads_are_native
 
-try:
-    import resource
-
-    # What the system may bound of a process, and what it says of it in /proc/self/status.
-    MEMORY_LIMITS: tuple[tuple[int, str], ...] = ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:"))
-except ImportError:  # Windows
-    MEMORY_LIMITS = ()
-
-__all__ = ["StreamSession", "default_window", "free_memory", "read_ahead"]
+__all__ = ["StreamSession", "default_window", "read_ahead"]
 
 T = TypeVar("T")
 WINDOW_SHARE = 8  # a window takes this part of the free memory: two of them, a block and its conversion take half
@@ -42,32 +33,6 @@ WINDOW_BYTES = 1 << 20, 1 << 30  # the least and the largest window by default
 STACK_BYTES = 8 << 20  # of a thread, usually; a limit of a process's memory counts them whether they are used or not
 # Of blocks that are checked and converted together; those that are read to the window itself take no memory of theirs.
 GROUP_BYTES, GROUP_BYTES_THERE = 2 << 20, 16 << 20
-
-
-def free_memory() -> int:
-    """Bytes that this process may still take: of the machine, of its control group and of its own limits."""
-    free = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [WINDOW_BYTES[1]]
-    available = _number_after("MemAvailable:", "/proc/meminfo")
-    if available is not None:
-        free = [available * 1024]
-    for limit, label in MEMORY_LIMITS:
-        allowed, taken = resource.getrlimit(limit)[0], _number_after(label, "/proc/self/status")
-        if allowed != resource.RLIM_INFINITY and taken is not None:
-            free.append(allowed - taken * 1024)
-    most, used = (_number_after("", f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if most is not None and used is not None:
-        free.append(most - used)
-    return max(0, min(free))
-
-
-def _number_after(label: str, path: str) -> int | None:
-    """The number behind a label in a file of the system; None where there is none."""
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf8")
-    except OSError:
-        return None
-    fields = text.partition(label)[2].split() if label else text.split()
-    return int(fields[0]) if fields and fields[0].isdecimal() else None
 
 
 def default_window(row_bytes: int, batch_size: int, n_threads: int | None = 1) -> int:
@@ -80,7 +45,7 @@ def default_window(row_bytes: int, batch_size: int, n_threads: int | None = 1) -
     """
     least, most = WINDOW_BYTES
     stacks = (n_threads or BUDGET.cores) * STACK_BYTES
-    free = max(free_memory() - stacks, 0) // WINDOW_SHARE
+    free = max(int(free_memory()) - stacks, 0) // WINDOW_SHARE
     return max(batch_size, min(max(free, least), most) // max(1, row_bytes))
 
 

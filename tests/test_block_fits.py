@@ -122,6 +122,21 @@ def test_a_memory_map_is_an_array(tmp_path):
     assert_same_weights(*(classifier(max_iter=1).fit(rows, Y) for rows in (X, mapped)))
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize(("dtype", "order", "least"), [("f8", "C", 8), ("f4", "C", 4), ("u1", "C", 8), ("f4", "F", 8)])
+def test_a_memory_map_that_memory_cannot_hold_comes_in_blocks(tmp_path, monkeypatch, dtype, order, least):
+    """Its pages, or a copy in another dtype or order, which is never made."""
+    np.save(tmp_path / "X.npy", np.asarray(10 * X, dtype, order))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    monkeypatch.setattr(blocks, "free_memory", lambda: X.size * least)
+    assert blocks.as_blocks(mapped, Y) is None
+    monkeypatch.setattr(blocks, "free_memory", lambda: X.size * least - 1)
+    assert blocks.as_blocks(np.array(mapped), Y) is None
+    same = classifier().fit(blocks.from_arrays(mapped, Y, WEIGHTS).with_window(200))
+    monkeypatch.setattr(block_fits, "default_window", lambda *sizes: 200)
+    assert_same_weights(classifier().fit(mapped, Y, WEIGHTS), same)
+
+
 def test_a_file_that_ends_early_and_a_folder_without_files(tmp_path):
     model = classifier(max_iter=1).fit(X, Y)
     before = dict(vars(model))

@@ -18,7 +18,7 @@ POLLING = 0.0005  # seconds between two looks
 GROUPS, MEMBERSHIP = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
 
 
-def _numbers(path):
+def numbers_in(path):
     """The whole numbers in a file of the system; none where it cannot be read. "max" is none."""
     try:
         return [int(text) for text in path.read_text().split() if text != "max"]
@@ -26,28 +26,36 @@ def _numbers(path):
         return []
 
 
-def quota():
-    """Cores that the quotas of the process's control groups are worth; inf without any.
+def control_groups(controller):
+    """Folders of the process's control groups of a controller, 'cpu' or 'memory', and of all groups above them.
 
-    A service has a group of its own below the root, and each group above it may have a quota too: cgroups(7), and
-    "CFS Bandwidth Control" and "Control Group v2" of Linux's documentation. In a container the root is its own group.
+    A service has a group of its own below the root, and each group above it may bound it too: cgroups(7). In a
+    container the root is its own group.
     """
     try:
         lines = MEMBERSHIP.read_text().splitlines()
     except OSError:
-        return math.inf
-    granted = math.inf
+        return
     for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root = GROUPS / "cpu" if controllers else GROUPS
+        root = GROUPS / controller if controllers else GROUPS
         group = root / path.strip("/")
-        for folder in (group, *(above for above in group.parents if above.is_relative_to(root))):
-            numbers = _numbers(folder / "cpu.max") or [
-                number for name in ("quota", "period") for number in _numbers(folder / f"cpu.cfs_{name}_us")
-            ]
-            if len(numbers) == 2 and min(numbers) > 0:
-                granted = min(granted, numbers[0] / numbers[1])
+        yield from (group, *(above for above in group.parents if above.is_relative_to(root)))
+
+
+def quota():
+    """Cores that the quotas of the process's control groups are worth; inf without any.
+
+    Sources: "CFS Bandwidth Control" and "Control Group v2" of Linux's documentation.
+    """
+    granted = math.inf
+    for folder in control_groups("cpu"):
+        numbers = numbers_in(folder / "cpu.max") or [
+            number for name in ("quota", "period") for number in numbers_in(folder / f"cpu.cfs_{name}_us")
+        ]
+        if len(numbers) == 2 and min(numbers) > 0:
+            granted = min(granted, numbers[0] / numbers[1])
     return granted
 
 
