@@ -96,8 +96,9 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
     lost = None  # since when there is no worker
     work: Any = None
     while True:
+        began = time.monotonic()
         try:
-            if client.scheduler is None:
+            if client.status != "running":  # what asks the scheduler would wait for an answer
                 raise OSError("the connection to the scheduler is closed")
             work = submit() if work is None else work
             with client.as_current():
@@ -111,10 +112,12 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
             if client.status == "running":  # the error of a task
                 raise
             work, idle = None, True
-        lost = (lost or time.monotonic()) if idle else None
-        if lost is not None:
-            _check_patience(client, time.monotonic() - lost)
-            time.sleep(0.2)
+        if not idle:
+            lost = None
+            continue
+        lost = began if lost is None else lost
+        _check_patience(client, time.monotonic() - lost)
+        time.sleep(0.2)
 
 
 def _check_patience(client: Any, seconds: float) -> None:

@@ -486,6 +486,27 @@ def test_a_client_that_is_closed_in_a_training(cluster, monkeypatch):
     assert not hasattr(model, "coefs_")
 
 
+def test_nothing_is_asked_of_a_scheduler_that_is_away(monkeypatch):
+    """A call to it would wait for the connection; so long a call counts as time without it."""
+    now, asked = [0.0], []
+    client = types.SimpleNamespace(status="running")
+
+    def submit():
+        asked.append(client.status)
+        client.status = "connecting"
+        now[0] += 29
+        raise OSError("no answer")
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(rounds_there, "time", types.SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    with pytest.raises(RuntimeError, match=r"it has been connecting without them, .* for 30 s"):
+        rounds_there.result_of(client, submit)
+    assert asked == ["running"]
+    assert now[0] < 31
+
+
 def test_rows_that_are_lost_with_a_scheduler_are_an_error(client, cluster, monkeypatch):
     monkeypatch.setattr(rounds_there, "PATIENCE", 1)
     held = [collection.persist(scheduler=client) for collection in collections()]  # nobody can compute them again
