@@ -64,6 +64,14 @@ def test_the_reference_has_every_public_module():
     assert documented == (modules - INTERNAL) | {*fastmlp.__all__} - {"__version__"}
 
 
+def test_code_is_not_wider_than_its_page():
+    """100 columns: see docs/_static/pages.css."""
+    texts = {path: "".join(code for code, _ in examples(path)) for path in PAGES}
+    texts |= {path: path.read_text(encoding="utf8") for path in (ROOT / "docs" / "examples").glob("*.py")}
+    wide = [f"{path.name}: {line}" for path, text in texts.items() for line in text.splitlines() if len(line) > 100]
+    assert not wide
+
+
 def test_pages_have_examples():
     assert sum(len(examples(path)) for path in PAGES) > 15
 

@@ -1,4 +1,4 @@
-"""An activation of one's own: squareplus, (z + sqrt(z² + b)) / 2, a smooth rectifier without an exponential.
+"""An activation of one's own: squareplus, (z + sqrt(z² + b)) / 2, without an exponential.
 
 Source: J. Barron, "Squareplus: a softplus-like algebraic rectifier" (2021), equation 1.
 """
@@ -24,7 +24,7 @@ class Squareplus(Activation):
 
     @staticmethod
     def vector(z, b):
-        """The same of SIMD vectors, for the compiled passes; b is the first field of the component."""
+        """The same of SIMD vectors, for compiled code; b is the first field of the component."""
         r = sqrt(z * z + b)
         return (z + r) * 0.5, (z / r + 1) * 0.5
 

@@ -1,6 +1,7 @@
 """A loss of one's own: Cauchy's, which errors far from the target hardly move.
 
-Source: J. Barron, "A general and adaptive robust loss function", CVPR 2019, equation 1 with alpha = 0.
+Source: J. Barron, "A general and adaptive robust loss function", CVPR 2019, equation 1 with
+alpha = 0.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastmlp.machine.elementary import log1p
 
 @LOSSES.add("cauchy")
 class Cauchy(ErrorLoss):
-    """With e = y - t and u = e / c: rho(e) = c² log(1 + u² / 2), rho'(e) = e / (1 + u² / 2); ``c`` is above 0."""
+    """rho(e) = c² log(1 + u² / 2), rho'(e) = e / (1 + u² / 2); e = y - t, u = e / c, c > 0."""
 
     c: float = 1.0
 
@@ -34,5 +35,6 @@ if __name__ == "__main__":
     y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2
     spoiled = np.where(random.random(2000) < 0.2, y + 20 * random.random(2000), y)
     for loss in ("squared_error", Cauchy(c=0.2)):
-        model = MLPRegressor(loss, (50,), learning_rate_init=0.01, max_iter=60, random_state=0, tol=0)
+        settings = {"learning_rate_init": 0.01, "max_iter": 60, "random_state": 0, "tol": 0}
+        model = MLPRegressor(loss, (50,), **settings)
         print(f"{loss!s:16} R² on unspoiled targets {model.fit(X, spoiled).score(X, y):.2f}")

@@ -1,6 +1,9 @@
-"""An optimizer of one's own: signSGD with momentum. It may keep up to three numbers beside each weight.
+"""An optimizer of one's own: signSGD with momentum.
 
-Source: J. Bernstein et al., "signSGD: compressed optimisation for non-convex problems", ICML 2018, algorithm 2.
+It may keep up to three numbers beside each weight.
+
+Source: J. Bernstein et al., "signSGD: compressed optimisation for non-convex problems", ICML 2018,
+algorithm 2.
 """
 
 import numpy as np
@@ -39,6 +42,7 @@ class Signum(Optimizer):
 
 if __name__ == "__main__":
     X, y = load_digits(return_X_y=True)
-    model = MLPClassifier((50,), solver=Signum(beta=0.8), learning_rate_init=2e-3, max_iter=20, random_state=0, tol=0)
+    settings = {"learning_rate_init": 2e-3, "max_iter": 20, "random_state": 0, "tol": 0}
+    model = MLPClassifier((50,), solver=Signum(beta=0.8), **settings)
     model.fit(X[:1400] / 16, y[:1400])
     print(f"{model.score(X[1400:] / 16, y[1400:]):.1%} of the digits are right")
