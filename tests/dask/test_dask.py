@@ -423,11 +423,15 @@ class Locked:
         pass
 
 
-def test_what_cannot_be_sent_to_workers(client):
+def test_what_watches_a_training_is_not_sent_to_workers(client):
     shown = Shown()
     shown.lock = threading.Lock()
     model = classifier(client=client, progress=shown)
     model.fit(*collections())  # what watches a training stays here
+
+
+@pytest.mark.scikit_learn("1.9")
+def test_a_callback_that_cannot_be_sent_to_workers(client):
     model = classifier(client=client)
     model.set_callbacks(Locked())
     with pytest.raises(ValueError, match="parameters that can be pickled for workers: it holds a lock"):
