@@ -24,7 +24,7 @@ _PARAMETERS = """
         Optimizer steps on each shard between two means.
     outer : {'average', 'nesterov'}, default='average'
         How the mean of the shards becomes the next round's start: as it is, or by a Nesterov step towards it, as in
-        DiLoCo (arXiv:2311.08105).
+        DiLoCo (arXiv:2311.08105), which learns more from the same rows where there are several shards.
     outer_learning_rate, outer_momentum : float, default=0.7 and 0.9
         Of 'nesterov'.
     checkpoint : path, default=None
