@@ -78,6 +78,26 @@ def estimator(workload, **parameters):
     )
 
 
+def losses_after(n_rounds, workload, X, y):
+    """Losses of one shard after so many rounds, and of two after as many rows; a cluster gives the same bits."""
+    sides = {"one": (1, "average"), "average": (2, "average"), "nesterov": (2, "nesterov")}
+    losses = {}
+    for side, (count, outer) in sides.items():
+        model = estimator(workload, backend="local", n_shards=count, n_rounds=n_rounds // count, outer=outer).fit(X, y)
+        losses[side] = mean_loss(workload, X, y, model.coefs_, model.intercepts_)
+    return losses
+
+
+def seconds_of_steps(plan, state, shard):
+    """Seconds of a round on one shard with one thread, without a cluster."""
+    computed = []
+    for number in range(REPEATS):
+        begin = time.perf_counter()
+        train_round(plan, state, shard, number=number, index=0, n_threads=1)
+        computed.append(time.perf_counter() - begin)
+    return float(np.median(computed))
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_per_second(benchmark, name):
     workload, X, y = task(name)
@@ -89,9 +109,8 @@ def test_rows_per_second(benchmark, name):
             for count in sides
         }
 
-        def fit(count, rounds, **parameters):
-            model = estimator(workload, client=sides[count], n_shards=count, n_rounds=rounds, **parameters)
-            return model.fit(*data[count])
+        def fit(count, rounds):
+            return estimator(workload, client=sides[count], n_shards=count, n_rounds=rounds).fit(*data[count])
 
         local = estimator(workload, backend="local", n_shards=2, n_rounds=2).fit(X, y)
         for ours, theirs in zip(fit(2, 2).coefs_, local.coefs_, strict=True):
@@ -102,19 +121,8 @@ def test_rows_per_second(benchmark, name):
             seconds[count] += fit(count, n_rounds // 3).history_["seconds"][1:]
 
         benchmark.pedantic(run, (2,), setup=lambda: run(1), rounds=REPEATS)
-        models = {
-            "one": fit(1, n_rounds),
-            "average": fit(2, n_rounds // 2),
-            "nesterov": fit(2, n_rounds // 2, outer="nesterov"),
-        }
     plan, state = noted
-    losses = {side: mean_loss(workload, X, y, model.coefs_, model.intercepts_) for side, model in models.items()}
-    shard = Block(X[: len(X) // 2], y[: len(X) // 2], None)
-    computed = []
-    for number in range(REPEATS):
-        begin = time.perf_counter()
-        train_round(plan, state, shard, number=number, index=0, n_threads=1)
-        computed.append(time.perf_counter() - begin)
+    losses = losses_after(n_rounds, workload, X, y)
     middle = {count: float(np.median(values)) for count, values in seconds.items()}
     ratio = 2 * middle[1] / middle[2]
     sent = len(pickle.dumps((plan, state), protocol=5))
@@ -126,7 +134,7 @@ def test_rows_per_second(benchmark, name):
         "MB of a state, which goes out and comes back once in a round": sent / 1e6,
         "a round of one worker, s": middle[1],
         "of two, s": middle[2],
-        "of it steps, s": float(np.median(computed)),
+        "of it steps, s": seconds_of_steps(plan, state, Block(X[: len(X) // 2], y[: len(X) // 2], None)),
         "rows/s of two": 2 * plan.steps * plan.batch_size / middle[2],
         "× one worker": ratio,
         "loss of one": losses["one"],

@@ -13,7 +13,7 @@ PATIENCE, PATIENCE_WITHOUT_WORKERS = 30, 300  # seconds without a scheduler or r
 
 
 def _round_here(plan: Plan, state: State, shard: Block, number: int, index: int, ours: dict[str, str]) -> Result:
-    """A round with this worker's threads, of which each of its tasks has a share, as joined in versions as the rest."""
+    """A round with this task's share of the worker's threads; refused where the worker has other versions."""
     worker = dask_distributed().get_worker()
     refuse_others(versions(), ours, worker.address)
     n_threads = max(1, worker.state.nthreads // max(1, worker.state.executing_count))
@@ -59,9 +59,9 @@ class Cluster:
         """
 
         def submit() -> Any:
-            shards, there = self.shards(), self._scattered(state)
+            shards, there, ours = self.shards(), self._scattered(state), versions()
             results = [
-                self.client.submit(_round_here, plan, there, shard, number, index, versions(), retries=3, pure=False)
+                self.client.submit(_round_here, plan, there, shard, number, index, ours, retries=3, pure=False)
                 for index, shard in enumerate(shards)
             ]
             return self.client.submit(mean_of, results, retries=3, pure=False)

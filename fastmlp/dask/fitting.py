@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 
 from ..core.network import Network
 from ..estimators import MLPClassifier
-from ..estimators.block_fits import Survey, check_initializer, converter, merged
+from ..estimators.block_fits import Survey, check_steps, converter, merged
 from ..estimators.configuration import Configuration, configure
 from ..estimators.perceptron import Perceptron, unchanged_on_error
 from ..estimators.weights import learned_attributes
@@ -243,8 +243,7 @@ def _check_served(configuration: Configuration, n_estimators: int) -> None:
     ValueError
         With the parameter, and what to do.
     """
-    if configuration.optimizer is None:
-        raise ValueError("solver must be one that takes steps, such as 'adam', to train by rounds; got 'lbfgs'.")
+    check_steps(configuration, n_estimators, "to train by rounds")
     if type(configuration.schedule).on_plateau is not Schedule.on_plateau:
         raise ValueError(
             "learning_rate must be a schedule that is known beforehand, such as 'one_cycle', to train by rounds; "
@@ -254,9 +253,6 @@ def _check_served(configuration: Configuration, n_estimators: int) -> None:
     for name, attribute in (("augmentation", "augmentations"), *((name, name) for name in NOT_SERVED)):
         if values[attribute]:
             raise ValueError(f"{name} must be left at its default to train by rounds; got {values[attribute]!r}.")
-    if n_estimators > 1:
-        raise ValueError(f"n_estimators must be 1 to train by rounds; got {n_estimators}. Fit members one by one.")
-    check_initializer(configuration)
 
 
 def _report(verbose: bool, display: Any, progression: Progression) -> None:

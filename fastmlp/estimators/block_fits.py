@@ -18,6 +18,7 @@ from ..core.network import Network
 from ..streaming import GROUP_BYTES, StreamSession, default_window
 from .configuration import Configuration
 from .data import TrainingData, checked_weights, with_class_weights
+from .labels import known_codes
 
 EXAMPLES = 2  # rows of a block that are kept in any case
 
@@ -206,8 +207,8 @@ class LabelTable:
 
     def of(self, y: np.ndarray) -> np.ndarray | None:
         """Targets of some labels; None if there is a new one."""
-        codes = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
-        return self.values[codes] if np.array_equal(self.classes[codes], y) else None
+        codes = known_codes(y, self.classes)
+        return None if codes is None else self.values[codes]
 
 
 def check_block_fit(configuration: Configuration, validation: tuple[Any, Any, Any], n_estimators: int) -> None:
@@ -218,25 +219,26 @@ def check_block_fit(configuration: Configuration, validation: tuple[Any, Any, An
     ValueError
         With the parameter, and what to do.
     """
-    if configuration.optimizer is None:
-        raise ValueError("solver must be one that takes steps, such as 'adam', where X is blocks; got 'lbfgs'.")
+    check_steps(configuration, n_estimators, "where X is blocks")
     if configuration.early_stopping and validation[0] is None:
         raise ValueError("early_stopping=True needs X_val and y_val where X is blocks, of which none are set aside.")
-    if n_estimators > 1:
-        raise ValueError(f"n_estimators must be 1 where X is blocks; got {n_estimators}. Fit members one by one.")
     for name in ("augmentation", "metrics"):
         if getattr(configuration, "augmentations" if name == "augmentation" else name):
             raise ValueError(f"{name} must be None where X is blocks: it looks at all rows at once.")
-    check_initializer(configuration)
 
 
-def check_initializer(configuration: Configuration) -> None:
-    """Refuse initial weights by rows, where a few examples stand for the rows.
+def check_steps(configuration: Configuration, n_estimators: int, where: str) -> None:
+    """Refuse what one network cannot learn in steps on some of the rows, from initial weights that need none.
 
     Raises
     ------
     ValueError
+        With the parameter, ``where`` that is so, and what to do.
     """
+    if configuration.optimizer is None:
+        raise ValueError(f"solver must be one that takes steps, such as 'adam', {where}; got 'lbfgs'.")
+    if n_estimators > 1:
+        raise ValueError(f"n_estimators must be 1 {where}; got {n_estimators}. Fit members one by one.")
     chosen = configuration.initializer
     if getattr(chosen, "needs_rows", False):
         raise ValueError(

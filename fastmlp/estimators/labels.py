@@ -20,6 +20,12 @@ def columns_are_classes(one_hot: bool, loss: Loss) -> bool:
     return one_hot or isinstance(loss, KLDivergence)
 
 
+def known_codes(y: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
+    """Positions of labels, of shape (n_samples,), in the sorted classes; None if there is one that they do not hold."""
+    codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    return codes if np.array_equal(classes[codes], y) else None
+
+
 def without_sparse(y: Any) -> Any:
     """A matrix of classes as an array: what OneHotEncoder gives is sparse, and small enough."""
     return y.toarray() if issparse(y) else y

@@ -29,7 +29,7 @@ from .continuation import optimizer_to_go_on_with, same_components
 from .data import TrainingData
 from .fitting import Fit, warn_convergence
 from .history import history_of, set_history
-from .labels import columns_are_classes
+from .labels import columns_are_classes, known_codes
 from .parameters import is_unchangeable
 from .targets import RealTargets, Targets
 from .weights import check_classes, check_weights, dtype_of_weights, of_dtype
@@ -311,10 +311,8 @@ def _targets(estimator: Any, network: Network, y: np.ndarray) -> np.ndarray | No
         classes = estimator.classes_
         if y.dtype.kind not in "iub" or classes.dtype.kind != y.dtype.kind:
             return None
-        codes = np.searchsorted(classes, y)
-        if not (classes[np.minimum(codes, len(classes) - 1)] == y).all():
-            return None
-        if network.loss.takes_codes(network.output):
+        codes = known_codes(y, classes)
+        if codes is None or network.loss.takes_codes(network.output):
             return codes
         return codes[:, np.newaxis] if network.units[-1] == 1 else None
     if y.dtype.kind not in "iuf" or network.units[-1] != 1 or not math.isfinite(float(y.sum())):

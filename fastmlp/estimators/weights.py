@@ -109,8 +109,8 @@ def dtype_of_weights(estimator: Any) -> np.dtype:
     coefs = estimator.coefs_
     if not (isinstance(coefs, list | tuple) and coefs and isinstance(coefs[0], np.ndarray)):
         check_weights(estimator)  # says what is wrong
-    dtype: np.dtype = coefs[0].dtype
-    return dtype if dtype.isnative else dtype.newbyteorder("=")  # as of a pickle from another machine
+    dtype: np.dtype = coefs[0].dtype.newbyteorder("=")  # a pickle may come from another machine
+    return dtype
 
 
 def check_classes(estimator: Any) -> None:

@@ -8,11 +8,9 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ..activations import ACTIVATIONS
 from ..core.records import HYPERPARAMETERS
 from ..estimators import MLPClassifier, MLPRegressor
 from ..estimators.targets import RealTargets
-from ..losses import LogLoss, SquaredError
 from ..tabular.classifier import TabularClassifier
 from ..tabular.members import Member
 from .step import Step
@@ -144,7 +142,7 @@ def read_model(estimator: Any, consumer: str) -> Model:
 
 def in_own_byte_order(array: np.ndarray) -> np.ndarray:
     """The same array, or its numbers in the machine's byte order: a pickle may come from another one."""
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 class TableModel(NamedTuple):
@@ -208,17 +206,16 @@ def read_table_model(estimator: Any, consumer: str) -> TableModel:
 
 def _network_of(member: Member) -> Model:
     """One network of a table's model."""
-    real = member.output == "identity"
     return Model(
         [],
         list(member.coefs),
         list(member.intercepts),
-        [ACTIVATIONS.resolve(member.activation)] * (len(member.coefs) - 1),
+        member.activations,
         list(member.unit_parameters),
         None,
         member.output,
         COMPLEMENT if member.output == "logistic" else NOTHING,
-        SquaredError() if real else LogLoss(),
+        member.loss,
         1,
         False,
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..activations import ACTIVATIONS
+from ..activations import ACTIVATIONS, Activation
 from ..core.predictor import Predictor
-from ..losses import LogLoss, SquaredError, codes_of
+from ..losses import LogLoss, Loss, SquaredError, codes_of
 from ..trainable import Parameters
 
 
@@ -32,6 +32,16 @@ class Member:
     output: str
     weight: float
 
+    @property
+    def activations(self) -> list[Activation]:
+        """Those of the hidden layers, as components."""
+        return [ACTIVATIONS.resolve(self.activation)] * (len(self.coefs) - 1)
+
+    @property
+    def loss(self) -> Loss:
+        """What its outputs are for: numbers, or probabilities of classes."""
+        return SquaredError() if self.output == "identity" else LogLoss()
+
     def outputs(self, X: np.ndarray, n_threads: int | None = None) -> np.ndarray:
         """Outputs of the network for encoded rows: float32 ndarray of shape (n_rows, n_outputs)."""
         return self._predictor.predict(X, n_threads)[0]
@@ -39,14 +49,13 @@ class Member:
     @cached_property
     def _predictor(self) -> Predictor:
         """What reads the weights where they lie; to make one takes longer than to predict a row."""
-        loss = SquaredError() if self.output == "identity" else LogLoss()
         return Predictor(
             self.coefs,
             self.intercepts,
             self.unit_parameters,
             dtype=self.coefs[0].dtype,
-            activations=[ACTIVATIONS.resolve(self.activation)] * (len(self.coefs) - 1),
-            codes=codes_of(loss, self.output),
+            activations=self.activations,
+            codes=codes_of(self.loss, self.output),
         )
 
     def __getstate__(self) -> dict[str, Any]:
