@@ -102,37 +102,50 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
 
     # Targets.
 
-    def _checked_targets(self, y: Any) -> np.ndarray:
-        """Class codes; sets ``classes_``."""
+    def _as_targets(self, y: Any) -> np.ndarray:
+        """Labels, one of each row."""
         labels = column_or_1d(np.asarray(y), warn=True)
         _refuse_missing(labels)
         check_classification_targets(labels)
+        return labels
+
+    def _summary(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which labels there are, ascending, and how many rows have each."""
+        return np.unique(values, return_counts=True)
+
+    def _describe(self, summaries: list[Any]) -> None:
+        """Set ``classes_`` to the labels of all rows."""
+        labels, counts = (np.concatenate(parts) for parts in zip(*summaries))
         self.classes_, codes = np.unique(labels, return_inverse=True)
+        rows = np.bincount(codes, counts)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y must have two classes or more; got 1 class, {self.classes_.tolist()[0]!r}, in all rows."
             )
-        for name, count in zip(self.classes_.tolist(), np.bincount(codes)):
-            if count == 1 and len(codes) > 2:
+        for name, count in zip(self.classes_.tolist(), rows):
+            if count == 1 and rows.sum() > 2:
                 warnings.warn(
                     f"Class {name!r} of y has a single row, which serves for training alone; add rows or merge rare "
                     "classes.",
-                    stacklevel=5,
+                    stacklevel=4,
                 )
-        return codes.astype(np.int64)
+
+    def _coded(self, values: np.ndarray) -> np.ndarray:
+        """Class codes."""
+        return np.searchsorted(self.classes_, values).astype(np.int64)
 
     def _checked_targets_again(self, y: Any) -> np.ndarray:
-        labels = column_or_1d(np.asarray(y))
-        _refuse_missing(labels)
+        labels = self._as_targets(y)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"validation must hold classes of y; got {unknown.tolist()[0]!r}, which is not among them."
             )
-        return np.searchsorted(self.classes_, labels).astype(np.int64)
+        return self._coded(labels)
 
     def _strata(self, targets: np.ndarray) -> np.ndarray:
-        return targets
+        """Codes of the classes that the rows have, from 0 on: a part of a table may lack some."""
+        return np.unique(targets, return_inverse=True)[1]
 
     def _weighted(self, targets: np.ndarray, sample_weight: Any) -> Any:
         if self.class_weight is None:

@@ -83,11 +83,24 @@ def documented(parameters: str = "", attributes: str = "") -> str:
     return _DOCUMENTED.format(parameters=parameters, attributes=attributes)
 
 
+_NO_WEIGHT = "sample_weight must hold no negative numbers and a positive one."
+
+
+def _checked_weights(sample_weight: Any, encoded: np.ndarray) -> np.ndarray:
+    """Weights of rows as float64, none of them negative."""
+    weights: np.ndarray = check_sample_weight(sample_weight, encoded, dtype=np.float64)
+    if len(weights) and not weights.min() >= 0:
+        raise ValueError(_NO_WEIGHT)
+    return weights
+
+
 class TabularEstimator(BaseEstimator):
     """The common part; a subclass knows its targets.
 
-    It gives ``_targets`` (y -> what is learned), ``_finish`` (outputs of a network -> predictions that are scored),
-    ``_score_of`` (rows -> a score of such predictions) and ``_problem``.
+    It gives ``_as_targets`` (y -> checked values), ``_summary`` (values -> what is to be known of them), ``_describe``
+    (summaries of all rows, in parts -> attributes), ``_coded`` (values -> targets), ``_learned`` (targets -> Problem),
+    ``_finish`` (outputs of a network -> predictions that are scored) and ``_score_of`` (rows -> a score of such
+    predictions).
     """
 
     _parameter_constraints: dict[str, Any] = {
@@ -154,7 +167,16 @@ class TabularEstimator(BaseEstimator):
 
     # Subclasses.
 
-    def _checked_targets(self, y: Any) -> np.ndarray:
+    def _as_targets(self, y: Any) -> np.ndarray:
+        raise NotImplementedError
+
+    def _summary(self, values: np.ndarray) -> Any:
+        raise NotImplementedError
+
+    def _describe(self, summaries: list[Any]) -> None:
+        raise NotImplementedError
+
+    def _coded(self, values: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     def _learned(self, targets: np.ndarray, X: np.ndarray, sample_weight: Any) -> Problem:
@@ -195,28 +217,47 @@ class TabularEstimator(BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        self._validate_params()
-        scorer = checked_scorer(self.metric)
-        validation = checked_validation(self.validation)
+        self._check_parameters()
         if y is None:
             raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         self.encoder_ = TableEncoder(self.categorical_features, verbose=bool(self.verbose))
         encoded = self.encoder_.fit_transform(X)
         self._copy_names()
-        targets = self._checked_targets(y)
-        n_rows = len(encoded)
-        if len(targets) != n_rows:
-            raise ValueError(f"Found input variables with inconsistent numbers of samples: [{n_rows}, {len(targets)}]")
-        weights = None if sample_weight is None else check_sample_weight(sample_weight, encoded, dtype=np.float64)
-        if weights is not None and not (weights.min() >= 0 and weights.max() > 0):
-            raise ValueError("sample_weight must hold no negative numbers and a positive one.")
+        values = self._as_targets(y)
+        self._describe([self._summary(values)])
+        if len(values) != len(encoded):
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: [{len(encoded)}, {len(values)}]"
+            )
+        weights = None if sample_weight is None else _checked_weights(sample_weight, encoded)
+        if weights is not None and not weights.max() > 0:
+            raise ValueError(_NO_WEIGHT)
+        self._fit_encoded(encoded, self._coded(values), weights)
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that cannot be used, before any row is read."""
+        self._validate_params()
+        checked_scorer(self.metric)
+        checked_validation(self.validation)
+        self._recipes()
+
+    def _fit_encoded(self, encoded: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> None:
+        """Train on encoded rows, where the encoder and what describes the targets are known; set what results.
+
+        Parameters
+        ----------
+        encoded : float32 ndarray of shape (n_rows, n_encoded)
+        targets : what `_coded` gives for each row
+        weights : ndarray of shape (n_rows,), or None
+        """
+        n_rows, validation = len(encoded), self.validation
         random_state = check_random_state(self.random_state)
         if isinstance(validation, tuple | list):
             encoded, targets, splits = self._with_given(encoded, targets, validation)
             weights = None if weights is None else np.concatenate([weights, np.ones(len(targets) - n_rows)])
         else:
             splits = splits_of(validation, n_rows, self._strata(targets), random_state)
-        self._search(encoded, targets, weights, splits, np.arange(n_rows), scorer, random_state)
+        self._search(encoded, targets, weights, splits, np.arange(n_rows), random_state)
 
     def _with_given(self, encoded: np.ndarray, targets: np.ndarray, given: Any) -> tuple[np.ndarray, Any, list[Split]]:
         """The table with the user's validation rows at its end."""
@@ -235,10 +276,10 @@ class TabularEstimator(BaseEstimator):
         weights: np.ndarray | None,
         splits: list[Split],
         rows: np.ndarray,
-        scorer: Any,
         random_state: Any,
     ) -> None:
         """Train and select; set the attributes that result."""
+        scorer = checked_scorer(self.metric)
         preset, recipes = self._recipes()
         n_members = self.n_members or preset.n_members
         validates = bool(len(splits[0].validation))

@@ -1,6 +1,7 @@
 """`TabularRegressor`."""
 
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -38,20 +39,37 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
 
     # Targets.
 
-    def _checked_targets(self, y: Any) -> np.ndarray:
-        """Targets of shape (n_rows, n_outputs); sets what they are standardized by."""
-        values = _as_numbers(y)
-        self._flat = values.ndim == 1
-        values = values.reshape(len(values), -1)
-        self._center, spread = values.mean(axis=0), values.std(axis=0)
-        self._scale = np.where(spread > 0, spread, 1.0)
-        self._low, self._high = values.min(axis=0), values.max(axis=0)
-        self.n_outputs_ = values.shape[1]
-        return values
+    def _as_targets(self, y: Any) -> np.ndarray:
+        """Finite numbers, of shape (n_rows,) or (n_rows, n_outputs)."""
+        return _as_numbers(y)
+
+    def _summary(self, values: np.ndarray) -> "Spread":
+        """Where the targets lie."""
+        columns = values.reshape(len(values), -1)
+        return Spread(
+            len(columns),
+            columns.mean(axis=0),
+            columns.var(axis=0),
+            columns.min(axis=0),
+            columns.max(axis=0),
+            values.ndim,
+        )
+
+    def _describe(self, summaries: list[Any]) -> None:
+        """Set what targets are standardized by, and the range of predictions."""
+        all_rows = reduce(Spread.beside, summaries)
+        self._flat = all_rows.ndim == 1
+        deviation = np.sqrt(all_rows.variance)
+        self._center, self._scale = all_rows.mean, np.where(deviation > 0, deviation, 1.0)
+        self._low, self._high = all_rows.low, all_rows.high
+        self.n_outputs_ = len(self._center)
+
+    def _coded(self, values: np.ndarray) -> np.ndarray:
+        """Targets of shape (n_rows, n_outputs)."""
+        return values.reshape(len(values), -1)
 
     def _checked_targets_again(self, y: Any) -> np.ndarray:
-        values = _as_numbers(y)
-        values = values.reshape(len(values), -1)
+        values = self._coded(_as_numbers(y))
         if values.shape[1] != self.n_outputs_:
             raise ValueError(f"validation must have as many outputs as y, {self.n_outputs_}; got {values.shape[1]}.")
         return values
@@ -75,6 +93,29 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+class Spread(NamedTuple):
+    """Where the targets of some rows lie, each of shape (n_outputs,) but for the number of rows and y's dimensions."""
+
+    n_rows: int
+    mean: np.ndarray
+    variance: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    ndim: int
+
+    def beside(self, other: "Spread") -> "Spread":
+        """Of these rows and of others.
+
+        Source: T. Chan, G. Golub and R. LeVeque 1983, "Algorithms for computing the sample variance", (2.1).
+        """
+        n_rows = self.n_rows + other.n_rows
+        share = other.n_rows / n_rows
+        gap = other.mean - self.mean
+        variance = self.variance * (1 - share) + other.variance * share + gap**2 * share * (1 - share)
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Spread(n_rows, self.mean + gap * share, variance, low, high, self.ndim)
 
 
 def _as_numbers(y: Any) -> np.ndarray:
