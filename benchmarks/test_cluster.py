@@ -79,11 +79,17 @@ def estimator(workload, **parameters):
 
 
 def losses_after(n_rounds, workload, X, y):
-    """Losses of one shard after so many rounds, and of two after as many rows; a cluster gives the same bits."""
-    sides = {"one": (1, "average"), "average": (2, "average"), "nesterov": (2, "nesterov")}
+    """Losses of one shard after so many rounds, and of two after as many, or as many rows; a cluster gives the same
+    bits."""
+    sides = {
+        "one": (1, "average", n_rounds),
+        "average, as many rounds": (2, "average", n_rounds),
+        "average": (2, "average", n_rounds // 2),
+        "nesterov": (2, "nesterov", n_rounds // 2),
+    }
     losses = {}
-    for side, (count, outer) in sides.items():
-        model = estimator(workload, backend="local", n_shards=count, n_rounds=n_rounds // count, outer=outer).fit(X, y)
+    for side, (count, outer, rounds) in sides.items():
+        model = estimator(workload, backend="local", n_shards=count, n_rounds=rounds, outer=outer).fit(X, y)
         losses[side] = mean_loss(workload, X, y, model.coefs_, model.intercepts_)
     return losses
 
@@ -96,6 +102,15 @@ def seconds_of_steps(plan, state, shard):
         train_round(plan, state, shard, number=number, index=0, n_threads=1)
         computed.append(time.perf_counter() - begin)
     return float(np.median(computed))
+
+
+def seconds_at_once(client, plan, state, shard):
+    """The same on every worker of a client at a time, of the slowest."""
+    every = [
+        client.submit(seconds_of_steps, plan, state, shard, workers=[worker], pure=False)
+        for worker in client.scheduler_info(n_workers=-1)["workers"]
+    ]
+    return max(client.gather(every))
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -121,7 +136,9 @@ def test_rows_per_second(benchmark, name):
             seconds[count] += fit(count, n_rounds // 3).history_["seconds"][1:]
 
         benchmark.pedantic(run, (2,), setup=lambda: run(1), rounds=REPEATS)
-    plan, state = noted
+        plan, state = noted
+        shard = Block(X[: len(X) // 2], y[: len(X) // 2], None)
+        steps = {count: seconds_at_once(sides[count], plan, state, shard) for count in sides}
     losses = losses_after(n_rounds, workload, X, y)
     middle = {count: float(np.median(values)) for count, values in seconds.items()}
     ratio = 2 * middle[1] / middle[2]
@@ -134,17 +151,25 @@ def test_rows_per_second(benchmark, name):
         "MB of a state, which goes out and comes back once in a round": sent / 1e6,
         "a round of one worker, s": middle[1],
         "of two, s": middle[2],
-        "of it steps, s": seconds_of_steps(plan, state, Block(X[: len(X) // 2], y[: len(X) // 2], None)),
+        "of it steps, s": steps[2],
         "rows/s of two": 2 * plan.steps * plan.batch_size / middle[2],
         "× one worker": ratio,
+        "× one worker, the steps alone": 2 * steps[1] / steps[2],
         "loss of one": losses["one"],
+        "of two, averaged, after as many rounds": losses["average, as many rounds"],
         "of two, averaged, after the same rows": losses["average"],
         "of two, nesterov": losses["nesterov"],
     }
     benchmark.extra_info["bars"] = [
         bar(f"{name}: two workers against one", ratio, must=1.6),
         bar(
-            f"{name}: loss of two workers, nesterov, above that of one",
+            f"{name}: loss of two workers, averaged, as many rounds, above that of one",
+            losses["average, as many rounds"] / losses["one"] - 1,
+            must=0.03,
+            better="lower",
+        ),
+        bar(
+            f"{name}: loss of two workers, nesterov, as many rows, above that of one",
             losses["nesterov"] / losses["one"] - 1,
             must=0.03,
             better="lower",

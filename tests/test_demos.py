@@ -243,7 +243,7 @@ def test_digits_ends_with_a_table(told):
     text, rows = told("digits")
     lines = text.splitlines()
     assert lines[0] == "digits: 1,347 rows of 64 pixels (float32) to train on, 450 to test on"
-    assert lines[1].startswith("compiling kernels (once; cached at ")
+    assert lines[1].startswith("first fit: ")
     assert rows[-5] == ["seconds", "CPU seconds", "epochs", "test accuracy", "ratio"]
     for side, row in zip(("fastmlp", "scikit-learn, default threads", "scikit-learn, one thread"), rows[-4:-1]):
         assert row[0] == side

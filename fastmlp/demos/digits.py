@@ -74,8 +74,7 @@ def demonstrate(options: Options) -> None:
     """On scikit-learn's digits, or on MNIST with --mnist FOLDER."""
     data = load_digits() if options.mnist is None else load_mnist(options.mnist)
     print(data)
-    print(f"compiling kernels (once; cached at {options.cache}) ...", end=" ", flush=True)
-    print(f"{warm_up(data):.1f} s", flush=True)
+    print(f"first fit: {warm_up(data):.1f} s; kernels that it had to compile are kept at {options.cache}", flush=True)
     results = compare(data, options.budget(200 if options.mnist is None else 10, quick=3))
     print()
     print_table(table(results), f"MLPClassifier(random_state=0) on {data.name}, median of {RUNS} runs")
