@@ -73,8 +73,8 @@ SMOOTH = Recipe(
     activation="selu",
     dropout=0.0,
     weight_decay=0.0,
-    max_epochs=256,
-    cycles=6,
+    max_epochs=128,
+    cycles=5,
     bins=False,
     patient=True,
     below=0.02,
@@ -93,12 +93,17 @@ PRESETS = {
         classes=(NOISY, SMOOTH), numbers=(NOISY_NUMBERS, SMOOTH_NUMBERS), seeds=1, n_members=4, blend=False
     ),
     "best": Preset(
-        classes=(NOISY, replace(NOISY, dropout=0.3), replace(SMOOTH, below=math.inf, cycles=4, max_epochs=64), SMOOTH),
+        classes=(
+            NOISY,
+            replace(NOISY, dropout=0.3),
+            replace(SMOOTH, below=math.inf, cycles=4, max_epochs=64),
+            replace(SMOOTH, max_epochs=256, cycles=6),
+        ),
         numbers=(
             NOISY_NUMBERS,
             replace(NOISY_NUMBERS, activation="mish", dropout=0.05),
             replace(SMOOTH_NUMBERS, weight_decay=0.1, below=math.inf, cycles=4, max_epochs=64),
-            SMOOTH_NUMBERS,
+            replace(SMOOTH_NUMBERS, max_epochs=256, cycles=6),
         ),
         seeds=2,
         n_members=10,
