@@ -6,8 +6,10 @@
 
 A round is a pure function (see `fastmlp.rounds`): the result depends on the data, the seed and the number of shards,
 and not on which worker did what. ``backend="joblib"`` and ``backend="local"`` train the same model without a cluster.
+Raw tables have `DaskTabularClassifier` and `DaskTabularRegressor`, for which every shard trains networks of its own.
 """
 
 from .estimators import DaskMLPClassifier, DaskMLPRegressor
+from .tables import DaskTabularClassifier, DaskTabularRegressor
 
-__all__ = ["DaskMLPClassifier", "DaskMLPRegressor"]
+__all__ = ["DaskMLPClassifier", "DaskMLPRegressor", "DaskTabularClassifier", "DaskTabularRegressor"]

@@ -12,12 +12,22 @@ SCATTER_PATIENCE = 10  # seconds that a state waits for the first worker
 PATIENCE, PATIENCE_WITHOUT_WORKERS = 30, 300  # seconds without a scheduler or rows, or without workers, that end a fit
 
 
-def _round_here(plan: Plan, state: State, shard: Block, number: int, index: int, ours: dict[str, str]) -> Result:
-    """A round with this task's share of the worker's threads; refused where the worker has other versions."""
+def threads_here(ours: dict[str, str]) -> int:
+    """A task's share of its worker's threads; refused where the worker has other versions."""
     worker = dask_distributed().get_worker()
     refuse_others(versions(), ours, worker.address)
-    n_threads = max(1, worker.state.nthreads // max(1, worker.state.executing_count))
-    return train_round(plan, state, shard, number=number, index=index, n_threads=n_threads)
+    n_threads, tasks = int(worker.state.nthreads), int(worker.state.executing_count)
+    return max(1, n_threads // max(1, tasks))
+
+
+def on_worker(work: Callable[..., Any], shard: Any, argument: Any, ours: dict[str, str]) -> Any:
+    """``work(shard, argument, n_threads)`` with this task's share of the worker's threads."""
+    return work(shard, argument, threads_here(ours))
+
+
+def _round_here(plan: Plan, state: State, shard: Block, number: int, index: int, ours: dict[str, str]) -> Result:
+    """A round with this task's share of the worker's threads."""
+    return train_round(plan, state, shard, number=number, index=index, n_threads=threads_here(ours))
 
 
 class Kept:

@@ -1,11 +1,10 @@
 """The estimators for clusters: the local classes' parameters and those of the rounds."""
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 from ..estimators import MLPClassifier, MLPRegressor
 from .fitting import RoundsMixin
+from .interface import constructor
 from .prediction import mapped
 
 _PARAMETERS = """
@@ -36,40 +35,18 @@ _PARAMETERS = """
     """
 
 
-def _constructor(local: Any) -> Callable[..., None]:
-    """A constructor that takes the parameters of a local class, then those of the rounds."""
-
-    def __init__(
-        self: Any,
-        *arguments: Any,
-        client: Any = None,
-        backend: str = "dask",
-        n_shards: int | None = None,
-        n_rounds: int | None = None,
-        steps_per_round: int = 100,
-        outer: str = "average",
-        outer_learning_rate: float = 0.7,
-        outer_momentum: float = 0.9,
-        checkpoint: Any = None,
-        checkpoint_every: int = 1,
-        **parameters: Any,
-    ) -> None:
-        local.__init__(self, *arguments, **parameters)
-        self.client = client
-        self.backend = backend
-        self.n_shards = n_shards
-        self.n_rounds = n_rounds
-        self.steps_per_round = steps_per_round
-        self.outer = outer
-        self.outer_learning_rate = outer_learning_rate
-        self.outer_momentum = outer_momentum
-        self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
-
-    own = [p for p in inspect.signature(__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    theirs = inspect.signature(local.__init__).parameters.values()
-    __init__.__signature__ = inspect.Signature([*theirs, *own])  # type: ignore[attr-defined]
-    return __init__
+_OWN = {
+    "client": None,
+    "backend": "dask",
+    "n_shards": None,
+    "n_rounds": None,
+    "steps_per_round": 100,
+    "outer": "average",
+    "outer_learning_rate": 0.7,
+    "outer_momentum": 0.9,
+    "checkpoint": None,
+    "checkpoint_every": 1,
+}
 
 
 class DaskMLPClassifier(RoundsMixin, MLPClassifier):
@@ -79,7 +56,7 @@ class DaskMLPClassifier(RoundsMixin, MLPClassifier):
     """
 
     __doc__ = f"{__doc__}\n{_PARAMETERS}"
-    __init__ = _constructor(MLPClassifier)
+    __init__ = constructor(MLPClassifier, _OWN)
     _local = MLPClassifier
 
     def predict(self, X: Any) -> Any:
@@ -102,7 +79,7 @@ class DaskMLPRegressor(RoundsMixin, MLPRegressor):
     """
 
     __doc__ = f"{__doc__}\n{_PARAMETERS}"
-    __init__ = _constructor(MLPRegressor)
+    __init__ = constructor(MLPRegressor, _OWN)
     _local = MLPRegressor
 
     def predict(self, X: Any) -> Any:

@@ -1,7 +1,5 @@
 """Fits by rounds: the part that the estimators share, from checked parameters to the attributes that result."""
 
-import copy
-import inspect
 import math
 import os
 import pathlib
@@ -23,21 +21,18 @@ from ..estimators.weights import learned_attributes
 from ..rounds import OUTER, Checkpoints, OuterStep, Plan, Progression, State, Stopping, load_checkpoint, train
 from ..schedules import Schedule
 from ..trainable import Parameters
-from .sources import Here, OnCluster
+from .interface import OnClient, check_choice, check_count
+from .sources import blocks_of, checksum_of, joined_shard, source_of, surveyed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-BACKENDS = ("dask", "joblib", "local")
 NOT_SERVED = ("metrics", "scoring", "weight_averaging", "max_time", "warm_start")  # parameters of local fits alone
 
 
-class RoundsMixin(Perceptron):
+class RoundsMixin(OnClient, Perceptron):
     """An estimator that trains by rounds, on a cluster or on this machine; see `DaskMLPClassifier`."""
 
-    client: Any
-    backend: str
-    n_shards: int | None
     n_rounds: int | None
     steps_per_round: int
     outer: str
@@ -45,7 +40,6 @@ class RoundsMixin(Perceptron):
     outer_momentum: float
     checkpoint: Any
     checkpoint_every: int
-    _local: type
 
     def fit(
         self,
@@ -95,13 +89,10 @@ class RoundsMixin(Perceptron):
 
     def _check_rounds(self) -> None:
         """Check the parameters of the rounds."""
-        for name, allowed in (("backend", BACKENDS), ("outer", OUTER)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {getattr(self, name)!r}.")
-        for name in ("n_shards", "n_rounds", "steps_per_round", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-                raise ValueError(f"{name} must be an int in the range [1, inf); got {value!r}.")
+        self._check_cluster()
+        check_choice("outer", self.outer, OUTER)
+        for name in ("n_rounds", "steps_per_round", "checkpoint_every"):
+            check_count(name, getattr(self, name))
         for name, most in (("outer_learning_rate", np.inf), ("outer_momentum", 1)):
             value = getattr(self, name)
             if not 0 <= value < most:
@@ -114,18 +105,20 @@ class RoundsMixin(Perceptron):
         """Shards, a plan, and rounds until the end."""
         configuration = configure(self)
         _check_served(configuration, self.n_estimators)
-        find = OnCluster if self.backend == "dask" else Here
-        source = find(self, X, y, sample_weight, isinstance(self, MLPClassifier))
-        survey = merged(source.surveys)
+        source = source_of(self, X, y, sample_weight, blocks_of)
+        labels, checked = isinstance(self, MLPClassifier), self.checkpoint is not None
+        found = source.of_each(partial(surveyed, labels=labels, checked=checked))
+        surveys = [survey for survey, _ in found]
+        survey = merged(surveys)
         configuration = survey.configured(configuration)
         data = self._checked_data(*survey.rows(), validation, configuration, incremental=False, goes_on=False)
         random_state = check_random_state(self.random_state)
         parameters = self._starting_parameters(configuration, data, random_state, goes_on=False)
         local = self.to_local().set_params(progress=None)
         convert = converter(local, replace(configuration, progress=None), survey, data.X.dtype)
-        executor, n_shards = source.executor(convert)
+        shards, n_shards = source.shards([each.n_rows for each in surveys], partial(joined_shard, convert))
         plan = self._plan(configuration, data, parameters, survey, n_shards, int(random_state.randint(2**31)))
-        plan = replace(plan, checksum=source.checksum)
+        plan = replace(plan, checksum=checksum_of(checksum for _, checksum in found))
         progression = None if self.checkpoint is None else load_checkpoint(self.checkpoint, plan)
         if progression is None:
             progression = Progression(State(parameters), OuterStep(*plan.outer))
@@ -135,7 +128,7 @@ class RoundsMixin(Perceptron):
             train(
                 plan,
                 progression,
-                executor,
+                source.rounds(shards),
                 stopping=self._stopping(configuration, data, plan),
                 checkpoints=None if self.checkpoint is None else Checkpoints(self.checkpoint, self.checkpoint_every),
                 after_round=partial(_report, configuration.verbose, display),
@@ -215,24 +208,6 @@ class RoundsMixin(Perceptron):
             self.history_["val_loss"] = self.validation_loss_curve_
         self.t_ = self.n_iter_ * plan.steps * plan.batch_size * plan.n_shards
         self._no_improvement_count, self._optimizer, self._stream = progression.no_improvement_count, None, None
-
-    def to_local(self) -> Any:
-        """The same model as a local estimator: its parameters, and all that it has learned."""
-        parameters = self.get_params(deep=False)
-        names = inspect.signature(self._local).parameters
-        local = self._local(**{name: parameters[name] for name in names})
-        local.__dict__.update({name: value for name, value in vars(self).items() if name not in parameters})
-        return local
-
-    def __sklearn_clone__(self) -> Any:
-        """A clone with the same client, which cannot be copied."""
-        made = super(RoundsMixin, copy.copy(self)).__sklearn_clone__()
-        made.client = self.client
-        return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the client, which belongs to this process."""
-        return {**super().__getstate__(), "client": None}
 
 
 def _check_served(configuration: Configuration, n_estimators: int) -> None:

@@ -2,19 +2,29 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from joblib import effective_n_jobs
+from joblib import Parallel, delayed, effective_n_jobs
 from scipy.sparse import issparse
 
 from ..blocks import Block, Blocks, as_block, as_blocks, from_arrays, joined
 from ..delayed_parts import is_dask, partitions_of
 from ..estimators.block_fits import Survey, survey_of
 from ..rounds import InProcess, Joblib
-from .client import check_sendable, check_versions, connected, submit_with_data
-from .cluster import Cluster, Kept, result_of
+from .client import check_sendable, check_versions, connected, submit_with_data, versions
+from .cluster import Cluster, Kept, on_worker, result_of
+
+
+class Parts(Protocol):
+    """Rows in parts, each with a name, such as `Blocks`."""
+
+    names: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def read(self, position: int) -> Sequence[Any]:
+        """X, y and sample_weight of a part."""
 
 
 class OnCluster:
@@ -22,9 +32,9 @@ class OnCluster:
 
     Parameters
     ----------
-    estimator : with ``client``, ``n_shards`` and ``checkpoint``
-    X, y, sample_weight : Dask collections, or what `as_blocks` and arrays are, which are sent to the workers
-    labels : whether y holds labels
+    estimator : with ``client`` and ``n_shards``
+    X, y, sample_weight : Dask collections, or what ``cut`` takes, which is sent to the workers
+    cut : callable (X, y, sample_weight, n_shards) -> Parts
 
     Raises
     ------
@@ -32,70 +42,133 @@ class OnCluster:
         If the client is not connected, or workers have other versions.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, labels: bool) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, cut: Callable[..., Parts]) -> None:
         self.client = client = connected(estimator.client)
         check_versions(client)
         self.n_shards = estimator.n_shards or max(1, len(client.nthreads()))
         if is_dask(X):
-            from dask.delayed import delayed
+            from dask.delayed import delayed as lazily
 
-            lazy = [delayed(tuple)(part) for part in partitions_of(X, y, sample_weight)]
+            lazy = [lazily(tuple)(part) for part in partitions_of(X, y, sample_weight)]
             self.parts = Kept(lambda: client.compute(lazy))
         else:
-            blocks = list(_blocks_of(X, y, sample_weight, self.n_shards))
-            self.parts = Kept(lambda: [submit_with_data(client, tuple, tuple(block)) for block in blocks])
+            parts = cut(X, y, sample_weight, self.n_shards)
+            read = [tuple(parts.read(n)) for n in range(len(parts))]
+            self.parts = Kept(lambda: [submit_with_data(client, tuple, part) for part in read])
         self.names = [f"partition {n}" for n in range(len(self.parts()))]
-        look = partial(_survey, labels=labels, checked=estimator.checkpoint is not None)
 
-        def surveys() -> Any:
-            each = [client.submit(look, part, name, pure=False) for part, name in zip(self.parts(), self.names)]
-            return client.submit(list, each, pure=False)
+    def of_each(
+        self, look: Callable[..., Any], arguments: Sequence[Any] | None = None, then: Callable[..., Any] = list
+    ) -> Any:
+        """What ``then`` makes of the list of ``look(part, name)`` of each part, all of it on the workers.
 
-        found = result_of(client, surveys)
-        self.surveys: list[Survey] = [survey for survey, _ in found]
-        self.checksum = _checksum_of(checksum for _, checksum in found)
+        Parameters
+        ----------
+        arguments : a third argument of ``look`` for each part, default=None
+        """
+        check_sendable((look, then))
+        more = [()] * len(self.names) if arguments is None else [(argument,) for argument in arguments]
 
-    def executor(self, convert: Callable[[Block, str], Block]) -> tuple[Cluster, int]:
-        """Shards of consecutive partitions, made on the workers, and their number."""
-        groups = _groups([survey.n_rows for survey in self.surveys], self.n_shards)
-        check_sendable(convert)
+        def submit() -> Any:
+            each = [
+                submit_with_data(self.client, look, part, name, *argument)
+                for part, name, argument in zip(self.parts(), self.names, more, strict=True)
+            ]
+            return submit_with_data(self.client, then, each)
 
-        def shards() -> list[Any]:
+        return result_of(self.client, submit)
+
+    def shards(self, rows: Sequence[int], make: Callable[..., Any]) -> tuple[Any, int]:
+        """Futures of ``make(names, *parts)`` of consecutive parts, by the rows of each part; and their number."""
+        groups = _groups(rows, self.n_shards)
+        check_sendable(make)
+
+        def made() -> list[Any]:
             parts = self.parts()
             return [
-                self.client.submit(
-                    _joined, convert, [self.names[n] for n in group], *(parts[n] for n in group), pure=False
-                )
+                submit_with_data(self.client, make, [self.names[n] for n in group], *(parts[n] for n in group))
                 for group in groups
             ]
 
-        return Cluster(self.client, Kept(shards)), len(groups)
+        return Kept(made), len(groups)
+
+    def of_shards(self, shards: Kept, work: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+        """``work(shard, argument, n_threads)`` of each shard, where it is."""
+        check_sendable(work)
+
+        def submit() -> Any:
+            each = [
+                submit_with_data(self.client, on_worker, work, shard, argument, versions())
+                for shard, argument in zip(shards(), arguments, strict=True)
+            ]
+            return submit_with_data(self.client, list, each)
+
+        found: list[Any] = result_of(self.client, submit)
+        return found
+
+    def rounds(self, shards: Kept) -> Cluster:
+        """What trains by rounds on the shards."""
+        return Cluster(self.client, shards)
 
 
 class Here:
-    """Rows in this process: arrays, `Blocks`, or Dask collections that are computed here."""
+    """Rows in this process: what ``cut`` takes, Dask collections that are computed here among it; see `OnCluster`."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, labels: bool) -> None:
+    def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, cut: Callable[..., Parts]) -> None:
         self.backend, self.n_threads = estimator.backend, estimator.n_threads
         self.n_shards = estimator.n_shards or (effective_n_jobs() if self.backend == "joblib" else 1)
-        self.blocks = _blocks_of(X, y, sample_weight, self.n_shards)
-        look = partial(_survey, labels=labels, checked=estimator.checkpoint is not None)
-        found = [look(tuple(block), name) for name, block in zip(self.blocks.names, self.blocks)]
-        self.surveys = [survey for survey, _ in found]
-        self.checksum = _checksum_of(checksum for _, checksum in found)
+        self.parts = cut(X, y, sample_weight, self.n_shards)
+        self.names = self.parts.names
 
-    def executor(self, convert: Callable[[Block, str], Block]) -> tuple[InProcess | Joblib, int]:
-        """Shards of consecutive blocks, and their number."""
-        shards = [
-            _joined(convert, [self.blocks.names[n] for n in group], *(tuple(self.blocks.read(n)) for n in group))
-            for group in _groups([survey.n_rows for survey in self.surveys], self.n_shards)
-        ]
+    def _part(self, position: int) -> tuple[Any, ...]:
+        return tuple(self.parts.read(position))
+
+    def of_each(
+        self, look: Callable[..., Any], arguments: Sequence[Any] | None = None, then: Callable[..., Any] = list
+    ) -> Any:
+        """What ``then`` makes of the list of ``look(part, name)`` of each part; see `OnCluster.of_each`."""
+        more = [()] * len(self.names) if arguments is None else [(argument,) for argument in arguments]
+        return then([look(self._part(n), self.names[n], *argument) for n, argument in enumerate(more)])
+
+    def shards(self, rows: Sequence[int], make: Callable[..., Any]) -> tuple[Any, int]:
+        """``make(names, *parts)`` of consecutive parts, by the rows of each part; and their number."""
+        groups = _groups(rows, self.n_shards)
+        shards = [make([self.names[n] for n in group], *(self._part(n) for n in group)) for group in groups]
+        return shards, len(groups)
+
+    def of_shards(self, shards: list[Any], work: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+        """``work(shard, argument, n_threads)`` of each shard, one after the other or by joblib."""
+        pairs = zip(shards, arguments, strict=True)
+        if self.backend != "joblib":
+            return [work(shard, argument, self.n_threads) for shard, argument in pairs]
+        n_threads = self.n_threads or 1
+        found: list[Any] = Parallel(n_jobs=self.n_shards)(
+            delayed(work)(shard, argument, n_threads) for shard, argument in pairs
+        )
+        return found
+
+    def rounds(self, shards: list[Block]) -> InProcess | Joblib:
+        """What trains by rounds on the shards."""
         if self.backend == "joblib":
-            return Joblib(shards, self.n_shards, self.n_threads or 1), len(shards)
-        return InProcess(shards, self.n_threads), len(shards)
+            return Joblib(shards, self.n_shards, self.n_threads or 1)
+        return InProcess(shards, self.n_threads)
 
 
-def _blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
+def source_of(estimator: Any, X: Any, y: Any, sample_weight: Any, cut: Callable[..., Parts]) -> OnCluster | Here:
+    """Where the rows are by the estimator's ``backend``."""
+    return (OnCluster if estimator.backend == "dask" else Here)(estimator, X, y, sample_weight, cut)
+
+
+def _groups(rows: Sequence[int], n_shards: int) -> list[list[int]]:
+    """Consecutive parts of each shard; shards without rows are left out."""
+    parts = np.array_split(np.arange(len(rows)), n_shards)
+    return [part.tolist() for part in parts if sum(rows[n] for n in part)]
+
+
+# --- blocks of numbers ------------------------------------------------------------------------------------------------
+
+
+def blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
     """X as blocks; arrays in as many as there are shards."""
     found = as_blocks(X, y, sample_weight)
     if found is not None:
@@ -110,13 +183,13 @@ def _blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
     return from_arrays(X, y, weight, block_rows=-(-X.shape[0] // n_shards))
 
 
-def _survey(part: tuple[Any, ...], name: str, labels: bool, checked: bool) -> tuple[Survey, int]:
+def surveyed(part: tuple[Any, ...], name: str, labels: bool, checked: bool) -> tuple[Survey, int]:
     """A survey of one partition, where it is, and a checksum of its rows if a checkpoint wants one."""
     block = as_block(part, name)
-    return survey_of(block, name, labels=labels), _checksum_of(block) if checked else 0
+    return survey_of(block, name, labels=labels), checksum_of(block) if checked else 0
 
 
-def _checksum_of(values: Iterable[Any]) -> int:
+def checksum_of(values: Iterable[Any]) -> int:
     """A checksum of arrays or numbers."""
     found = 0
     for value in values:
@@ -126,13 +199,7 @@ def _checksum_of(values: Iterable[Any]) -> int:
     return found
 
 
-def _groups(rows: Sequence[int], n_shards: int) -> list[list[int]]:
-    """Consecutive partitions of each shard; shards without rows are left out."""
-    parts = np.array_split(np.arange(len(rows)), n_shards)
-    return [part.tolist() for part in parts if sum(rows[n] for n in part)]
-
-
-def _joined(convert: Callable[[Block, str], Block], names: Sequence[str], *parts: tuple[Any, ...]) -> Block:
+def joined_shard(convert: Callable[[Block, str], Block], names: Sequence[str], *parts: tuple[Any, ...]) -> Block:
     """One shard from its partitions, in the network's dtypes."""
     blocks = [as_block(part, name) for name, part in zip(names, parts, strict=True)]
     return joined([convert(block, name) for name, block in zip(names, blocks, strict=True) if len(block.X)])

@@ -114,6 +114,40 @@ def as_category(column: Column) -> Column:
     return Column(column.name, CATEGORY, coded, levels.tolist(), True)
 
 
+def joined(parts: Sequence[Column], names: Sequence[str]) -> Column:
+    """One column, of the rows of several parts of a table, one part after the other.
+
+    Parameters
+    ----------
+    parts : the column in each part; names : of the parts
+
+    Raises
+    ------
+    ValueError
+        If the parts hold different kinds, with two of them.
+    """
+    known = [(part, name) for part, name in zip(parts, names, strict=True) if part.kind != EMPTY]
+    if not known:
+        return parts[0]._replace(values=np.concatenate([part.values for part in parts]))
+    first, first_name = known[0]
+    for part, name in known:
+        if part.kind != first.kind and {part.kind, first.kind} != {NUMBER, BOOLEAN}:
+            raise ValueError(
+                f"Column {first.name!r} must hold {HOLDS[first.kind]} in every part of the table, as in {first_name}; "
+                f"got {HOLDS[part.kind]} in {name}; convert it."
+            )
+    declared = any(part.declared for part, _ in known)
+    if first.kind == CATEGORY:
+        levels: dict[Hashable, int] = {}
+        coded = []
+        for part in parts:
+            places = np.array([levels.setdefault(level, len(levels)) for level in part.levels] + [-1], np.int64)
+            coded.append(places[np.full(len(part.values), -1) if part.kind == EMPTY else part.values])
+        return Column(first.name, CATEGORY, np.concatenate(coded), list(levels), declared)
+    kind = NUMBER if any(part.kind == NUMBER for part, _ in known) else first.kind
+    return Column(first.name, kind, np.concatenate([part.values for part in parts]), (), declared)
+
+
 def is_missing(value: Any) -> bool:
     """Whether a single value stands for nothing: None, NaN, NaT or pandas' NA."""
     return (

@@ -107,6 +107,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Fit and transform, reading each column once: float32 ndarray of shape (n_rows, n_encoded)."""
         return self._encode(self._fit(X))
 
+    def fit_sample(self, X: Any, columns: list[Column], n_rows: int) -> "Self":
+        """Choose the encoding of each column of a table by some of its rows.
+
+        Parameters
+        ----------
+        X : some rows of the table, whose columns have the names and dtypes of all
+        columns : each column of the table, of those rows that choose; see `fastmlp.tabular.columns`
+        n_rows : of the whole table, which tell whether a column numbers them
+        """
+        self._fit(X, columns, n_rows)
+        return self
+
     def transform(self, X: Any) -> np.ndarray:
         """Encode rows: float32 ndarray of shape (n_rows, n_encoded), C-contiguous."""
         check_is_fitted(self)
@@ -142,8 +154,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     # Fitting.
 
-    def _fit(self, X: Any) -> list[Column]:
-        """Set the attributes; returns the columns, as read."""
+    def _fit(self, X: Any, sample: list[Column] | None = None, n_rows: int | None = None) -> list[Column]:
+        """Set the attributes; returns the columns, as read from X or given."""
         self._validate_params()
         X = as_table(X)
         _check_rows(X)
@@ -154,12 +166,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         validate_data(self, X, skip_check_array=True)
         chosen = self._categorical(X)
         columns = []
-        for position, column in enumerate(read_columns(X)):
+        for position, column in enumerate(read_columns(X) if sample is None else sample):
             if position in chosen or (column.declared and column.kind != CATEGORY):
                 column = as_category(column)
-            _check_finite(column)
+            check_finite(column)
             columns.append(column)
-        dropped = [self._reason(column) for column in columns]
+        dropped = [self._reason(column, n_rows or len(column.values)) for column in columns]
         numbers = sum(reason is None and _has_third_value(column) for column, reason in zip(columns, dropped))
         n_bins = min(self.n_bins, self.max_bin_columns // max(1, numbers))
         self._encodings = [
@@ -168,11 +180,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.dropped_ = {column.name: reason for column, reason in zip(columns, dropped) if reason}
         self.kinds_ = {column.name: column.kind for column in columns}
         if self.verbose:
-            for name, reason in self.dropped_.items():
-                print(f"Column {name!r} is dropped: {reason}.")
+            self.report_dropped()
         if len(self.dropped_) == len(columns):
             raise ValueError(_nothing_left(self.dropped_, X.shape[0]))
         return columns
+
+    def report_dropped(self) -> None:
+        """Print a line for each column that is dropped."""
+        for name, reason in self.dropped_.items():
+            print(f"Column {name!r} is dropped: {reason}.")
 
     def _categorical(self, X: Any) -> set[int]:
         """Positions of the columns that the user says are categorical."""
@@ -201,8 +217,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 )
         return positions
 
-    def _reason(self, column: Column) -> str | None:
-        """Why a column says nothing; None if it says something."""
+    def _reason(self, column: Column, n_rows: int) -> str | None:
+        """Why a column says nothing of a table of so many rows; None if it says something."""
         values = column.values
         if column.kind == CATEGORY:
             present = values[values >= 0]
@@ -222,7 +238,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"it is an id: {distinct} of {len(values)} values are distinct" * (distinct >= ID_SHARE * len(values))
                 or None
             )
-        return "it is an id: it numbers the rows" * (column.kind == NUMBER and _counts_rows(values)) or None
+        return "it is an id: it numbers the rows" * (column.kind == NUMBER and _counts_rows(values, n_rows)) or None
 
     def _encoding(self, column: Column, n_bins: int) -> Encoding:
         if column.kind == CATEGORY:
@@ -257,7 +273,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(
                 f"Column {name!r} must hold {HOLDS[was]}, as at fit; got {HOLDS[column.kind]}; convert it, or fit anew."
             )
-        _check_finite(column)
+        check_finite(column)
         return column
 
     def _encode(self, columns: Any) -> np.ndarray:
@@ -299,12 +315,13 @@ def _check_names(names: list[Any]) -> None:
         seen.add(name)
 
 
-def _check_finite(column: Column) -> None:
-    """Refuse infinite numbers, with the first row that has one."""
+def check_finite(column: Column, rows: np.ndarray | None = None) -> None:
+    """Refuse infinite numbers, with the first row that has one; ``rows`` are their numbers, from 0 on by default."""
     if column.kind == NUMBER and column.values.dtype.kind == "f" and np.isinf(column.values).any():
-        row = int(np.flatnonzero(np.isinf(column.values))[0])
+        at = int(np.flatnonzero(np.isinf(column.values))[0])
+        row = at if rows is None else int(rows[at])
         raise ValueError(
-            f"Input X contains infinity: column {column.name!r} must be finite or missing; got {column.values[row]} in "
+            f"Input X contains infinity: column {column.name!r} must be finite or missing; got {column.values[at]} in "
             f"row {row}; replace it by NaN or by a bound."
         )
 
@@ -317,10 +334,10 @@ def _has_third_value(column: Column) -> bool:
     return bool(((present > present.min()) & (present < present.max())).any())
 
 
-def _counts_rows(values: np.ndarray) -> bool:
-    """Whether the numbers are whole, all distinct, and so close together that they number the rows of some table."""
+def _counts_rows(values: np.ndarray, n_rows: int) -> bool:
+    """Whether the numbers are whole, all distinct, and so close together that they number a table's rows, or some."""
     span = float(values.max()) - float(values.min())
-    if span + 1 > 2 * len(values) or (values.dtype.kind == "f" and (values != np.floor(values)).any()):
+    if span + 1 > 2 * n_rows or (values.dtype.kind == "f" and (values != np.floor(values)).any()):
         return False
     return span + 1 >= len(values) and len(np.unique(values)) == len(values)
 

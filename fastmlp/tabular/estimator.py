@@ -86,9 +86,9 @@ def documented(parameters: str = "", attributes: str = "") -> str:
 _NO_WEIGHT = "sample_weight must hold no negative numbers and a positive one."
 
 
-def _checked_weights(sample_weight: Any, encoded: np.ndarray) -> np.ndarray:
-    """Weights of rows as float64, none of them negative."""
-    weights: np.ndarray = check_sample_weight(sample_weight, encoded, dtype=np.float64)
+def checked_weights(sample_weight: Any, table: Any) -> np.ndarray:
+    """Weights of the rows of a table as float64, none of them negative."""
+    weights: np.ndarray = check_sample_weight(sample_weight, table, dtype=np.float64)
     if len(weights) and not weights.min() >= 0:
         raise ValueError(_NO_WEIGHT)
     return weights
@@ -229,7 +229,7 @@ class TabularEstimator(BaseEstimator):
             raise ValueError(
                 f"Found input variables with inconsistent numbers of samples: [{len(encoded)}, {len(values)}]"
             )
-        weights = None if sample_weight is None else _checked_weights(sample_weight, encoded)
+        weights = None if sample_weight is None else checked_weights(sample_weight, encoded)
         if weights is not None and not weights.max() > 0:
             raise ValueError(_NO_WEIGHT)
         self._fit_encoded(encoded, self._coded(values), weights)
