@@ -104,6 +104,8 @@ class Blocks:
         Whether blocks must be read in their order, one after the other: then only rows are shuffled, not blocks.
     read_to : callable (position, out) -> tuple, default=None
         As ``read``, but X is put to the beginning of ``out``, where that has its dtype and as many rows.
+    columns : list of str, default=None
+        Names of X's columns, where it has some; of blocks that are frames they are found when the first one is read.
 
     Attributes
     ----------
@@ -123,11 +125,13 @@ class Blocks:
         *,
         ordered: bool = False,
         read_to: Callable[[int, np.ndarray], Sequence[Any]] | None = None,
+        columns: list[str] | None = None,
     ) -> None:
         if not len(names):
             raise ValueError("X must have at least one block of rows; got none.")
         self.names = names
         self.ordered = ordered
+        self.columns = columns
         self.window_rows: int | None = None
         self._read, self._read_to = read, read_to
 
@@ -154,6 +158,10 @@ class Blocks:
         except Exception as error:  # whatever a source of the user's raises
             raise ValueError(f"X could not be read in {name}: {_sentence(error)}") from error
         block = as_block(values, name)
+        columns = columns_of(values[0])
+        if columns is not None:
+            self.columns = self.columns or columns
+            check_columns(columns, self.columns, name)
         X = block.X
         if out is not None and X.dtype == out.dtype and X.shape[1] == out.shape[1] and len(X) <= len(out):
             if not np.may_share_memory(X, out):
@@ -165,7 +173,7 @@ class Blocks:
         """The same blocks, of which a fit shuffles so many rows together."""
         if window_rows < 1:
             raise ValueError(f"window_rows must be an int in the range [1, inf); got {window_rows!r}.")
-        same = Blocks(self.names, self._read, ordered=self.ordered, read_to=self._read_to)
+        same = Blocks(self.names, self._read, ordered=self.ordered, read_to=self._read_to, columns=self.columns)
         same.window_rows = int(window_rows)
         return same
 
@@ -197,6 +205,19 @@ def as_block(values: Any, name: str) -> Block:
         if array is not None and (array.ndim == 0 or len(array) != len(X)):
             raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {array.shape}.")
     return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
+
+
+def columns_of(X: Any) -> list[str] | None:
+    """Names of the columns of a frame of pandas, polars or pyarrow; None where they are no text, or X is no frame."""
+    names = X.columns if hasattr(X, "iloc") or hasattr(X, "get_column") else getattr(X, "column_names", None)
+    found = [] if names is None else list(names)
+    return found if found and all(isinstance(name, str) for name in found) else None
+
+
+def check_columns(columns: list[str] | None, first: list[str] | None, name: str) -> None:
+    """Refuse a block whose columns have other names than those of the first one."""
+    if columns != first:
+        raise ValueError(f"X must have the same columns in all blocks, {first}; got {columns} in {name}.")
 
 
 def _as_matrix(X: Any, name: str) -> np.ndarray:
@@ -372,7 +393,8 @@ def from_arrow(source: Any, target: str | Sequence[str], *, sample_weight: str |
     """
     parts, schema = parts_of(source)
     columns = Columns(schema, target, sample_weight)
-    return Blocks([part.name for part in parts], lambda position: columns.of(parts[position].read()))
+    names = [part.name for part in parts]
+    return Blocks(names, lambda position: columns.of(parts[position].read()), columns=columns.features)
 
 
 def from_dask(X: Any, y: Any, sample_weight: Any = None) -> Blocks:

@@ -2,11 +2,12 @@
 
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pytest
 from problems import assert_same_weights
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp import MLPClassifier, MLPRegressor, blocks, streaming
@@ -277,3 +278,55 @@ def test_blocks_without_rows():
     empty = Blocks(["a", "b"], lambda position: (np.zeros((0, 3)), np.zeros(0, int)))
     with pytest.raises(ValueError, match="X must have at least one row; all of its blocks are empty"):
         classifier().fit(empty)
+
+
+# --- names of columns -------------------------------------------------------------------------------------------------
+
+
+def _frame_blocks(table):
+    return Blocks(["a", "b"], lambda n: (table[350 * n : 350 * (n + 1)], Y[350 * n : 350 * (n + 1)]))
+
+
+def _arrow(table):
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {**{name: table[name].to_numpy() for name in table}, "y": Y}
+    return blocks.from_arrow(pyarrow.table(columns), "y")
+
+
+def _dask_frame(table):
+    frames, pandas = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    return blocks.from_dask(*(frames.from_pandas(values, npartitions=2) for values in (table, pandas.Series(Y))))
+
+
+@pytest.mark.parametrize("source", [_frame_blocks, _arrow, _dask_frame])
+def test_blocks_of_frames_have_names_of_columns(source):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=list("abcdef"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = classifier().fit(source(table), X_val=table, y_val=Y)
+        assert model.feature_names_in_.tolist() == list("abcdef")
+        model.partial_fit(source(table).with_window(350))
+        assert model.feature_names_in_.tolist() == list("abcdef")
+        model.predict(table)
+    with pytest.raises(ValueError, match=r"X must have the columns of the first fit, \['a', .*; got \['f', 'a'"):
+        model.partial_fit(source(table[list("fabcde")]))
+    assert model.feature_names_in_.tolist() == list("abcdef")
+    assert not hasattr(model.fit(in_blocks()), "feature_names_in_")
+
+
+def test_a_block_with_other_columns_than_the_first_one():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=list("abcdef"))
+    parts = [table[:350], table[350:].rename(columns={"a": "z"})]
+    source = Blocks(["one", "two"], lambda n: (parts[n], Y[350 * n : 350 * (n + 1)]))
+    with pytest.raises(ValueError, match=r"the same columns in all blocks, \['a', .*; got \['z', .* in two\."):
+        classifier().fit(source)
+    numbered = Blocks(["one"], lambda n: (pandas.DataFrame(X), Y))
+    assert not hasattr(classifier().fit(numbered), "feature_names_in_")
+
+
+def test_labels_that_are_bytes():
+    with pytest.raises(TypeError, match="y must have labels that are text or numbers; row 0 of rows 0 to 96 has b'a'"):
+        classifier().fit(in_blocks(y=np.array([b"a", b"b"])[Y % 2]))

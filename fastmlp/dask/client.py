@@ -53,10 +53,29 @@ def submit_with_data(client: Any, function: Callable[..., Any], *arguments: Any,
         return client.submit(function, *arguments, pure=False, **options)
 
 
+def asked(question: Callable[[], Any]) -> Any:
+    """What a scheduler answers.
+
+    Raises
+    ------
+    RuntimeError
+        If it has gone, for which Dask has several errors of its own.
+    """
+    distributed = dask_distributed()
+    try:
+        return question()
+    except (OSError, TimeoutError, distributed.TimeoutError, distributed.CancelledError) as error:
+        raise RuntimeError(
+            "client must have a scheduler that answers; it has gone before the training began. Start one, and fit "
+            "again."
+        ) from error
+
+
 def check_versions(client: Any) -> None:
     """Refuse workers whose results would differ; of one that leaves meanwhile nothing is asked."""
     ours = versions()
-    for address, theirs in client.run(versions, on_error="return").items():
+    answers = asked(lambda: client.run(versions, on_error="return"))
+    for address, theirs in answers.items():
         if isinstance(theirs, OSError):
             continue
         if isinstance(theirs, Exception):

@@ -117,6 +117,8 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
         except (TimeoutError, distributed.TimeoutError):
             idle = not _has_workers(client)
         except (OSError, distributed.CancelledError):  # a worker, or the scheduler, has gone with what it held
+            if work is not None and work.status == "error" and client.status == "running":
+                raise  # a task could not read its rows
             work, idle = None, True
         except Exception:
             if client.status == "running":  # the error of a task

@@ -110,8 +110,11 @@ class RoundsMixin(OnClient, Perceptron):
         found = source.of_each(partial(surveyed, labels=labels, checked=checked))
         surveys = [survey for survey, _ in found]
         survey = merged(surveys)
+        columns = survey.columns or source.columns
         configuration = survey.configured(configuration)
-        data = self._checked_data(*survey.rows(), validation, configuration, incremental=False, goes_on=False)
+        data = self._checked_data(
+            *survey.rows(), validation, configuration, incremental=False, goes_on=False, columns=columns
+        )
         random_state = check_random_state(self.random_state)
         parameters = self._starting_parameters(configuration, data, random_state, goes_on=False)
         local = self.to_local().set_params(progress=None)

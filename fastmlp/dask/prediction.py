@@ -1,5 +1,6 @@
 """Predictions on Dask collections: lazy, partition by partition, by the local model."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ def mapped(local: Any, method: str, X: Any, example: np.ndarray | None = None) -
         )
     if example is None:
         dtype = getattr(X, "dtype", np.float64)
-        example = getattr(local, method)(np.zeros((1, X.shape[1]), dtype))[:0]
+        nameless = copy.copy(local)
+        vars(nameless).pop("feature_names_in_", None)
+        example = getattr(nameless, method)(np.zeros((1, X.shape[1]), dtype))[:0]
     if not hasattr(X, "numblocks"):
         return _of_frame(local, method, X, example)
     if X.numblocks[1] > 1:

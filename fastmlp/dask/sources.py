@@ -2,24 +2,26 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from scipy.sparse import issparse
 
-from ..blocks import Block, Blocks, as_block, as_blocks, from_arrays, joined
+from ..blocks import Block, Blocks, as_block, as_blocks, columns_of, from_arrays, joined
 from ..delayed_parts import is_dask, partitions_of
 from ..estimators.block_fits import Survey, survey_of
 from ..rounds import InProcess, Joblib
-from .client import check_sendable, check_versions, connected, submit_with_data, versions
+from .client import asked, check_sendable, check_versions, connected, submit_with_data, versions
 from .cluster import Cluster, Kept, on_worker, result_of
 
 
 class Parts(Protocol):
-    """Rows in parts, each with a name, such as `Blocks`."""
+    """Rows in parts, each with a name, and names of X's columns that X itself does not show; such as `Blocks`."""
 
     names: Sequence[str]
+    columns: list[str] | None
 
     def __len__(self) -> int: ...
 
@@ -45,7 +47,8 @@ class OnCluster:
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any, cut: Callable[..., Parts]) -> None:
         self.client = client = connected(estimator.client)
         check_versions(client)
-        self.n_shards = estimator.n_shards or max(1, len(client.nthreads()))
+        self.n_shards = estimator.n_shards or max(1, len(asked(client.nthreads)))
+        self.columns: list[str] | None = None  # of parts that have lost their names when they were read
         if is_dask(X):
             from dask.delayed import delayed as lazily
 
@@ -54,6 +57,7 @@ class OnCluster:
         else:
             parts = cut(X, y, sample_weight, self.n_shards)
             read = [tuple(parts.read(n)) for n in range(len(parts))]
+            self.columns = parts.columns
             self.parts = Kept(lambda: [submit_with_data(client, tuple, part) for part in read])
         self.names = [f"partition {n}" for n in range(len(self.parts()))]
 
@@ -120,6 +124,11 @@ class Here:
         self.parts = cut(X, y, sample_weight, self.n_shards)
         self.names = self.parts.names
 
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of X's columns, where parts that were read do not show them."""
+        return self.parts.columns
+
     def _part(self, position: int) -> tuple[Any, ...]:
         return tuple(self.parts.read(position))
 
@@ -175,18 +184,22 @@ def blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
         return found
     if y is None:
         raise ValueError("y must hold a target for each row of X; got None.")
+    columns = columns_of(X)
     if not issparse(X):  # which is refused by name
         X = np.asarray(X)
     y, weight = (None if values is None else np.asarray(values) for values in (y, sample_weight))
     if X.ndim != 2 or not X.shape[0]:
         raise ValueError(f"X must be a matrix with a row at least; got shape {X.shape}.")
-    return from_arrays(X, y, weight, block_rows=-(-X.shape[0] // n_shards))
+    blocks = from_arrays(X, y, weight, block_rows=-(-X.shape[0] // n_shards))
+    blocks.columns = columns
+    return blocks
 
 
 def surveyed(part: tuple[Any, ...], name: str, labels: bool, checked: bool) -> tuple[Survey, int]:
     """A survey of one partition, where it is, and a checksum of its rows if a checkpoint wants one."""
     block = as_block(part, name)
-    return survey_of(block, name, labels=labels), checksum_of(block) if checked else 0
+    survey = replace(survey_of(block, name, labels=labels), columns=columns_of(part[0]))
+    return survey, checksum_of(block) if checked else 0
 
 
 def checksum_of(values: Iterable[Any]) -> int:

@@ -20,6 +20,8 @@ SAMPLE_ROWS = 100_000  # of a table choose its encoding
 class Rows:
     """A table in parts that are in memory; see `fastmlp.dask.sources.Parts`."""
 
+    columns: list[str] | None = None  # each part shows its own
+
     def __init__(self, names: Sequence[str], parts: Sequence[tuple[Any, ...]]) -> None:
         self.names, self.parts = names, parts
 

@@ -6,6 +6,7 @@ keeps a few rows as examples, which stand for the data wherever a fit looks at t
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn import config_context
 
-from ..blocks import Block, Blocks, applied
+from ..blocks import Block, Blocks, applied, check_columns
 from ..core.network import Network
 from ..streaming import GROUP_BYTES, StreamSession, default_window
 from .configuration import Configuration
@@ -34,6 +35,7 @@ class Survey:
     examples : a row of each label, and the first ones
     counts : rows of each label, or their weights where they have some; empty where y is no vector of labels
     weighted : whether any row counts: not all have weight 0
+    columns : names of the columns of X, or None
     """
 
     name: str
@@ -41,6 +43,7 @@ class Survey:
     examples: Block
     counts: dict[Any, float]
     weighted: bool = True
+    columns: list[str] | None = None
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, None]:
         """X and y of the examples; weights count in the blocks only."""
@@ -69,6 +72,8 @@ def survey_of(block: Block, name: str, *, labels: bool) -> Survey:
         With the name and the row, where a number is not finite.
     """
     check_finite(block, name)
+    if labels:
+        _check_text(block.y, name)
     rows, counts = np.arange(min(EXAMPLES, len(block.X))), {}
     if labels and block.y.ndim == 1:
         try:
@@ -85,6 +90,15 @@ def survey_of(block: Block, name: str, *, labels: bool) -> Survey:
         rows = np.unique([*rows, *block.y.argmin(axis=0), *block.y.argmax(axis=0)])
     weighted = block.sample_weight is None or bool(block.sample_weight.any())
     return Survey(name, len(block.X), _rows_of(block, rows), counts, weighted)
+
+
+def _check_text(labels: np.ndarray, name: str) -> None:
+    """Refuse labels that are bytes, which scikit-learn's classifiers do not take."""
+    values = labels.ravel()
+    if len(values) and (labels.dtype.kind == "S" or isinstance(values[0], bytes)):
+        raise TypeError(
+            f"y must have labels that are text or numbers; row 0 of {name} has {bytes(values[0])!r}: decode bytes."
+        )
 
 
 def _rows_of(block: Block, rows: np.ndarray) -> Block:
@@ -109,6 +123,7 @@ def merged(surveys: Iterable[Survey]) -> Survey:
             total = survey
             continue
         check_alike(survey.examples, total.examples, survey.name)
+        check_columns(survey.columns, total.columns, survey.name)
         new = [label not in total.counts for label in survey.examples.y.tolist()] if total.counts else []
         more = _rows_of(survey.examples, np.flatnonzero(new))
         counts = {
@@ -122,7 +137,7 @@ def merged(surveys: Iterable[Survey]) -> Survey:
             None if weights is None or more.sample_weight is None else np.concatenate([weights, more.sample_weight]),
         )
         weighted = total.weighted or survey.weighted
-        total = Survey(total.name, total.n_rows + survey.n_rows, examples, counts, weighted)
+        total = Survey(total.name, total.n_rows + survey.n_rows, examples, counts, weighted, total.columns)
     if total is None:
         raise ValueError("X must have at least one row; all of its blocks are empty.")
     if not total.weighted:
@@ -144,7 +159,7 @@ def first_pass(blocks: Blocks, *, labels: bool) -> Survey:
                 yield from applied(look, group, [blocks.names[n] for n in range(begin, position + 1)])
                 group, begin, size = [], position + 1, 0
 
-    return merged(surveys())
+    return replace(merged(surveys()), columns=blocks.columns)
 
 
 def check_finite(block: Block, name: str) -> None:
@@ -259,6 +274,7 @@ def converter(
     """
     like = survey.examples
     checker = copy.copy(estimator).set_params(warm_start=False)  # which would want all classes in every block
+    vars(checker).pop("feature_names_in_", None)  # blocks come as arrays
     classes = getattr(estimator, "classes_", None)
 
     def checked_targets(X: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
@@ -292,6 +308,32 @@ def converter(
         return Block(X, targets.values, weights)
 
     return convert
+
+
+@contextmanager
+def without_names(estimator: Any, columns: list[str] | None, *, reset: bool) -> Iterator[None]:
+    """A check of a few rows of blocks, which are arrays; the estimator has the columns' names again after it.
+
+    Parameters
+    ----------
+    columns : names of the columns, or None where there are none, and nothing is to be done
+    reset : whether these become the estimator's; else they must be the names that it has, if it has some
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    if columns is None:
+        yield
+        return
+    names = np.array(columns, dtype=object) if reset else vars(estimator).get("feature_names_in_")
+    if names is not None and list(names) != columns:
+        raise ValueError(f"X must have the columns of the first fit, {list(names)}; got {columns}.")
+    vars(estimator).pop("feature_names_in_", None)
+    yield
+    if names is not None:
+        estimator.feature_names_in_ = names
 
 
 class BlockRows(NamedTuple):

@@ -18,7 +18,7 @@ from ..initializers import initial_weights
 from ..losses import LOSSES, Loss
 from ..trainable import Parameters
 from ..training import all_finite
-from .block_fits import BlockRows, check_block_fit, first_pass
+from .block_fits import BlockRows, check_block_fit, first_pass, without_names
 from .configuration import Configuration, check_combination, configure
 from .constraints import CONSTRAINTS
 from .continuation import (
@@ -198,10 +198,13 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
             return
         self.__dict__.pop("estimators_", None)
         goes_on = goes_on and hasattr(self, "coefs_")
-        examples = X, y, sample_weight
+        examples, columns = (X, y, sample_weight), None
         if stream is not None:
             configuration, examples = stream.survey.configured(configuration), stream.survey.rows()
-        data = self._checked_data(*examples, validation, configuration, incremental=incremental, goes_on=goes_on)
+            columns = stream.survey.columns
+        data = self._checked_data(
+            *examples, validation, configuration, incremental=incremental, goes_on=goes_on, columns=columns
+        )
         data = data if stream is None else stream.standing_for(data)
         random_state = self._random_stream(goes_on=goes_on and incremental)
         network_was_the_same = same_components(self, configuration, data.targets.output_activation)
@@ -249,11 +252,13 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         *,
         incremental: bool,
         goes_on: bool,
+        columns: list[str] | None = None,
     ) -> TrainingData:
-        """Check the data, and whether the configuration can serve them."""
+        """Check the data, and whether the configuration can serve them; ``columns`` are names that X does not show."""
         has_validation = check_validation(validation, configuration)
         dtype = configuration.dtype or self._dtypes_to_train_in(goes_on)
-        X, targets = self._check_data(X, y, configuration, dtype=dtype, incremental=incremental, reset=not goes_on)
+        with without_names(self, columns, reset=not goes_on):
+            X, targets = self._check_data(X, y, configuration, dtype=dtype, incremental=incremental, reset=not goes_on)
         scoring_weight = checked_weights(sample_weight, X)
         sample_weight = with_class_weights(scoring_weight, configuration.class_weight, targets, X)
         self._check_optimizer_state(incremental)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -375,6 +376,8 @@ def test_a_block_that_is_wrong_on_a_worker(client):
         classifier(client=client).fit(collections()[0], array.from_array(Y, chunks=150))
     with pytest.raises(ValueError, match="y must be a Dask collection or delayed blocks, as X is; got ndarray"):
         classifier(client=client).fit(collections()[0], Y)
+    with pytest.raises(TypeError, match=r"y must have labels that are text or numbers; row 0 of partition \d has b'a'"):
+        classifier(client=client).fit(collections()[0], array.from_array(np.array([b"a", b"b"])[Y % 2], chunks=300))
     with pytest.raises(ValueError, match=r"X must be dense where it comes in blocks; partition \d is a csr_array"):
         classifier(client=client).fit(collections()[0].map_blocks(sparse.csr_array), collections()[1])
 
@@ -392,6 +395,23 @@ def test_delayed_blocks_and_a_partition_without_rows(client, expected):
         ValueError, match=r"X must be a Dask array or frame, or an array; got .*Use dask\.array\.from_de"
     ):
         model.predict(parts[0])
+
+
+def test_names_of_columns(expected):
+    frames, pandas = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=list("abcde"))
+    lazy, labels = (frames.from_pandas(values, npartitions=2) for values in (table, pandas.Series(Y)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = classifier(backend="local").fit(lazy, labels, X_val=table, y_val=Y)
+        found = model.predict(lazy).compute()
+        assert model.score(lazy, labels) == model.score(table, Y)
+    assert_same_weights(model, expected)
+    assert model.feature_names_in_.tolist() == list("abcde")
+    np.testing.assert_array_equal(found, expected.predict(X))
+    parts = [dask.delayed(table[:300]), dask.delayed(table[300:][list("abced")])]
+    with pytest.raises(ValueError, match=r"X must have the same columns in all blocks, \['a', .* in partition 1\."):
+        classifier(backend="local").fit(parts, [dask.delayed(Y[:300]), dask.delayed(Y[300:])])
 
 
 def test_scores_of_a_dask_collection_are_lazy(client):
@@ -466,6 +486,25 @@ def test_a_worker_that_does_not_tell_its_versions(monkeypatch, answer, message):
     else:
         with pytest.raises(ValueError, match=message):
             connection.check_versions(Client())
+
+
+def test_a_scheduler_that_dies_while_versions_are_compared(client, monkeypatch):
+    def gone(*arguments, **options):
+        raise distributed.comm.core.CommClosedError("in <TCP>: Stream is closed")
+
+    for question in ("run", "nthreads"):
+        with monkeypatch.context() as patch:
+            patch.setattr(client, question, gone)
+            with pytest.raises(RuntimeError, match="client must have a scheduler that answers; it has gone before"):
+                classifier(client=client, n_shards=None).fit(*collections())
+
+
+def test_rows_that_cannot_be_read_are_no_lost_worker(client):
+    def read():
+        raise FileNotFoundError("no such file: rows.parquet")
+
+    with pytest.raises(FileNotFoundError, match=r"rows\.parquet"):
+        classifier(client=client).fit([dask.delayed(read)()], [dask.delayed(Y)])
 
 
 def test_a_client_that_is_closed(cluster):
