@@ -20,9 +20,38 @@ def threads_here(ours: dict[str, str]) -> int:
     return max(1, n_threads // max(1, tasks))
 
 
+class Wanted:
+    """A display of progress, in a worker's task, that ends the work when nobody waits for its result any more."""
+
+    def __init__(self) -> None:
+        self.worker = dask_distributed().get_worker()
+        self.key = self.worker.get_current_task()
+
+    def __call__(self, *sizes: int) -> "Wanted":
+        return self
+
+    def __enter__(self) -> "Wanted":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def update(self, *progress: Any) -> None:
+        """Called after each epoch, in any thread.
+
+        Raises
+        ------
+        RuntimeError
+            If the task is cancelled, or the worker closes; it goes to nobody.
+        """
+        task = self.worker.state.tasks.get(self.key)
+        if task is None or task.state == "cancelled" or self.worker.status.name in ("closing", "closed", "failed"):
+            raise RuntimeError("the task is cancelled")
+
+
 def on_worker(work: Callable[..., Any], shard: Any, argument: Any, ours: dict[str, str]) -> Any:
-    """``work(shard, argument, n_threads)`` with this task's share of the worker's threads."""
-    return work(shard, argument, threads_here(ours))
+    """``work(shard, argument, n_threads, progress)`` with this task's share of the worker's threads."""
+    return work(shard, argument, threads_here(ours), Wanted())
 
 
 def _round_here(plan: Plan, state: State, shard: Block, number: int, index: int, ours: dict[str, str]) -> Result:
@@ -94,8 +123,10 @@ class Cluster:
         return there
 
 
-def result_of(client: Any, submit: Callable[[], Any]) -> Any:
+def result_of(client: Any, submit: Callable[[], Any], watch: Callable[[], None] | None = None) -> Any:
     """The result of the future that ``submit`` makes; made again where a worker or the scheduler took it along.
+
+    An interrupt cancels the work. ``watch`` is called every second, if it is there.
 
     Raises
     ------
@@ -111,6 +142,8 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
             if client.status != "running":  # what asks the scheduler would wait for an answer
                 raise OSError("the connection to the scheduler is closed")
             work = submit() if work is None else work
+            if watch is not None:
+                watch()
             with client.as_current():
                 distributed.wait(work, timeout=1)
             return work.result(timeout=PATIENCE_WITHOUT_WORKERS)  # it may have to be computed again
@@ -120,6 +153,10 @@ def result_of(client: Any, submit: Callable[[], Any]) -> Any:
             if work is not None and work.status == "error" and client.status == "running":
                 raise  # a task could not read its rows
             work, idle = None, True
+        except KeyboardInterrupt:
+            if work is not None and client.status == "running":
+                client.cancel([work], force=True)
+            raise
         except Exception:
             if client.status == "running":  # the error of a task
                 raise

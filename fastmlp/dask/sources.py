@@ -96,18 +96,35 @@ class OnCluster:
 
         return Kept(made), len(groups)
 
-    def of_shards(self, shards: Kept, work: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
-        """``work(shard, argument, n_threads)`` of each shard, where it is."""
-        check_sendable(work)
+    def of_shards(
+        self,
+        shards: Kept,
+        work: Callable[..., Any],
+        arguments: Sequence[Any],
+        done: Callable[[int], None] | None = None,
+    ) -> list[Any]:
+        """``work(shard, argument, n_threads, progress)`` of each shard, where it is.
+
+        Parameters
+        ----------
+        done : callable (number of shards) that is told now and then how many are done, default=None
+        """
+        check_sendable((work, arguments))
+        each: list[Any] = []
 
         def submit() -> Any:
-            each = [
+            each[:] = [
                 submit_with_data(self.client, on_worker, work, shard, argument, versions())
                 for shard, argument in zip(shards(), arguments, strict=True)
             ]
             return submit_with_data(self.client, list, each)
 
-        found: list[Any] = result_of(self.client, submit)
+        def watch() -> None:
+            if done is not None:
+                done(sum(future.status == "finished" for future in each))
+
+        found: list[Any] = result_of(self.client, submit, watch)
+        watch()
         return found
 
     def rounds(self, shards: Kept) -> Cluster:
@@ -145,15 +162,23 @@ class Here:
         shards = [make([self.names[n] for n in group], *(self._part(n) for n in group)) for group in groups]
         return shards, len(groups)
 
-    def of_shards(self, shards: list[Any], work: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
-        """``work(shard, argument, n_threads)`` of each shard, one after the other or by joblib."""
-        pairs = zip(shards, arguments, strict=True)
-        if self.backend != "joblib":
-            return [work(shard, argument, self.n_threads) for shard, argument in pairs]
-        n_threads = self.n_threads or 1
-        found: list[Any] = Parallel(n_jobs=self.n_shards)(
-            delayed(work)(shard, argument, n_threads) for shard, argument in pairs
+    def of_shards(
+        self,
+        shards: list[Any],
+        work: Callable[..., Any],
+        arguments: Sequence[Any],
+        done: Callable[[int], None] | None = None,
+    ) -> list[Any]:
+        """``work(shard, argument, n_threads, progress)`` of each shard, one after the other or by joblib."""
+        n_jobs, n_threads = (self.n_shards, self.n_threads or 1) if self.backend == "joblib" else (1, self.n_threads)
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(
+            delayed(work)(shard, argument, n_threads, None) for shard, argument in zip(shards, arguments, strict=True)
         )
+        found = []
+        for result in results:
+            found.append(result)
+            if done is not None:
+                done(len(found))
         return found
 
     def rounds(self, shards: list[Block]) -> InProcess | Joblib:

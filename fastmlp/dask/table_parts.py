@@ -267,7 +267,7 @@ def _joined(arrays: Sequence[Any]) -> np.ndarray:
     return whole
 
 
-def summary_of(shard: Shard, estimator: Any, n_threads: int | None) -> Any:
+def summary_of(shard: Shard, estimator: Any, n_threads: int | None, progress: Any) -> Any:
     """What the estimator is to know of the targets of a shard."""
     return estimator._summary(shard.values)
 
@@ -285,10 +285,10 @@ class TrainedShard(NamedTuple):
     learned: dict[str, Any]
 
 
-def trained(shard: Shard, estimator: Any, n_threads: int | None) -> TrainedShard:
+def trained(shard: Shard, estimator: Any, n_threads: int | None, progress: Any) -> TrainedShard:
     """Train an estimator, which knows encoder and targets, on a shard; it stays as it is."""
     model = copy.copy(estimator)
-    model.n_threads, model.random_state = n_threads, copy.deepcopy(estimator.random_state)
+    model.n_threads, model.progress, model.random_state = n_threads, progress, copy.deepcopy(estimator.random_state)
     targets = model._coded(shard.values)
     weights = model._weighted(targets, shard.weights)
     share = float(len(targets) if weights is None else weights.sum())

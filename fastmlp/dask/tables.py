@@ -1,6 +1,7 @@
 """The estimators for raw tables on clusters: each shard trains its part of the networks, and all are averaged."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ _PARAMETERS = """    client : dask.distributed.Client, default=None
         Who trains the shards: a cluster's workers, joblib's, or this process, one after the other.
     n_shards : int, default=None
         Parts of consecutive rows, each of which trains its share of ``n_members``, one at least; None for as many as
-        there are workers. The result depends on it. One shard gives the local class's model.
+        there are workers. The result depends on it. One shard gives the local class's model. Progress counts shards;
+        ``max_time`` is not served.
 """
 
 
@@ -75,12 +77,11 @@ class ShardsMixin(OnClient, TabularEstimator):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         self._check_cluster()
-        for name in ("max_time", "progress"):
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name} must be None to train on shards, whose result depends on no clock and which report "
-                    f"nothing meanwhile; got {getattr(self, name)!r}."
-                )
+        if self.max_time is not None:
+            raise ValueError(
+                "max_time must be None to train on shards, whose result depends on no clock; got "
+                f"{self.max_time!r}. Use max_epochs."
+            )
         if isinstance(self.validation, tuple | list) and any(is_dask(values) for values in self.validation):
             raise ValueError("validation must hold tables in memory to train on shards; use compute().")
 
@@ -106,12 +107,15 @@ class ShardsMixin(OnClient, TabularEstimator):
             self._template(n_shards, summaries).set_params(random_state=seed)
             for seed in _seeds(self.random_state, random_state, n_shards)
         ]
-        self._average(source.of_shards(shards, trained, work))
+        with nullcontext() if self.progress is None else self.progress(n_shards, sum(rows)) as display:
+            done = None if display is None else lambda count: display.update(count, 0, None)
+            found = source.of_shards(shards, trained, work, done)
+        self._average(found)
 
     def _template(self, n_shards: int, summaries: Sequence[Any]) -> Any:
         """What trains on a shard: a local estimator that knows encoder and targets, for its share of the networks."""
         n_members = self.n_members or PRESETS[self.preset].n_members
-        local = self.to_local().set_params(n_members=-(-n_members // n_shards), verbose=False)
+        local = self.to_local().set_params(n_members=-(-n_members // n_shards), verbose=False, progress=None)
         for name in _LEARNED:  # by a fit before
             local.__dict__.pop(name, None)
         return local

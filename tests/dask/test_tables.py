@@ -16,6 +16,7 @@ from sklearn.base import clone
 
 from fastmlp import TabularClassifier, TabularRegressor
 from fastmlp.dask import DaskTabularClassifier, DaskTabularRegressor, tables
+from fastmlp.dask import cluster as rounds_there
 from fastmlp.dask import table_parts as parts
 from fastmlp.tabular import TableEncoder
 
@@ -239,6 +240,32 @@ def test_predictions_of_dask_collections_are_lazy(expected):
         model.predict(dask.delayed(X))
 
 
+class Shown:
+    """A display of progress that notes what it is told; it holds a lock, as a bar does."""
+
+    def __init__(self):
+        self.told, self.lock = [], threading.Lock()
+
+    def __call__(self, *sizes):
+        self.told.append(sizes)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.told.append("end")
+
+    def update(self, shards, rows, loss):
+        self.told.append(shards)
+
+
+def test_progress_counts_shards():
+    shown = Shown()
+    classifier(progress=shown).fit(TABLE, LABELS)
+    assert shown.told == [(2, N), 1, 2, "end"]
+
+
 def test_lines_about_what_was_done(capsys):
     classifier(verbose=True).fit(TABLE, LABELS)
     lines = capsys.readouterr().out.splitlines()
@@ -292,7 +319,6 @@ def test_a_part_that_is_wrong(second, labels, message):
         ({"backend": "spark"}, "backend must be one of 'dask', 'joblib', 'local'; got 'spark'."),
         ({"n_shards": 0}, "n_shards must be an int in the range [1, inf); got 0."),
         ({"max_time": 3.0}, "max_time must be None to train on shards"),
-        ({"progress": print}, "progress must be None to train on shards"),
         ({"hidden_layer_sizes": ()}, "hidden_layer_sizes must be > 0, got []."),
         ({"class_weight": {"rich": 0.0, "poor": 0.0}}, "class_weight and sample_weight must leave a row that counts"),
         ({"class_weight": {"rick": 2.0}}, "are not in class_weight"),
@@ -349,7 +375,10 @@ def client(cluster):
 
 
 def test_a_cluster_gives_the_bits_of_this_process(client, expected):
-    model = classifier(backend="dask", client=client, n_shards=None).fit(in_dask(TABLE), in_dask(LABELS))
+    shown = Shown()
+    model = classifier(backend="dask", client=client, n_shards=None, progress=shown)
+    model.fit(in_dask(TABLE), in_dask(LABELS))
+    assert (shown.told[0], shown.told[-2:]) == ((2, N), [2, "end"])
     np.testing.assert_array_equal(outputs(model), outputs(expected))
     assert model.validation_score_ == expected.validation_score_
     np.testing.assert_array_equal(model.predict(in_dask(TABLE)).compute(), expected.predict(TABLE))
@@ -384,3 +413,62 @@ def test_a_worker_that_is_killed_costs_no_bit(client, tmp_path):
     thread.join()
     here = regressor(**settings).fit(in_dask(TABLE), in_dask(NUMBERS))
     np.testing.assert_array_equal(model.predict(TABLE), here.predict(TABLE))
+
+
+def test_an_interrupt_ends_the_work_on_the_workers(client, tmp_path, keyboard):
+    marks = tmp_path / "marks"
+
+    def noted(estimator, X, y, sample_weight=None):  # after each epoch
+        with open(marks, "a") as file:
+            file.write("x")
+        return 0.0
+
+    def interrupt():
+        while not marks.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    model = classifier(backend="dask", client=client, max_epochs=1_000_000, metric=noted)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(in_dask(TABLE), in_dask(LABELS))
+    thread.join()
+    assert not hasattr(model, "encoder_")
+    sizes = [-1, marks.stat().st_size]
+    deadline = time.monotonic() + 60
+    while sizes[-1] != sizes[-2] and time.monotonic() < deadline:
+        time.sleep(1)
+        sizes.append(marks.stat().st_size)
+    assert sizes[-1] == sizes[-2]
+
+
+def test_a_scheduler_that_dies_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(rounds_there, "PATIENCE", 1)
+    begun = tmp_path / "begun"
+
+    def noted(estimator, X, y, sample_weight=None):
+        begun.touch()
+        return 0.0
+
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+        ) as own,
+        distributed.Client(own, set_as_default=False) as made,
+    ):
+
+        def die():
+            while not begun.exists():
+                time.sleep(0.05)
+            own.close(timeout=5)
+
+        thread = threading.Thread(target=die)
+        thread.start()
+        model = classifier(backend="dask", client=made, max_epochs=1_000_000, metric=noted)
+        began = time.monotonic()
+        with pytest.raises(RuntimeError, match="client must have a scheduler"):
+            model.fit(in_dask(TABLE), in_dask(LABELS))
+        assert time.monotonic() - began < 60
+        assert not hasattr(model, "encoder_")
+        thread.join()
