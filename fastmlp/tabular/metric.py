@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, log_loss
 
 from .selection import Score
 
 OF_PROBABILITIES = ("log_loss", "roc_auc", "average_precision", "brier")
+LOG_LOSS = ("log_loss", "neg_log_loss")
 ALIASES = {
-    "log_loss": "neg_log_loss",
     "auc": "roc_auc",
     "mse": "neg_mean_squared_error",
     "rmse": "neg_root_mean_squared_error",
@@ -33,6 +33,8 @@ def checked_scorer(metric: Any) -> Any:
     """
     if isinstance(metric, str) and metric == "auto":
         return None
+    if isinstance(metric, str) and metric in LOG_LOSS:
+        return negative_log_loss
     if isinstance(metric, str):
         try:
             return get_scorer(ALIASES.get(metric, metric))
@@ -43,6 +45,13 @@ def checked_scorer(metric: Any) -> Any:
     if not callable(metric):
         raise ValueError(f"metric must be 'auto', a scorer or the name of one; got {metric!r}.")
     return metric
+
+
+def negative_log_loss(estimator: Any, X: Any, y: np.ndarray, sample_weight: Any = None) -> float:
+    """scikit-learn's scorer 'neg_log_loss', for rows that may lack classes, as a few or sorted ones do."""
+    probabilities = np.asarray(estimator.predict_proba(X), np.float64)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # which float32 rounds
+    return -float(log_loss(y, probabilities, sample_weight=sample_weight, labels=estimator.classes_))
 
 
 class Predicted(BaseEstimator):

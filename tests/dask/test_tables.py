@@ -158,6 +158,8 @@ def test_classes_that_a_shard_lacks(class_weight):
     model = classifier(n_shards=4, max_epochs=16, class_weight=class_weight).fit(X, labels)
     assert model.classes_.tolist() == ["a", "b", "c"]
     assert model.predict_proba(X).shape == (N, 3)
+    by_loss = classifier(n_shards=4, metric="log_loss", class_weight=class_weight).fit(X, labels)
+    assert by_loss.validation_score_ < 0
     assert set(model.predict(X)) >= ({"a", "b", "c"} if class_weight in (None, "balanced") else {"a", "c"})
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp.tabular import TableEncoder
+from fastmlp.tabular import TableEncoder, columns
 
 DATES = ["2020-01-01", "2020-05-01", None, "2021-03-01 18:00", "2020-01-02", "2022-12-31"]
 
@@ -335,3 +335,56 @@ def test_parameters_are_checked_and_cloned():
         TableEncoder(max_levels=1).fit(FITTED)
     with pytest.raises(ValueError, match="length equal to number of features"):
         TableEncoder().fit(FITTED.to_numpy()).get_feature_names_out(["a"])
+
+
+# --- a sample of rows -------------------------------------------------------------------------------------------------
+
+
+def test_columns_of_parts_are_joined():
+    table = pd.DataFrame(
+        {
+            "number": [1.0, None, 3.0, 4.0],
+            "text": ["b", None, "a", "b"],
+            "flag": [True, False, True, True],
+            "day": pd.to_datetime(["2020-01-01", None, "2021-05-05", "2022-01-01"]),
+            "empty": [None] * 4,
+        }
+    )
+    whole = list(columns.read_columns(table))
+    parts = [list(columns.read_columns(part)) for part in (table[:1], table[1:2], table[2:])]
+    for number, column in enumerate(whole):
+        found = columns.joined([part[number] for part in parts], ["a", "b", "c"])
+        assert found._replace(values=None, levels=None) == column._replace(values=None, levels=None)
+        assert list(found.levels) == list(column.levels)
+        np.testing.assert_array_equal(found.values, column.values)
+
+
+def test_categories_of_parts_have_all_levels():
+    first, second = (pd.DataFrame({"k": pd.Categorical(values)}) for values in (["b", "a"], ["c", "a", None]))
+    (one,), (other,) = (list(columns.read_columns(part)) for part in (first, second))
+    found = columns.joined([one, other], ["first", "second"])
+    assert found.declared
+    assert [found.levels[code] if code >= 0 else None for code in found.values] == ["b", "a", "c", "a", None]
+
+
+def test_parts_of_other_kinds():
+    number, text = (next(columns.read_columns(pd.DataFrame({"k": values}))) for values in ([1, 2], ["a", "b"]))
+    flag = next(columns.read_columns(pd.DataFrame({"k": [True, False]})))
+    assert columns.joined([flag, number], ["p", "q"]).kind == "number"
+    with pytest.raises(
+        ValueError, match=r"Column 'k' must hold numbers in every part .*, as in p; got categories in q; convert it\."
+    ):
+        columns.joined([number, text], ["p", "q"])
+
+
+def test_an_encoding_chosen_by_all_rows_as_a_sample_is_that_of_the_table():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=200), "k": rng.choice(["x", "y"], 200), "row": np.arange(200)})
+    parts = [list(columns.read_columns(part)) for part in (table[:90], table[90:])]
+    sample = [columns.joined(pair, ["p", "q"]) for pair in zip(*parts)]
+    encoder = TableEncoder().fit_sample(table[:1], sample, len(table))
+    np.testing.assert_array_equal(encoder.transform(table), TableEncoder().fit_transform(table))
+    assert list(encoder.dropped_) == ["row"]
+    some = [column._replace(values=column.values[::2]) for column in sample]
+    assert list(TableEncoder().fit_sample(table[:1], some, len(table)).dropped_) == ["row"]
+    assert not TableEncoder().fit_sample(table[:1], some, 10).dropped_

@@ -171,6 +171,19 @@ def test_the_metric_selects_and_probabilities_want_plain_labels(table):
     assert TabularRegressor(metric="neg_mean_absolute_error", **SMALL).fit(frame, table[2]).validation_score_ < 0
 
 
+def test_the_log_loss_of_validation_rows_that_lack_a_class(table):
+    frame, y, _ = table
+    rare = y.astype(object)
+    rare[0] = "rarer"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error")  # of sums of probabilities, too
+        warnings.filterwarnings("ignore", "Class 'rarer' of y has a single row")
+        model = TabularClassifier(preset="fast", metric="log_loss", **SMALL).fit(frame, rare)
+    rows, codes = np.arange(len(model.validation_targets_)), model.validation_targets_
+    expected = np.log(model.validation_predictions_[rows, codes]).mean()
+    assert model.validation_score_ == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_blend_is_at_least_as_good_as_its_best_network(table):
     frame, y, _ = table
     model = TabularClassifier(preset="best", **SMALL).fit(frame, y)
