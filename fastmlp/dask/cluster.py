@@ -131,7 +131,8 @@ def result_of(client: Any, submit: Callable[[], Any], watch: Callable[[], None] 
     Raises
     ------
     RuntimeError
-        If for half a minute the scheduler or the rows are gone, or no worker has come back in five.
+        If for half a minute the scheduler or the rows are gone, no worker has come back in five, or a task has killed
+        several workers.
     """
     distributed = dask_distributed()
     lost = None  # since when there is no worker
@@ -153,6 +154,11 @@ def result_of(client: Any, submit: Callable[[], Any], watch: Callable[[], None] 
             if work is not None and work.status == "error" and client.status == "running":
                 raise  # a task could not read its rows
             work, idle = None, True
+        except distributed.KilledWorker as error:
+            raise RuntimeError(
+                "client must have workers that live as long as a task; some died one after the other with the same "
+                "one, perhaps for want of memory. Use more shards, or workers with more memory."
+            ) from error
         except KeyboardInterrupt:
             if work is not None and client.status == "running":
                 client.cancel([work], force=True)
@@ -175,7 +181,7 @@ def _check_patience(client: Any, seconds: float) -> None:
     if seconds > (PATIENCE_WITHOUT_WORKERS if waits else PATIENCE) or client.status in ("closed", "closing"):
         raise RuntimeError(
             f"client must have a scheduler with workers; it has been {client.status} without them, or without the rows "
-            f"that they held, for {seconds:.0f} s. Start them, and fit again with the same checkpoint to go on."
+            f"that they held, for {seconds:.0f} s. Start them, and fit again, from the same checkpoint if there is one."
         )
 
 

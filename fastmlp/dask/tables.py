@@ -36,15 +36,16 @@ from .table_parts import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+FEWEST_MEMBERS = 2  # of a shard, where there are two at all: the first one has not seen the rows that validate
 _OWN = {"client": None, "backend": "dask", "n_shards": None}
 _PARAMETERS = """    client : dask.distributed.Client, default=None
         None for the one that is open. It belongs to this process: a pickle has none.
     backend : {'dask', 'joblib', 'local'}, default='dask'
         Who trains the shards: a cluster's workers, joblib's, or this process, one after the other.
     n_shards : int, default=None
-        Parts of consecutive rows, each of which trains its share of ``n_members``, one at least; None for as many as
-        there are workers. The result depends on it. One shard gives the local class's model. Progress counts shards;
-        ``max_time`` is not served.
+        Parts of consecutive rows, each of which trains its share of ``n_members``, two at least unless that is 1; None
+        for as many as there are workers. The result depends on it. One shard gives the local class's model. Progress
+        counts shards; ``max_time`` is not served.
 """
 
 
@@ -115,7 +116,8 @@ class ShardsMixin(OnClient, TabularEstimator):
     def _template(self, n_shards: int, summaries: Sequence[Any]) -> Any:
         """What trains on a shard: a local estimator that knows encoder and targets, for its share of the networks."""
         n_members = self.n_members or PRESETS[self.preset].n_members
-        local = self.to_local().set_params(n_members=-(-n_members // n_shards), verbose=False, progress=None)
+        share = max(-(-n_members // n_shards), min(n_members, FEWEST_MEMBERS))
+        local = self.to_local().set_params(n_members=share, verbose=False, progress=None)
         for name in _LEARNED:  # by a fit before
             local.__dict__.pop(name, None)
         return local

@@ -122,12 +122,13 @@ def test_joblib_gives_the_same_model(expected):
 
 
 def test_the_number_of_shards_is_part_of_the_model(expected):
-    assert len(expected.members_) == 2
+    assert len(expected.members_) == 4
     assert sum(member.weight for member in expected.members_) == pytest.approx(1)
     assert {line["shard"] for line in expected.history_} == {0, 1}
     assert len(expected.validation_targets_) == len(expected.validation_predictions_) == 48
     assert not np.array_equal(outputs(classifier(n_shards=3).fit(TABLE, LABELS)), outputs(expected))
-    assert len(classifier(n_shards=2, n_members=5).fit(TABLE, LABELS).members_) == 6
+    for n_members, of_shards in ((1, 2), (2, 4), (5, 6)):
+        assert len(classifier(n_members=n_members).fit(TABLE, LABELS).members_) == of_shards
 
 
 def test_shards_learn():
@@ -143,10 +144,10 @@ def test_shards_learn():
 def test_shards_count_by_the_weight_of_their_rows():
     weights = np.repeat([3.0, 1.0], N // 2)
     model = classifier().fit(TABLE, LABELS, weights)
-    assert [member.weight for member in model.members_] == pytest.approx([0.75, 0.25])
+    assert [member.weight for member in model.members_] == pytest.approx([0.375, 0.375, 0.125, 0.125])
     weights[N // 2 :] = 0
     alone = classifier().fit(TABLE, LABELS, weights)
-    assert len(alone.members_) == 1
+    assert len(alone.members_) == 2
     assert {line["shard"] for line in alone.history_} == {0}
 
 
@@ -272,7 +273,7 @@ def test_lines_about_what_was_done(capsys):
     classifier(verbose=True).fit(TABLE, LABELS)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Column 'one' is dropped: it is constant."
-    assert re.match(r"\d networks trained on 2 shards, 2 of them averaged; validation score 0\.\d+\.", lines[1])
+    assert re.match(r"\d networks trained on 2 shards, 4 of them averaged; validation score 0\.\d+\.", lines[1])
     assert len(lines) == 2
 
 
@@ -415,6 +416,18 @@ def test_a_worker_that_is_killed_costs_no_bit(client, tmp_path):
     thread.join()
     here = regressor(**settings).fit(in_dask(TABLE), in_dask(NUMBERS))
     np.testing.assert_array_equal(model.predict(TABLE), here.predict(TABLE))
+
+
+def test_a_task_that_kills_its_workers(client, cluster, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+
+    def deadly(estimator, X, y, sample_weight=None):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    model = classifier(backend="dask", client=client, n_shards=1, metric=deadly)
+    with pytest.raises(RuntimeError, match="client must have workers that live as long as a task"):
+        model.fit(in_dask(TABLE), in_dask(LABELS))
+    assert not hasattr(model, "encoder_")
 
 
 def test_an_interrupt_ends_the_work_on_the_workers(client, tmp_path, keyboard):
