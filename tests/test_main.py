@@ -10,7 +10,10 @@ import pytest
 import fastmlp
 from fastmlp.__main__ import main
 from fastmlp.core.engine import work
+from fastmlp.core.outputs import output_pass
 from fastmlp.core.prediction import predict_rows
+from fastmlp.core.sparse import sparse_pass
+from fastmlp.core.units import unit_pass
 from fastmlp.demos import DEMOS, Interrupted, Options
 
 
@@ -206,7 +209,8 @@ def test_python_dash_m():
 
 def kernels_of_the_core():
     """Symbols of the kernels that training and prediction call."""
-    return {kernel.symbol(dtype) for kernel in (work, predict_rows) for dtype in kernel.dtypes}
+    optional = unit_pass, sparse_pass, output_pass
+    return {kernel.symbol(dtype) for kernel in (work, predict_rows, *optional) for dtype in kernel.dtypes}
 
 
 def test_a_new_process_warms_all_kernels_up():

@@ -15,7 +15,6 @@ from ..machine.simd import fma, full_like, lanes_of, load, load_first, mask_firs
 from ..machine.tile import DOT_OUTPUTS, DOT_ROWS, NR, TALL_ROWS, dots, multiply, side_of, transpose
 from .layout import FAR, KC, narrow_at, panel_at, panel_of, row_at, unit_parameter_at, vectors_of
 from .records import HYPERPARAMETERS
-from .sparse import sparse_product
 
 
 @inlined
@@ -24,9 +23,6 @@ def gather(layout, data, span, buffers):
 
     X, `data.inputs` : (n_rows, n_0); A_0, in `buffers.outputs` : (m, n_0 + 1)
     """
-    if layout.sparse[0]:
-        locate(data, span, buffers.rows)
-        return
     X, A = data.inputs, buffers.outputs
     features, lanes = layout.units[0], lanes_of(A)
     whole = features // lanes * lanes
@@ -43,20 +39,6 @@ def gather(layout, data, span, buffers):
             source = row_of(data, following) * features
             for c in range(0, features, lanes):
                 prefetch(X, source + c)
-
-
-@inlined
-def locate(data, span, rows):
-    """Sparse rows stay where they are: `bounds` says where."""
-    for r in range(span.start, span.stop):
-        row = row_of(data, span.at + r)
-        rows.bounds[2 * r] = rows.indptr[row]
-        rows.bounds[2 * r + 1] = rows.indptr[row + 1]
-        following = span.at + span.rows + r
-        if following < span.last:
-            entry = rows.indptr[row_of(data, following)]
-            prefetch(rows.indices, entry)
-            prefetch(rows.values, entry)
 
 
 @inlined
@@ -92,7 +74,6 @@ def wide_forward(layout, layer, activation, span, buffers):
     Shapes as in `affine_forward`.
     """
     A, W = buffers.outputs, buffers.weights
-    stretch = layout.units[0] if layout.sparse[layer] else KC
     lanes = lanes_of(A)
     units = layout.units[layer]
     stride, above_stride = layout.stride[layer], layout.stride[layer + 1]
@@ -103,19 +84,14 @@ def wide_forward(layout, layer, activation, span, buffers):
         width = count * lanes
         tall = TALL_ROWS[count]
         weights = panel_at(layout, layer, j, lanes)
-        for k in range(0, units, stretch):
-            depth = min(stretch, units - k)
+        for k in range(0, units, KC):
+            depth = min(KC, units - k)
             for i in range(span.start, span.stop, tall):
                 rows = min(tall, span.stop - i)
                 out = row_at(layout, layer + 1, i) + j * lanes
-                if layout.sparse[layer]:
-                    sparse_product(
-                        i, rows, (W, weights, width), weights + units * width, (A, out, above_stride), buffers
-                    )
-                else:
-                    left = (A, row_at(layout, layer, i) + k, stride, 1)
-                    start = (A, out, above_stride) if k else (W, weights + units * width, 0)
-                    multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
+                left = (A, row_at(layout, layer, i) + k, stride, 1)
+                start = (A, out, above_stride) if k else (W, weights + units * width, 0)
+                multiply((rows, count, depth), left, (W, weights + k * width, width), start, (A, out, above_stride))
                 if k + depth == units:
                     activate_tile(layout, layer + 1, activation, rows, j * lanes, width, out, buffers)
         j += count

@@ -5,35 +5,35 @@ import math
 import numpy as np
 
 from ..activations import ACTIVATIONS
+from ..machine.calls import call
 from ..machine.jit import inlined
 from ..machine.kernels import entry
-from ..machine.record import read, replacing
+from ..machine.record import put, read, replacing
 from ..machine.simd import number_like
 from ..machine.team import LEAVE, STALLED, WAITED, atomic_load, barrier, nanoseconds, next_task
 from .affine import affine_backward, affine_forward, gather, row_of
-from .outputs import output_delta, predict
+from .outputs import DELTA, PREDICTIONS, only_softmax, softmax_of_codes
 from .records import (
     ALL,
     APPLY,
     BATCH,
     DIFFERENTIATE,
-    GAINS,
     GRADIENT,
-    HYPERPARAMETERS,
     LAYER,
     NO_NORMALIZATION,
     OPTIMIZER_SCALARS,
     PREDICT,
-    SHIFTS,
     STEP,
     STOP,
     TRAIN,
     Batch,
     Blocks,
     Buffers,
+    Chunk,
     Components,
     Data,
     Layout,
+    Passes,
     Settings,
     Span,
     StepScalars,
@@ -41,21 +41,20 @@ from .records import (
     ThreadContext,
     WaitingTime,
 )
+from .sparse import ADD_GRADIENT, FORWARD, LOCATE
 from .units import (
-    activate,
-    batch_backward,
-    batch_normalize,
-    batch_statistics,
-    batch_sums,
-    drop,
-    layer_backward,
-    layer_normalize,
-    limit_norms,
-    running_statistics,
-    scale_unit_gradient,
-    unit_parameter_gradient,
-    unit_parameter_squares,
-    unit_parameter_update,
+    ACTIVATE,
+    BATCH_BACKWARD,
+    BATCH_NORMALIZE,
+    BATCH_STATISTICS,
+    BATCH_SUMS,
+    DROP,
+    LAYER_BACKWARD,
+    LAYER_NORMALIZE,
+    LIMIT_NORMS,
+    RUNNING_STATISTICS,
+    SQUARES,
+    UPDATE,
 )
 from .update import affine_gradient, affine_update
 
@@ -107,15 +106,19 @@ def serve(components, layout, buffers, data, context):
                 prediction_span(position, stop, context) if predicting else chunk_span(task, batch, position, context)
             )
             scalars = step_scalars_of(context, components.groups, task.step + batch.number, batch, buffers)
+            note(span, scalars, Blocks(0, 0, 0, False, -1, ALL), False, task.seed, context)
             if task.kind != APPLY:
-                forward(components, layout, data, scalars, task, span, buffers, context)
+                forward(components, layout, data, task, span, buffers, context)
             if predicting:
-                predict(layout, data, components.loss, span, buffers)
+                call(passes_of(context).outputs, PREDICTIONS, 0, context.tables)
             else:
                 if context.rank == 0 and context.n_threads > 1 and stalled(task, context, begin):
                     context.task[STOP] = position + span.rows  # all see it, since barriers follow
                 if task.kind != APPLY:
-                    output_delta(layout, data, components.loss, span, buffers)
+                    if only_softmax(components.loss, data.weighted):
+                        softmax_of_codes(layout, data, components.loss, span, buffers)
+                    else:
+                        call(passes_of(context).outputs, DELTA, 0, context.tables)
                     backward(components, layout, span, buffers, context)
                     barrier(context.barrier_state, context.n_threads)  # all deltas are ready
                 update_chunk(components, layout, scalars, task, batch, span, buffers, context)
@@ -124,6 +127,20 @@ def serve(components, layout, buffers, data, context):
         barrier(context.barrier_state, context.n_threads)
         if context.rank == 0:
             return
+
+
+@inlined
+def passes_of(context):
+    """The passes of other kernels, which the session has put there before the task."""
+    return read(Passes, context.passes, context.rank)
+
+
+@inlined
+def note(span, scalars, blocks, ends_batch, seed, context):
+    """Write down what the thread is at, with a span of its chunk (m,), where passes of other kernels may ask for it."""
+    passes = passes_of(context)
+    if passes.units or passes.sparse or passes.outputs:
+        put(Chunk(span, scalars, blocks, ends_batch, seed), context.chunk)
 
 
 @inlined
@@ -165,32 +182,39 @@ def prediction_span(position, stop, context):
 
 
 @inlined
-def forward(components, layout, data, scalars, task, span, buffers, context):
+def forward(components, layout, data, task, span, buffers, context):
     """Rows through all layers; the last one keeps its Z. Batch normalization in training has two barriers a layer.
 
     A_l : (m, n_l + 1) at level l, from the rows of X : (n_rows, n_0) up to Z : (m, n_L)
     """
-    layers, training = layout.layers, task.kind != PREDICT
-    gather(layout, data, span, buffers)
+    layers, training, passes = layout.layers, task.kind != PREDICT, passes_of(context)
+    if layout.sparse[0]:
+        call(passes.sparse, LOCATE, 0, context.tables)
+    else:
+        gather(layout, data, span, buffers)
     for layer in range(layers):
         if training and context.keep[layer] < 1:
-            drop(layout, layer, context.keep[layer], layer and components.learned[layer - 1], task.seed, span, buffers)
-        level, learned = layer + 1, components.learned[layer]
+            call(passes.units, DROP, layer, context.tables)
+        level = layer + 1
         hidden = level < layers
-        by_rows = hidden and (learned or components.normalization != NO_NORMALIZATION)
-        affine_forward(layout, layer, IDENTITY if by_rows else components.activation[layer], span, buffers)
+        by_rows = hidden and (components.learned[layer] or components.normalization != NO_NORMALIZATION)
+        activation = IDENTITY if by_rows else components.activation[layer]
+        if layout.sparse[layer]:
+            call(passes.sparse, FORWARD, activation, context.tables)
+        else:
+            affine_forward(layout, layer, activation, span, buffers)
         if hidden and components.normalization == LAYER:
-            layer_normalize(layout, level, scalars.settings.epsilon, span, buffers)
+            call(passes.units, LAYER_NORMALIZE, level, context.tables)
         if hidden and components.normalization == BATCH:
             if training:
                 barrier(context.barrier_state, context.n_threads)  # all rows are there
-                batch_statistics(layout, level, scalars, span.rows, context.rank, context.n_threads, buffers)
+                call(passes.units, BATCH_STATISTICS, level, context.tables)
                 barrier(context.barrier_state, context.n_threads)  # so are their means
             else:
-                running_statistics(layout, level, scalars.settings.epsilon, buffers)
-            batch_normalize(layout, level, span, buffers)
+                call(passes.units, RUNNING_STATISTICS, level, context.tables)
+            call(passes.units, BATCH_NORMALIZE, level, context.tables)
         if by_rows:
-            activate(layout, level, components.activation[layer], learned, span, buffers)
+            call(passes.units, ACTIVATE, level, context.tables)
 
 
 @inlined
@@ -206,10 +230,11 @@ def update_chunk(components, layout, scalars, task, batch, span, buffers, contex
     tile = -1 if task.tiles < 0 else task.tiles + task.tile * context.rank
     for phase in range(GRADIENT if whole else ALL, last_phase + 1):
         blocks = Blocks(0, 0, 0 if phase == STEP else rows, accumulate, tile, phase)
+        note(span, scalars, blocks, last_chunk, task.seed, context)
         update(components, layout, scalars, blocks, last_chunk, buffers, context)
         if phase == GRADIENT:
             barrier(context.barrier_state, context.n_threads)  # the gradient is whole
-            scalars = with_scale(scalars, clipping(layout, scalars.settings.clip_norm, buffers))
+            scalars = with_scale(scalars, clipping(components, layout, scalars, buffers, context))
             barrier(context.barrier_state, context.n_threads)  # all know its norm
     share = (batch.stop - batch.start) / batch.weight if batch.weight else 0.0
     if context.rank == 0:
@@ -219,22 +244,23 @@ def update_chunk(components, layout, scalars, task, batch, span, buffers, contex
         context.total[0] += sum_of(buffers.penalties, layout.blocks) * share
         context.total[1] += 0 if task.kind == DIFFERENTIATE else 1
     if last_chunk and scalars.settings.max_norm < np.inf:
-        limit_norms(layout, scalars.settings.max_norm, context.rank, context.n_threads, buffers)
+        call(passes_of(context).units, LIMIT_NORMS, 0, context.tables)
         barrier(context.barrier_state, context.n_threads)  # none is too long
 
 
 @inlined
 def backward(components, layout, span, buffers, context):
     """Deltas (m, n_l) of all levels l, from the top down."""
+    units = passes_of(context).units
     for layer in range(layout.layers - 1, 0, -1):
         affine_backward(layout, layer, components.learned[layer - 1], span, buffers)
         if components.normalization == LAYER:
-            layer_backward(layout, layer, span, buffers)
+            call(units, LAYER_BACKWARD, layer, context.tables)
         if components.normalization == BATCH:
             barrier(context.barrier_state, context.n_threads)  # all rows are there
-            batch_sums(layout, layer, span.rows, context.rank, context.n_threads, buffers)
+            call(units, BATCH_SUMS, layer, context.tables)
             barrier(context.barrier_state, context.n_threads)  # so are their sums
-            batch_backward(layout, layer, span, buffers)
+            call(units, BATCH_BACKWARD, layer, context.tables)
 
 
 @inlined
@@ -244,38 +270,18 @@ def update(components, layout, scalars, blocks, last_chunk, buffers, context):
     Weights and their gradients : (n_l + 1, n_(l+1)) of layer l; unit parameters and theirs : (n_l,) of level l;
     `blocks` : those of every layer, but for where they start and stop
     """
-    layers, here = layout.layers, context.rank * layout.layers
-    phase, rows, accumulate = blocks.phase, blocks.rows, blocks.accumulate
+    layers, here, rows, passes = layout.layers, context.rank * layout.layers, blocks.rows, passes_of(context)
     for layer in range(layers):
         start, stop = context.partition[here + layer], context.partition[here + layers + layer]
-        of_layer = Blocks(start, stop, rows, accumulate, blocks.tile, phase)
-        if rows and (layout.sparse[layer] or not last_chunk):
+        of_layer = Blocks(start, stop, rows, blocks.accumulate, blocks.tile, blocks.phase)
+        if rows and layout.sparse[layer]:
+            call(passes.sparse, ADD_GRADIENT, 0, context.tables)
+        elif rows and not last_chunk:
             affine_gradient(layout, layer, of_layer, buffers)
         if last_chunk:
             affine_update(layout, layer, components.optimizer, scalars, of_layer, buffers)
-    for level in range(1, layers if components.unit_parameters else 0):
-        for unit_parameter in (HYPERPARAMETERS, GAINS, SHIFTS):
-            normalized = components.normalization != NO_NORMALIZATION
-            if components.learned[level - 1] if unit_parameter == HYPERPARAMETERS else normalized:
-                if rows and (unit_parameter == HYPERPARAMETERS or components.normalization == LAYER):
-                    unit_parameter_gradient(
-                        layout, level, unit_parameter, rows, accumulate, context.rank, context.n_threads, buffers
-                    )
-                if phase != STEP and last_chunk:
-                    scale_unit_gradient(
-                        layout, level, unit_parameter, scalars, context.rank, context.n_threads, buffers
-                    )
-                if phase != GRADIENT and last_chunk:
-                    unit_parameter_update(
-                        layout,
-                        level,
-                        unit_parameter,
-                        components.optimizer,
-                        scalars,
-                        context.rank,
-                        context.n_threads,
-                        buffers,
-                    )
+    if components.unit_parameters:
+        call(passes.units, UPDATE, 0, context.tables)
 
 
 @inlined
@@ -288,13 +294,16 @@ def step_scalars_of(context, groups, step, batch, buffers):
 
 
 @inlined
-def clipping(layout, limit, buffers):
-    """What clipping by the norm of the whole gradient leaves of it: min(1, limit / |g|).
+def clipping(components, layout, scalars, buffers, context):
+    """What clipping by the norm of the whole gradient, (P,), leaves of it: min(1, limit / |g|).
 
     Source: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
     algorithm 1.
     """
-    norm = math.sqrt(sum_of(buffers.norms, layout.blocks) + unit_parameter_squares(layout, buffers))
+    if components.unit_parameters:
+        call(passes_of(context).units, SQUARES, 0, context.tables)
+    limit = scalars.settings.clip_norm
+    norm = math.sqrt(sum_of(buffers.norms, layout.blocks) + buffers.norms[layout.blocks])
     return limit / norm if norm > limit else 1.0
 
 

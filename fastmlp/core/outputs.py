@@ -10,6 +10,8 @@ Z, its deltas D and predictions have the shape (m, n_L) for a chunk of m rows an
 from .. import losses
 from ..machine.elementary import exp, log
 from ..machine.jit import inlined
+from ..machine.kernels import entry
+from ..machine.record import read
 from ..machine.simd import (
     full_like,
     lanes_of,
@@ -26,6 +28,38 @@ from ..machine.simd import (
 )
 from .affine import row_of
 from .layout import row_at
+from .records import Buffers, Chunk, Components, Data, Layout, Tables
+
+DELTA, PREDICTIONS = range(2)
+
+
+@entry
+def output_pass(zero, number, nothing, tables):
+    """`output_delta` or `predict`, as `number` is DELTA or PREDICTIONS, for the thread whose `tables` these are.
+
+    Parameters
+    ----------
+    zero : a number of the network's dtype
+    number : DELTA or PREDICTIONS
+    nothing : 0
+    tables : address of the table of Tables
+
+    Shapes as in `output_delta` and `predict`.
+    """
+    records = read(Tables, tables, zero)
+    layout, buffers = read(Layout, records.layout, zero), read(Buffers, records.buffers, zero)
+    data, loss = read(Data, records.data, zero), read(Components, records.components, zero).loss
+    span = read(Chunk, records.chunk, zero).span
+    if number == DELTA:
+        output_delta(layout, data, loss, span, buffers)
+    else:
+        predict(layout, data, loss, span, buffers)
+
+
+@inlined
+def only_softmax(loss, weighted):
+    """Whether `softmax_of_codes` is all that the loss needs, as it is for plain classification."""
+    return loss.kind == losses.SOFTMAX_OF_CODES and not loss.smoothed and not weighted
 
 
 @inlined
@@ -33,6 +67,8 @@ def output_delta(layout, data, loss, span, buffers):
     """The loss (m,) of each row, and delta (m, n_L): its derivative by z, times the row's weight."""
     if loss.kind == losses.SOFTMAX_OF_CODES:
         softmax_of_codes(layout, data, loss, span, buffers)
+        for r in range(span.start, span.stop if loss.smoothed else span.start):
+            smooth(layout, data, r, span, buffers)
     elif loss.kind == losses.SOFTMAX_OF_ROWS:
         softmax_of_rows(layout, data, span, buffers)
     else:
@@ -94,9 +130,6 @@ def softmax_of_codes(layout, data, loss, span, buffers):
                 at = row_at(layout, top_level, r)
                 for c in range(at, at + classes, lanes):
                     store(D, c, load(D, c) * totals[s + r - group])
-        if loss.smoothed:
-            for r in range(group, group + count):
-                smooth(layout, data, r, span, buffers)
 
 
 @inlined

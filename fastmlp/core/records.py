@@ -72,7 +72,7 @@ class Buffers(NamedTuple):
     scratch: Numbers
     zeros: Numbers  # (panel,) where a tile starts that starts from nothing
     penalties: Reals  # (blocks,) of each block of weights
-    norms: Reals  # (blocks,) squared gradient of each block
+    norms: Reals  # (blocks + 1,) squared gradient of each block, and of all unit parameters
     rows: SparseRows
 
 
@@ -153,6 +153,28 @@ class StepScalars(NamedTuple):
     optimizer_scalars: int  # where the optimizer's begin in `optimizer_scalars`, those of the first group
 
 
+class Passes(NamedTuple):
+    """The passes that only some networks and tasks need: kernels, by the address of each, 0 where none has needed it.
+
+    To compile a kernel takes seconds, so that `engine.work` holds what nearly all fits need, and calls the rest.
+    """
+
+    units: int  # see `units.unit_pass`
+    sparse: int  # see `sparse.sparse_pass`
+    outputs: int  # see `outputs.output_pass`
+
+
+class Tables(NamedTuple):
+    """What a thread works on, for those passes: the tables of its records."""
+
+    components: Integers
+    layout: Integers
+    buffers: Integers
+    data: Integers
+    context: Integers
+    chunk: Integers
+
+
 class ThreadContext(NamedTuple):
     """What a thread knows of its team beside the buffers; all but its rank is the same for all."""
 
@@ -166,6 +188,9 @@ class ThreadContext(NamedTuple):
     settings: Integers  # the table of Settings
     keep: Reals  # (L,) share of the outputs that dropout leaves, of the inputs and each hidden layer
     total: Reals  # (2,) the loss of the epoch so far; how many steps the session has taken
+    passes: Integers  # the table of Passes
+    tables: Integers  # that of the thread's own Tables
+    chunk: Integers  # that of the thread's own Chunk
 
 
 class Span(NamedTuple):
@@ -189,6 +214,16 @@ class Blocks(NamedTuple):
     accumulate: bool  # whether `gradient` holds the sum over earlier chunks of the batch
     tile: int  # where the thread's tile begins in `gradient`, or -1 where the gradient lies there whole
     phase: int  # ALL, GRADIENT or STEP
+
+
+class Chunk(NamedTuple):
+    """What a thread is at; it writes that down where there are passes of other kernels."""
+
+    span: Span
+    scalars: StepScalars
+    blocks: Blocks  # of no layer
+    ends_batch: bool
+    seed: int  # of this epoch's random bits
 
 
 class Batch(NamedTuple):

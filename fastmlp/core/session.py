@@ -11,13 +11,14 @@ from .. import activations, normalizations, optimizers
 from ..losses import codes_of
 from ..machine.cores import BUDGET, check_cancelled
 from ..machine.pacing import Pacing
-from ..machine.record import table_of, write
+from ..machine.record import room_for, table_of, write
 from ..machine.target import lanes_of_dtype
 from ..machine.team import WAITED, Team
 from ..machine.tile import NR, TALLEST_POSSIBLE
 from .engine import IDENTITY, work
 from .layout import CHUNK, KC, LINE, aligned, partition, plan, round_up
 from .optimizer_scalars import MAX_SCALARS_AHEAD, OptimizerScalars
+from .passes import needed
 from .records import (
     APPLY,
     BATCH,
@@ -27,10 +28,13 @@ from .records import (
     STOP,
     TRAIN,
     Buffers,
+    Chunk,
     Components,
     Data,
+    Passes,
     Settings,
     SparseRows,
+    Tables,
     Task,
     ThreadContext,
 )
@@ -95,12 +99,12 @@ class Session:
         self._step_operations = STREAMED * network.units[0] * network.units[1] if network.sparse else 0
         self._data = self._bind(X, y, sample_weight)
         self._sparse_rows = self._bind_sparse(X)
-        self._task = np.zeros(len(Task._fields), np.int64)
-        self._settings = np.zeros(len(Settings._fields), np.int64)
+        self._task = room_for(Task)
+        self._passes, self._loaded_for = room_for(Passes), set()
         self._total = np.zeros(2)
-        self._known_settings = None
         self._scalars = OptimizerScalars(network)
         self._normalization = {} if network.normalization is None else asdict(network.normalization)
+        self._settings, self._known_settings = table_of(Settings(**self._normalization)), {}
         self._n_threads = n_threads
         self._pacing = Pacing(n_threads)  # what it learns serves when the session is entered again
         self._team = self._lease = self._lead = self._allocated_for = None
@@ -164,7 +168,7 @@ class Session:
             loss_hyperparameters=loss_hyperparameters,
             losses=aligned(self._capacity, dtype),
             penalties=aligned(layout.blocks, np.float64),
-            norms=aligned(layout.blocks, np.float64),
+            norms=aligned(layout.blocks + 1, np.float64),
             scratch=aligned(panel * self._chunk + n_threads * (panel * KC + self._tile), dtype),
             zeros=aligned(panel, dtype),
             rows=self._sparse_rows._replace(bounds=aligned(2 * self._capacity if network.sparse else 0, np.int64)),
@@ -205,6 +209,7 @@ class Session:
             self._keepalive = layout, buffers, components  # the tables hold addresses only
             self._allocated_for = self._most
         self._machine_code = work.load(self.network.dtype)
+        self._load_passes(TRAIN if self._data.ordered else PREDICT)
 
     def _close(self):
         """Let go of what `_open` has taken, also after an exception in either."""
@@ -232,6 +237,7 @@ class Session:
         """What thread `rank` of the team calls."""
         context = self._thread_context(rank, self._team, self._keepalive[1])
         tables = [*self._records, table_of(context)]
+        write(Tables(*tables, context.chunk), context.tables)
         call = functools.partial(self._machine_code, *(table.ctypes.data for table in tables))
         call.keepalive = context, tables  # which it has the addresses of
         return call
@@ -250,6 +256,9 @@ class Session:
             settings=self._settings,
             keep=network.keep,
             total=self._total,
+            passes=self._passes,
+            tables=room_for(Tables),
+            chunk=room_for(Chunk),
         )
 
     def _component_codes(self):
@@ -265,9 +274,22 @@ class Session:
             learned=network.learned,
         )
 
+    def _load_passes(self, kind):
+        """Load the kernels that `work` calls in a task of this kind, before the team begins it."""
+        network, max_norm = self.network, self._known_settings.get("max_norm", np.inf)
+        case = kind, max_norm, network.keep.tobytes()
+        if case in self._loaded_for:  # as it is for all but the first of many short tasks
+            return
+        kernels = needed(kind, network, self._keepalive[2].loss, self._data.weighted, max_norm)
+        for place, (kernel, use) in enumerate(kernels.items()):
+            if use and not self._passes[place]:
+                self._passes[place] = kernel.address(network.dtype)
+        self._loaded_for.add(case)
+
     def _run(self, task, row_operations, progress=None):
         """The positions of a task in slices, between which Python sees interrupts."""
         at, kind = task.start, task.kind
+        self._load_passes(kind)
         try:
             while at < task.stop:
                 check_cancelled()

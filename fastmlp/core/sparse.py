@@ -9,9 +9,72 @@ order, and both agree to rounding only.
 """
 
 from ..machine.jit import inlined
-from ..machine.simd import fma, full_like, lanes_of, load, store
+from ..machine.kernels import entry
+from ..machine.record import read
+from ..machine.simd import fma, full_like, lanes_of, load, prefetch, store
 from ..machine.tile import MR
+from .affine import activate_tile, row_of, write_ones
 from .layout import blocks_of, panel_at, panel_of, row_at, vectors_of
+from .records import Blocks, Buffers, Chunk, Data, Layout, Tables, ThreadContext
+
+LOCATE, FORWARD, ADD_GRADIENT = range(3)
+
+
+@entry
+def sparse_pass(zero, number, activation, tables):
+    """One of the passes above sparse inputs, X : (n_rows, n_0), for the thread whose `tables` these are.
+
+    Parameters
+    ----------
+    zero : a number of the network's dtype
+    number : LOCATE, FORWARD or ADD_GRADIENT
+    activation : code of that of layer 0, for FORWARD
+    tables : address of the table of Tables
+    """
+    records = read(Tables, tables, zero)
+    layout, buffers = read(Layout, records.layout, zero), read(Buffers, records.buffers, zero)
+    context, chunk = read(ThreadContext, records.context, zero), read(Chunk, records.chunk, zero)
+    if number == LOCATE:
+        locate(read(Data, records.data, zero), chunk.span, buffers.rows)
+    elif number == FORWARD:
+        sparse_forward(layout, activation, chunk.span, buffers)
+    else:
+        here, blocks = context.rank * layout.layers, chunk.blocks
+        start, stop = context.partition[here], context.partition[here + layout.layers]
+        own = Blocks(start, stop, blocks.rows, blocks.accumulate, blocks.tile, blocks.phase)
+        sparse_gradient(layout, own, buffers)
+
+
+@inlined
+def locate(data, span, rows):
+    """Sparse rows stay where they are: `bounds` says where."""
+    for r in range(span.start, span.stop):
+        row = row_of(data, span.at + r)
+        rows.bounds[2 * r] = rows.indptr[row]
+        rows.bounds[2 * r + 1] = rows.indptr[row + 1]
+        following = span.at + span.rows + r
+        if following < span.last:
+            entry = rows.indptr[row_of(data, following)]
+            prefetch(rows.indices, entry)
+            prefetch(rows.values, entry)
+
+
+@inlined
+def sparse_forward(layout, activation, span, buffers):
+    """A_1 = f(X W + b), (m, n_1 + 1), and the slope f', (m, n_1), panel by panel of W : (n_0, n_1)."""
+    A, W = buffers.outputs, buffers.weights
+    lanes, rows = lanes_of(A), span.stop - span.start
+    vectors = vectors_of(layout.units[1], lanes)
+    j = 0
+    while j < vectors:
+        count = panel_of(vectors, j)[1]
+        width = count * lanes
+        weights, out = panel_at(layout, 0, j, lanes), row_at(layout, 1, span.start) + j * lanes
+        right, bias = (W, weights, width), weights + layout.units[0] * width
+        sparse_product(span.start, rows, right, bias, (A, out, layout.stride[1]), buffers)
+        activate_tile(layout, 1, activation, rows, j * lanes, width, out, buffers)
+        j += count
+    write_ones(layout, 1, span, buffers)
 
 
 @inlined

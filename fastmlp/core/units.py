@@ -9,7 +9,9 @@ gain, shift and the other unit parameters (n,). Threads share out the rows, or t
 """
 
 from ..machine.jit import inlined
+from ..machine.kernels import entry
 from ..machine.random import iota, scrambled, uniform
+from ..machine.record import read
 from ..machine.simd import (
     bits_of,
     full_like,
@@ -28,11 +30,110 @@ from ..machine.simd import (
 from ..optimizers import NORMALIZATION, SLOPES
 from .affine import activate_tile, write_ones
 from .layout import narrow_at, panel_at, panel_of, row_at, unit_at, unit_parameter_at, vectors_of
-from .records import GAINS, HYPERPARAMETERS, LEARNED, MEANS, SHIFTS, VARIANCES
+from .records import (
+    GAINS,
+    GRADIENT,
+    HYPERPARAMETERS,
+    LAYER,
+    LEARNED,
+    MEANS,
+    NO_NORMALIZATION,
+    SHIFTS,
+    STEP,
+    VARIANCES,
+    Buffers,
+    Chunk,
+    Components,
+    Layout,
+    Tables,
+    ThreadContext,
+)
 from .update import optimizer_step
+
+# What `unit_pass` does: on the way up, on the way down, with the weights.
+DROP, LAYER_NORMALIZE, BATCH_STATISTICS, RUNNING_STATISTICS, BATCH_NORMALIZE, ACTIVATE = range(6)
+LAYER_BACKWARD, BATCH_SUMS, BATCH_BACKWARD = range(6, 9)
+UPDATE, SQUARES, LIMIT_NORMS = range(9, 12)
 
 # Rows of `statistics`: one number for each unit; then, of layer normalization, one for each row of each level.
 MEAN, SCALE, OF_ROWS = range(3)
+
+
+@entry
+def unit_pass(zero, number, level, tables):
+    """One of the passes of this file, at a level of shape (m, n), for the thread whose `tables` these are.
+
+    Parameters
+    ----------
+    zero : a number of the network's dtype
+    number : which one, from DROP to LIMIT_NORMS
+    level : of its units; any where it is about all
+    tables : address of the table of Tables
+    """
+    records = read(Tables, tables, zero)
+    components, layout = read(Components, records.components, zero), read(Layout, records.layout, zero)
+    buffers, context = read(Buffers, records.buffers, zero), read(ThreadContext, records.context, zero)
+    chunk = read(Chunk, records.chunk, zero)
+    if number <= ACTIVATE:
+        pass_up(number, components, layout, level, chunk, context, buffers)
+    elif number <= BATCH_BACKWARD:
+        pass_down(number, layout, level, chunk.span, context, buffers)
+    elif number == UPDATE:
+        update_units(components, layout, chunk, context, buffers)
+    elif number == SQUARES:
+        buffers.norms[layout.blocks] = unit_parameter_squares(layout, buffers)  # every thread writes the same
+    else:
+        limit_norms(layout, chunk.scalars.settings.max_norm, context.rank, context.n_threads, buffers)
+
+
+@inlined
+def pass_up(number, components, layout, level, chunk, context, buffers):
+    """A pass on the way up; Z : (m, n) at its level."""
+    span, epsilon = chunk.span, chunk.scalars.settings.epsilon
+    learned = level and components.learned[level - 1]
+    if number == DROP:
+        drop(layout, level, context.keep[level], learned, chunk.seed, span, buffers)
+    elif number == LAYER_NORMALIZE:
+        layer_normalize(layout, level, epsilon, span, buffers)
+    elif number == BATCH_STATISTICS:
+        batch_statistics(layout, level, chunk.scalars, span.rows, context.rank, context.n_threads, buffers)
+    elif number == RUNNING_STATISTICS:
+        running_statistics(layout, level, epsilon, buffers)
+    elif number == BATCH_NORMALIZE:
+        batch_normalize(layout, level, span, buffers)
+    else:
+        activate(layout, level, components.activation[level - 1], learned, span, buffers)
+
+
+@inlined
+def pass_down(number, layout, level, span, context, buffers):
+    """A pass on the way down; D : (m, n) at its level."""
+    if number == LAYER_BACKWARD:
+        layer_backward(layout, level, span, buffers)
+    elif number == BATCH_SUMS:
+        batch_sums(layout, level, span.rows, context.rank, context.n_threads, buffers)
+    else:
+        batch_backward(layout, level, span, buffers)
+
+
+@inlined
+def update_units(components, layout, chunk, context, buffers):
+    """Gradients of the thread's unit parameters, (n_l,) of level l, and where the batch ends, the step."""
+    scalars, blocks, rank, n_threads = chunk.scalars, chunk.blocks, context.rank, context.n_threads
+    for level in range(1, layout.layers):
+        for unit_parameter in (HYPERPARAMETERS, GAINS, SHIFTS):
+            slopes, by_layer = unit_parameter == HYPERPARAMETERS, components.normalization == LAYER
+            if components.learned[level - 1] if slopes else components.normalization != NO_NORMALIZATION:
+                if blocks.rows and (slopes or by_layer):
+                    unit_parameter_gradient(
+                        layout, level, unit_parameter, blocks.rows, blocks.accumulate, rank, n_threads, buffers
+                    )
+                if blocks.phase != STEP and chunk.ends_batch:
+                    scale_unit_gradient(layout, level, unit_parameter, scalars, rank, n_threads, buffers)
+                if blocks.phase != GRADIENT and chunk.ends_batch:
+                    unit_parameter_update(
+                        layout, level, unit_parameter, components.optimizer, scalars, rank, n_threads, buffers
+                    )
 
 
 @inlined

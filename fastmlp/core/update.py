@@ -24,7 +24,6 @@ from ..machine.tile import MR, NR, TALLEST, multiply
 from ..optimizers import BIASES, FIRST_LAYER, WEIGHTS
 from .layout import NEAR, block_rows, narrow_at, panel_at, panel_of, row_at, vectors_of
 from .records import GRADIENT, OPTIMIZER_SCALARS, STEP
-from .sparse import sparse_gradient
 
 
 @inlined
@@ -59,9 +58,7 @@ def affine_gradient(layout, layer, blocks, buffers):
 
     A_below : (m, n_below + 1); delta : (m, n_above); G : (n_below + 1, n_above), which lies whole in `buffers.gradient`
     """
-    if layout.sparse[layer]:
-        sparse_gradient(layout, blocks, buffers)
-    elif layout.narrow[layer]:
+    if layout.narrow[layer]:
         vectors, tall = narrow_shape(layout.units[layer + 1])
         for v in range(blocks.start, blocks.stop, vectors):
             for n in range(0, layout.units[layer + 1], tall):

@@ -20,7 +20,7 @@ from .object_file import DIGEST, ENDING, PACKAGE, PREBUILT, ObjectCode, Unfit, c
 from .target import TARGET
 
 LOG = logging.getLogger("fastmlp")
-SECONDS = {True: 15, False: 1}  # that compiling takes as a rule, of a kernel for numbers of a dtype and of another
+SECONDS = {True: 10, False: 1}  # that compiling takes as a rule, of a kernel for numbers of a dtype and of another
 KERNELS = []  # all that there are
 
 
@@ -67,6 +67,10 @@ class Kernel:
                 if dtype not in self._loaded:
                     self._loaded[dtype] = self._load(dtype)
         return self._loaded[dtype]
+
+    def address(self, dtype=""):
+        """Where the machine code lies, for other kernels to call; loaded, or compiled, if need be."""
+        return ctypes.cast(self.load(dtype), ctypes.c_void_p).value
 
     def _load(self, dtype):
         _check_processor()

@@ -22,6 +22,7 @@ PREBUILT = pathlib.Path(__file__).resolve().parent / "prebuilt"
 PARTS = ("machine", "core")
 DRIVERS = (
     "core/network.py",
+    "core/passes.py",
     "core/predictor.py",
     "core/session.py",
     "core/step_time.py",

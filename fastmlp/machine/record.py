@@ -10,8 +10,8 @@ A record is a NamedTuple whose annotations say what each field is:
     Numbers     the address of numbers of the network's dtype
     a record    its fields, in their order
 
-From them follow the table that Python writes, the reader in compiled code, and the copy with one field replaced. No
-position in a table is written down anywhere.
+From them follow the table that Python writes, reader and writer in compiled code, and the copy with one field replaced.
+No position in a table is written down anywhere.
 """
 
 import functools
@@ -96,9 +96,14 @@ def table_of(record):
     TypeError
         If an array has not the dtype that its field's annotation asks for.
     """
-    table = np.zeros(len(_flat(type(record))), np.int64)
+    table = room_for(type(record))
     write(record, table)
     return table
+
+
+def room_for(record):
+    """A table of zeros for a record class."""
+    return np.zeros(len(_flat(record)), np.int64)
 
 
 def write(record, table):
@@ -161,6 +166,33 @@ def read(typing_context, record, table, like):
         return _read_tuple(context, builder, kind, lambda: builder.load(builder.gep(first, [I64(next(place))])))
 
     return kind(record, table, like), emit
+
+
+def _numbers_of(context, builder, kind, value):
+    """The numbers of a record of Numba's type `kind`, as its table holds them."""
+    declared = kinds_of(kind.instance_class).values()
+    for n, (field, wanted) in enumerate(zip(kind, declared, strict=True)):
+        number = builder.extract_value(value, n)
+        if is_record(wanted):
+            yield from _numbers_of(context, builder, field, number)
+        elif wanted in DTYPES:
+            yield builder.ptrtoint(number, I64)
+        elif wanted in (float, Number):
+            yield builder.bitcast(context.cast(builder, number, field, types.float64), I64)
+        else:
+            yield context.cast(builder, number, field, types.int64)
+
+
+@intrinsic
+def put(typing_context, record, table):
+    """Write a record into the table that a pointer leads to, where `read` finds it."""
+
+    def emit(context, builder, sig, values):
+        for place, number in enumerate(_numbers_of(context, builder, record, values[0])):
+            builder.store(number, builder.gep(values[1], [I64(place)]))
+        return context.get_dummy_value()
+
+    return types.void(record, table), emit
 
 
 def replacing(record, field):

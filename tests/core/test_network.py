@@ -1,5 +1,6 @@
 """The network against the reference: every component, shape and batch, any number of threads."""
 
+import itertools
 import os
 import signal
 
@@ -20,6 +21,8 @@ from fastmlp.activations import ACTIVATIONS, LeakyReLU
 from fastmlp.core import engine
 from fastmlp.core.network import Network
 from fastmlp.core.optimizer_scalars import SCALARS_AHEAD
+from fastmlp.core.outputs import output_pass
+from fastmlp.core.units import unit_pass
 from fastmlp.losses import LogLoss, SquaredError
 from fastmlp.normalizations import NORMALIZATIONS
 from fastmlp.optimizers import OPTIMIZERS, AdamW
@@ -57,8 +60,8 @@ def test_each_hidden_layer_has_an_activation_of_its_own(dtype):
 
 def test_a_grid_over_words_compiles_nothing_after_the_first_fit(monkeypatch):
     """The numbers and names of components are data; only the dtype is a type."""
-    Problem((4, 6, 5, 3), 9, 4, np.float32).by_network()
-    Problem((4, 6, 5, 3), 9, 4, np.float64).by_network()
+    for kernel, dtype in itertools.product((engine.work, output_pass, unit_pass), (np.float32, np.float64)):
+        kernel.load(np.dtype(dtype))
     loaded = []
     monkeypatch.setattr(type(engine.work), "_load", lambda kernel, dtype: loaded.append((kernel.name, dtype)))
     for activation in ACTIVATIONS:

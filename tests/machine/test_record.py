@@ -15,11 +15,14 @@ from fastmlp.machine.record import (
     Reals,
     is_record,
     kinds_of,
+    put,
     read,
     replacing,
+    room_for,
     table_of,
     write,
 )
+from fastmlp.machine.simd import pointer
 
 
 class Inner(NamedTuple):
@@ -71,6 +74,41 @@ def test_compiled_code_reads_what_python_writes(dtype):
     expected = [-7, 1, 0.1, 5, short[0], short[1], 2**40, 1 / 3, short[2], short[3], -7]
     np.testing.assert_array_equal(out, expected)
     assert record.inner.values[0] == dtype(0.3)
+
+
+@njit(**OPTIONS)
+def copy(zero, table, target):
+    put(read(Outer, table, zero), pointer(target, 0))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("flag", [False, True])
+def test_compiled_code_writes_what_it_has_read(dtype, flag):
+    """The same numbers in the same places; addresses lead to the same arrays. Nothing beyond the table."""
+    table, target = table_of(outer(dtype, flag=flag)), np.full(20, -1)
+    copy(dtype(0), table, target.ctypes.data)
+    size, out = len(table), np.zeros(11)
+    exact = table.copy()  # in float32, fields of the network's dtype are rounded to it
+    share, factor = exact.view(np.float64)[5:6], exact.view(np.float64)[-1:]
+    share[:], factor[:] = dtype(share[0]), dtype(factor[0])
+    np.testing.assert_array_equal(target[:size], exact)
+    assert set(target[size:]) == {-1}
+    fields(dtype(0), target[:size], out)
+    assert out[1] == flag
+
+
+@njit(**OPTIONS)
+def build(zero, target):
+    inner = Inner(zero > 1, pointer(target, zero), 1)
+    put(Outer(True, 3, 2, inner, pointer(target, 0), pointer(target, 0.0), 4), pointer(target, 0))
+
+
+def test_fields_are_written_as_what_they_are_declared():
+    """A truth value as an integer, an integer as a flag or as a number."""
+    target = room_for(Outer)
+    build(np.float32(0), target.ctypes.data)
+    numbers = target.view(np.float64)
+    assert [target[0], target[1], numbers[2], target[3], numbers[5], numbers[8]] == [1, 3, 2.0, 0, 1.0, 4.0]
 
 
 @pytest.mark.parametrize("field", ["order", "sums"])
