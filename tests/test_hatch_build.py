@@ -78,7 +78,8 @@ kernels.PREBUILT = pathlib.Path(sys.argv[1])
 from fastmlp import MLPClassifier
 random = np.random.RandomState(0)
 X, y = random.rand(200, 20).astype("float32"), np.arange(200) % 3
-model = MLPClassifier((30,), activation="gelu", max_iter=3, random_state=0).fit(X, y)
+components = {"activation": "gelu", "normalization": "layer", "dropout": 0.1}
+model = MLPClassifier((30,), **components, max_iter=3, random_state=0).fit(X, y)
 origins = {origin for kernel in kernels.KERNELS for origin in kernel.origins.values()}
 bits = [*(coef.tobytes().hex() for coef in model.coefs_), model.predict_proba(X).tobytes().hex()]
 print(json.dumps([bits, sorted(origins), "numba" in sys.modules]))
@@ -103,7 +104,8 @@ def test_a_wheel_brings_kernels_that_compute_the_same_bits(hook, monkeypatch, tm
     data, _, instance = run(hook)
     inside = sorted(data["force_include"].values())
     kernels = {name.rpartition("/")[2].partition("-")[0].rpartition(".")[2] for name in inside}
-    assert kernels == {"work", "predict_rows", "predict_panels", "_shuffle"}
+    passes = {"unit_pass", "sparse_pass", "output_pass"}
+    assert kernels == {"work", "predict_rows", "predict_panels", "_shuffle", *passes}
     assert len(inside) == len(kernels)
     assert all(name.startswith("fastmlp/machine/prebuilt/") and name.endswith(".kernel") for name in inside)
     assert data["tag"].startswith("py3-none-")
