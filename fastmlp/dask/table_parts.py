@@ -174,7 +174,7 @@ def check_alike(looks: Sequence[Look]) -> list[Look]:
                 f"sample_weight must be there in every partition or in none; {look.name} differs from {first.name}."
             )
     if first.weights is not None and not sum(look.weights or 0.0 for look in looks) > 0:
-        raise ValueError("sample_weight must hold a positive number; all are 0 in all partitions.")
+        raise ValueError("sample_weight must hold a number that is not zero; all are zero in all partitions.")
     return looks
 
 

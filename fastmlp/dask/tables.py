@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils.validation import check_is_fitted
 
 from ..delayed_parts import is_dask
 from ..estimators.perceptron import unchanged_on_error
@@ -202,10 +203,12 @@ class DaskTabularClassifier(ShardsMixin, TabularClassifier):
 
     def predict(self, X: Any) -> Any:
         """Labels, as `TabularClassifier.predict`; of a Dask collection, as a lazy Dask array."""
+        check_is_fitted(self)
         return mapped(self.to_local(), "predict", X, self.classes_[:0])
 
     def predict_proba(self, X: Any) -> Any:
         """Probabilities of the classes, as `TabularClassifier.predict_proba`; of a Dask collection, as a Dask array."""
+        check_is_fitted(self)
         return mapped(self.to_local(), "predict_proba", X, np.empty((0, len(self.classes_))))
 
     def _template(self, n_shards: int, summaries: Sequence[Any]) -> Any:
@@ -234,4 +237,5 @@ class DaskTabularRegressor(ShardsMixin, TabularRegressor):
 
     def predict(self, X: Any) -> Any:
         """Numbers, as `TabularRegressor.predict`; of a Dask collection, as a lazy Dask array."""
+        check_is_fitted(self)
         return mapped(self.to_local(), "predict", X, np.empty((0,) if self._flat else (0, self.n_outputs_)))

@@ -1,5 +1,6 @@
 """Training on a cluster: the bits of a training in this process, whatever happens to the workers."""
 
+import contextlib
 import os
 import pickle
 import re
@@ -548,6 +549,16 @@ def test_nothing_is_asked_of_a_scheduler_that_is_away(monkeypatch):
         rounds_there.result_of(client, submit)
     assert asked == ["running"]
     assert now[0] < 31
+
+
+def test_a_task_that_kills_its_workers(monkeypatch):
+    def result(timeout):
+        raise distributed.KilledWorker("task", None, 3)
+
+    monkeypatch.setattr(distributed, "wait", lambda *arguments, **options: None)
+    client = types.SimpleNamespace(status="running", as_current=contextlib.nullcontext)
+    with pytest.raises(RuntimeError, match="client must have workers that live as long as a task; .* want of memory"):
+        rounds_there.result_of(client, lambda: types.SimpleNamespace(result=result))
 
 
 def test_rows_that_are_lost_with_a_scheduler_are_an_error(client, cluster, monkeypatch):

@@ -13,9 +13,11 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from fastmlp import TabularClassifier, TabularRegressor
 from fastmlp.dask import DaskTabularClassifier, DaskTabularRegressor, tables
+from fastmlp.dask import client as connection
 from fastmlp.dask import cluster as rounds_there
 from fastmlp.dask import table_parts as parts
 from fastmlp.tabular import TableEncoder
@@ -224,6 +226,24 @@ def test_parameters_clones_and_pickles(expected):
     assert "{{" not in DaskTabularRegressor.__doc__
 
 
+def test_a_model_that_is_not_fitted():
+    for model in (classifier(), regressor()):
+        for rows in (TABLE, in_dask(TABLE)):
+            with pytest.raises(NotFittedError):
+                model.predict(rows)
+    with pytest.raises(NotFittedError):
+        classifier().predict_proba(in_dask(TABLE))
+
+
+def test_shards_of_a_row():
+    settings = {"n_shards": 50, "max_epochs": 2}
+    model = classifier(**settings).fit(TABLE[:9], LABELS[:9])
+    assert len(model.members_) == 2 * 9
+    assert np.isnan(model.validation_score_)
+    assert np.isfinite(model.predict_proba(TABLE)).all()
+    assert np.isfinite(regressor(**settings).fit(TABLE[:9], NUMBERS[:9]).predict(TABLE)).all()
+
+
 def test_predictions_of_dask_collections_are_lazy(expected):
     for method in ("predict", "predict_proba"):
         lazy = getattr(expected, method)(in_dask(TABLE))
@@ -343,7 +363,12 @@ def test_bad_parameters(parameters, message):
         (TABLE, LABELS[1:], None, "y must have 240 rows, as X has; got shape (239,)."),
         (TABLE, LABELS, WEIGHTS[1:], "sample_weight must have 240 rows, as X has; got shape (239,)."),
         (TABLE, LABELS, -WEIGHTS, "sample_weight must hold no negative numbers and a positive one, in rows 0 to 119."),
-        (TABLE, LABELS, 0 * WEIGHTS, "sample_weight must hold a positive number; all are 0 in all partitions."),
+        (
+            TABLE,
+            LABELS,
+            0 * WEIGHTS,
+            "sample_weight must hold a number that is not zero; all are zero in all partitions.",
+        ),
         (TABLE[:0], LABELS[:0], None, "X must have a row at least; got shape (0, 5)."),
         (delayed_parts(TABLE[:0]), delayed_parts(LABELS[:0]), None, "all of its partitions are empty"),
         (TABLE[["one"]], LABELS, None, "X must have a column that tells its rows apart"),
@@ -393,6 +418,20 @@ def test_a_cluster_gives_the_bits_of_this_process(client, expected):
         model.fit(delayed_parts(TABLE[:120], changed(amount=np.inf)), delayed_parts(*HALVES))
 
 
+def test_workers_of_another_version(client, monkeypatch):
+    monkeypatch.setattr(connection, "__version__", "9.9")
+    with pytest.raises(ValueError, match=r"has fastmlp [\d.\w]+, the process that trains 9\.9\. Install the same"):
+        classifier(backend="dask", client=client).fit(TABLE, LABELS)
+
+
+def test_a_metric_that_cannot_be_sent_to_workers(client):
+    lock = threading.Lock()
+    model = classifier(backend="dask", client=client, metric=lambda *given: 0.0 * lock.locked())
+    with pytest.raises(ValueError, match="The estimator must have parameters that can be pickled for workers"):
+        model.fit(TABLE, LABELS)
+    assert not hasattr(model, "encoder_")
+
+
 def test_a_worker_that_is_killed_costs_no_bit(client, tmp_path):
     go = tmp_path / "go"
 
@@ -418,24 +457,13 @@ def test_a_worker_that_is_killed_costs_no_bit(client, tmp_path):
     np.testing.assert_array_equal(model.predict(TABLE), here.predict(TABLE))
 
 
-def test_a_task_that_kills_its_workers(client, cluster, monkeypatch):
-    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
-
-    def deadly(estimator, X, y, sample_weight=None):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    model = classifier(backend="dask", client=client, n_shards=1, metric=deadly)
-    with pytest.raises(RuntimeError, match="client must have workers that live as long as a task"):
-        model.fit(in_dask(TABLE), in_dask(LABELS))
-    assert not hasattr(model, "encoder_")
-
-
 def test_an_interrupt_ends_the_work_on_the_workers(client, tmp_path, keyboard):
     marks = tmp_path / "marks"
 
     def noted(estimator, X, y, sample_weight=None):  # after each epoch
         with open(marks, "a") as file:
             file.write("x")
+        time.sleep(0.05)
         return 0.0
 
     def interrupt():
@@ -464,6 +492,7 @@ def test_a_scheduler_that_dies_is_an_error(monkeypatch, tmp_path):
 
     def noted(estimator, X, y, sample_weight=None):
         begun.touch()
+        time.sleep(0.05)
         return 0.0
 
     with (
