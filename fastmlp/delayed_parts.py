@@ -45,4 +45,7 @@ def _delayed_parts(collection: Any, name: str) -> list[Any]:
         return [collection]
     if len(getattr(collection, "numblocks", ())) == 2 and collection.numblocks[1] > 1:
         collection = collection.rechunk({1: -1})
-    return list(np.ravel(collection.to_delayed()))
+    parts = list(np.ravel(collection.to_delayed()))
+    if len(parts) != getattr(collection, "npartitions", len(parts)):  # Dask reads several files at once for few columns
+        parts = list(np.ravel(collection.to_delayed(optimize_graph=False)))
+    return parts

@@ -56,3 +56,16 @@ def test_weights_must_be_beside_the_rows():
     with pytest.raises(ValueError, match="sample_weight must be a Dask collection"):
         partitions_of(rows, labels, np.ones(23))
     assert all(weights is None for _, _, weights in partitions_of(rows, labels))
+
+
+def test_columns_of_one_table_have_the_same_partitions(tmp_path):
+    """Dask joins the files that it reads where it needs few of their columns, the target alone for instance."""
+    frames, pandas = pytest.importorskip("dask.dataframe"), pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    table = pandas.DataFrame(np.arange(780.0).reshape(60, 13), columns=list("abcdefghijklm"))
+    frames.from_pandas(table, npartitions=6).to_parquet(tmp_path)
+    read = frames.read_parquet(tmp_path)
+    found = list(blocks.from_dask(read.drop(columns="m"), read["m"], read["a"]))
+    assert [block.X.shape for block in found] == [(10, 12)] * 6
+    np.testing.assert_array_equal(np.concatenate([block.y for block in found]), table["m"])
+    np.testing.assert_array_equal(np.concatenate([block.sample_weight for block in found]), table["a"])
