@@ -2,6 +2,7 @@
 
 Seen to work with Numba 0.62 to 0.68 (see tests/machine/test_numba_internals.py, which looks at each item).
 
+- `CPUDispatcher`, its `get_call_template`: one compiled form of a function, whichever of its arguments are known.
 - `Compiler.compile_extra`, `state.library`: functions become parts of others, for another processor.
 - `JITCodeLibrary` and its `add_ir_module`, `finalize`, `_get_module_for_linking`, `_linking_libraries`,
   `_optimize_final_module`; `JITCPUCodegen._library_class`: parts are linked, optimized and turned into machine code
@@ -23,7 +24,7 @@ from numba.core import cgutils, config, types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
+from numba.core.registry import CPUDispatcher, cpu_target
 from numba.core.typed_passes import InlineOverloads, NopythonRewrites
 from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import intrinsic
@@ -235,10 +236,21 @@ def _jit_enabled():
         config.DISABLE_JIT = before
 
 
+class _PartDispatcher(CPUDispatcher):
+    """Numba's dispatcher, for which a number that is known is of no other type than one that is not.
+
+    Numba would compile a function once more for each such argument, as for the 0 that a variable of a loop begins with.
+    LLVM sees the numbers all the same.
+    """
+
+    def get_call_template(self, args, kws):
+        return super().get_call_template(tuple(map(types.unliteral, args)), kws)
+
+
 def part_dispatcher(function):
     """Numba's dispatcher of a function that is compiled into whatever calls it."""
-    with _jit_enabled():
-        return njit(no_cpython_wrapper=True, forceinline=True, pipeline_class=_PartCompiler, **OPTIONS)(function)
+    options = {"nopython": True, "no_cpython_wrapper": True, "forceinline": True, **OPTIONS}
+    return _PartDispatcher(function, targetoptions=options, pipeline_class=_PartCompiler)
 
 
 def callable_from_compiled(function):

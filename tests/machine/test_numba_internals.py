@@ -223,3 +223,23 @@ def test_object_files_for_every_level(level):
     assert answer.returncode == 0, answer.stderr.decode()
     assert answer.stdout[:4] == b"\x7fELF"
     assert int.from_bytes(answer.stdout[18:20], "little") == MACHINES[LEVELS[level].architecture]
+
+
+def test_a_known_number_makes_no_second_form_of_a_function():
+    """In either order: the 0 that a loop begins with, and then any number."""
+
+    @inlined
+    def below(n, limit):
+        return n < limit
+
+    @inlined
+    def count(limit):
+        n = 0
+        while below(n, limit):
+            n += 1
+        return n + below(0, 5)
+
+    code, _ = internals.object_code(count.py_func, (numba.types.int64,), "fastmlp_test_count", {})
+    assert code
+    (dispatcher,) = below._dispatchers.values()
+    assert [*dispatcher.overloads] == [(numba.types.int64, numba.types.int64)]
