@@ -23,6 +23,7 @@ from scipy.sparse import issparse
 
 from .arrow_files import Columns, parts_of
 from .delayed_parts import is_dask, partitions_of
+from .frames import text_names
 from .machine.memory import free_memory
 from .npy_files import OpenFiles, header_of
 
@@ -158,7 +159,7 @@ class Blocks:
         except Exception as error:  # whatever a source of the user's raises
             raise ValueError(f"X could not be read in {name}: {_sentence(error)}") from error
         block = as_block(values, name)
-        columns = columns_of(values[0])
+        columns = text_names(values[0])
         if columns is not None:
             self.columns = self.columns or columns
             check_columns(columns, self.columns, name)
@@ -205,13 +206,6 @@ def as_block(values: Any, name: str) -> Block:
         if array is not None and (array.ndim == 0 or len(array) != len(X)):
             raise ValueError(f"{what} must have {len(X)} rows in {name}, as X has; got shape {array.shape}.")
     return Block(X, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weight)
-
-
-def columns_of(X: Any) -> list[str] | None:
-    """Names of the columns of a frame of pandas, polars or pyarrow; None where they are no text, or X is no frame."""
-    names = X.columns if hasattr(X, "iloc") or hasattr(X, "get_column") else getattr(X, "column_names", None)
-    found = [] if names is None else list(names)
-    return found if found and all(isinstance(name, str) for name in found) else None
 
 
 def check_columns(columns: list[str] | None, first: list[str] | None, name: str) -> None:

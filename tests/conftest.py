@@ -18,6 +18,7 @@ LONGEST = (
     "test_faults.py",
     "test_hatch_build.py",
     "test_fuzz.py",
+    "test_tables.py",
     "test_units.py",
     "test_kernels.py",
     "test_session.py",

@@ -1,7 +1,6 @@
 """Rules of the architecture that the import contract cannot see."""
 
 import importlib
-import importlib.util
 import json
 import pathlib
 import re
@@ -9,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from source_files import module_of
 
 import fastmlp
 
@@ -46,10 +46,7 @@ MEASURED = re.compile(r"\d[\d.,]*\s*(×|x\b|times|%|ms\b|s\b|seconds|minutes|GFL
 @pytest.fixture(scope="module")
 def report():
     """benchmarks/report.py as a module."""
-    specification = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_of(ROOT / "benchmarks" / "report.py")
 
 
 def tracked():

@@ -52,8 +52,8 @@ def kind(name):
 
 # What the estimators use, and users do not import.
 INTERNAL = {
-    *("__main__", "arrow_files", "core", "delayed_parts", "demos", "estimators", "lbfgs", "machine", "network"),
-    *("npy_files", "streaming", "training_state"),
+    *("__main__", "arrow_files", "core", "delayed_parts", "demos", "estimators", "frames", "lbfgs", "machine"),
+    *("network", "npy_files", "streaming", "training_state"),
 }
 
 

@@ -1,6 +1,5 @@
 """Who looks on during a fit: scikit-learn's callbacks, the display of progress, and what they cost."""
 
-import importlib.util
 import io
 import sys
 import types
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 from problems import comes_true, small
 from sklearn.model_selection import GridSearchCV
+from source_files import module_of
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators import events, sklearn_internals
@@ -211,9 +211,7 @@ def test_the_bar_needs_rich(monkeypatch, digits):
 def test_scikit_learn_without_callbacks(monkeypatch):
     """Before 1.9 there is nothing to import, and nothing else changes."""
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)
-    specification = importlib.util.spec_from_file_location("fastmlp.estimators.earlier", sklearn_internals.__file__)
-    earlier = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(earlier)
+    earlier = module_of(sklearn_internals.__file__, "fastmlp.estimators.earlier")
     assert not hasattr(earlier.CallbackSupportMixin, "set_callbacks")
     assert earlier.with_callbacks(len) is len
     assert events.SklearnCallbacks(MLPClassifier(), "fit", 3, None, None, None).callbacks(None, None, False) == []

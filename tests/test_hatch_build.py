@@ -1,6 +1,5 @@
 """The build hook: what a wheel takes in, that it computes the same, and that a wheel without it still comes to be."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -9,6 +8,7 @@ import sys
 import zipfile
 
 import pytest
+from source_files import module_of
 
 from fastmlp.machine.target import TARGET, best_level
 
@@ -19,10 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 @pytest.fixture
 def hook():
     """The build hook's module."""
-    specification = importlib.util.spec_from_file_location("fastmlp_hatch_build", ROOT / ".ci" / "hatch_build.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_of(ROOT / ".ci" / "hatch_build.py")
 
 
 class Shown:

@@ -3,7 +3,6 @@
 Where one fails on a new version, `fastmlp/estimators/sklearn_internals.py` says what it is for.
 """
 
-import importlib.util
 import sys
 from numbers import Integral, Real
 
@@ -12,6 +11,7 @@ import pytest
 import sklearn
 from sklearn import neural_network
 from sklearn.base import BaseEstimator
+from source_files import module_of
 
 from fastmlp import MLPClassifier
 from fastmlp.estimators import sklearn_internals as internals
@@ -19,10 +19,7 @@ from fastmlp.estimators import sklearn_internals as internals
 
 def again(name):
     """The module, imported once more under another name."""
-    specification = importlib.util.spec_from_file_location(f"fastmlp.estimators.{name}", internals.__file__)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return module_of(internals.__file__, f"fastmlp.estimators.{name}")
 
 
 def test_every_item_is_there():

@@ -160,7 +160,7 @@ def test_class_weight_in_partial_fit():
         (multilabel, [{0: 1}], r"number of elements in class_weight should match .* Got 1 element\(s\)"),
         (binary, {"few": -1.0}, r"class_weight must hold numbers in \[0, inf\); got -1.0 for label 'few'"),
         (multilabel, [{0: np.nan}] * 5, r"class_weight must hold numbers in \[0, inf\); got nan for label 0"),
-        (binary, {"few": 0, "many": 0}, "must contain at least one non-zero number."),
+        (binary, {"few": 0, "many": 0}, "Sample weights must contain at least one non-zero number."),
     ],
 )
 def test_errors_of_class_weight(task, class_weight, message):

@@ -113,7 +113,7 @@ class RoundsMixin(OnClient, Perceptron):
         columns = survey.columns or source.columns
         configuration = survey.configured(configuration)
         data = self._checked_data(
-            *survey.rows(), validation, configuration, incremental=False, goes_on=False, columns=columns
+            survey.rows(), validation, configuration, incremental=False, goes_on=False, columns=columns
         )
         random_state = check_random_state(self.random_state)
         parameters = self._starting_parameters(configuration, data, random_state, goes_on=False)

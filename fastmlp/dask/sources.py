@@ -9,9 +9,10 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from scipy.sparse import issparse
 
-from ..blocks import Block, Blocks, as_block, as_blocks, columns_of, from_arrays, joined
+from ..blocks import Block, Blocks, as_block, as_blocks, from_arrays, joined
 from ..delayed_parts import is_dask, partitions_of
 from ..estimators.block_fits import Survey, survey_of
+from ..frames import text_names
 from ..rounds import InProcess, Joblib
 from .client import asked, check_sendable, check_versions, connected, submit_with_data, versions
 from .cluster import Cluster, Kept, on_worker, result_of
@@ -209,7 +210,7 @@ def blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
         return found
     if y is None:
         raise ValueError("y must hold a target for each row of X; got None.")
-    columns = columns_of(X)
+    columns = text_names(X)
     if not issparse(X):  # which is refused by name
         X = np.asarray(X)
     y, weight = (None if values is None else np.asarray(values) for values in (y, sample_weight))
@@ -223,7 +224,7 @@ def blocks_of(X: Any, y: Any, sample_weight: Any, n_shards: int) -> Blocks:
 def surveyed(part: tuple[Any, ...], name: str, labels: bool, checked: bool) -> tuple[Survey, int]:
     """A survey of one partition, where it is, and a checksum of its rows if a checkpoint wants one."""
     block = as_block(part, name)
-    survey = replace(survey_of(block, name, labels=labels), columns=columns_of(part[0]))
+    survey = replace(survey_of(block, name, labels=labels), columns=text_names(part[0]))
     return survey, checksum_of(block) if checked else 0
 
 

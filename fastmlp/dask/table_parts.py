@@ -10,7 +10,8 @@ import numpy as np
 from ..blocks import as_blocks
 from ..delayed_parts import is_dask, partitions_of
 from ..estimators.sklearn_internals import safe_indexing
-from ..tabular.columns import Column, as_table, column_names, is_frame, joined, read_columns
+from ..frames import column_names, is_frame
+from ..tabular.columns import Column, as_table, joined, read_columns
 from ..tabular.encoder import TableEncoder, check_finite
 from ..tabular.estimator import checked_weights
 
@@ -143,7 +144,7 @@ def _kind_of(values: np.ndarray) -> str:
     """Which labels and numbers can stand in one array."""
     if values.dtype.kind == "O":
         values = np.array(values[0])
-    return "numbers" if values.dtype.kind in "biuf" else "texts" if values.dtype.kind in "US" else str(values.dtype)
+    return "numbers" if values.dtype.kind in "biuf" else "texts" if values.dtype.kind == "U" else str(values.dtype)
 
 
 def check_alike(looks: Sequence[Look]) -> list[Look]:

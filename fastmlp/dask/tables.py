@@ -72,12 +72,12 @@ class ShardsMixin(OnClient, TabularEstimator):
             gone; in one sentence with the partition's name. The estimator then stays as it was.
         """
         with unchanged_on_error(self):
-            self._check_parameters()
+            self._check_arguments(y)
             self._fit_shards(X, y, sample_weight)
         return self
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def _check_arguments(self, y: Any) -> None:
+        super()._check_arguments(y)
         self._check_cluster()
         if self.max_time is not None:
             raise ValueError(
@@ -89,8 +89,6 @@ class ShardsMixin(OnClient, TabularEstimator):
 
     def _fit_shards(self, X: Any, y: Any, sample_weight: Any) -> None:
         """Look at the parts, choose the encoding, make shards, train, and average."""
-        if y is None:
-            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
         source = source_of(self, X, y, sample_weight, rows_of)
         plain = self._local()
         looks = source.of_each(partial(look_at, plain))

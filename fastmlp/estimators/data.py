@@ -57,8 +57,7 @@ def checked_weights(weights: Any, X: Any, name: str = "sample_weight") -> np.nda
     weights = check_sample_weight(weights, X, dtype=np.float64)
     greatest = np.abs(weights).max(initial=0)
     if greatest == 0:
-        subject = "Sample weights" if name == "sample_weight" else name  # scikit-learn's sentence
-        raise ValueError(f"{subject} must contain at least one non-zero number.")
+        raise ValueError("Sample weights must contain at least one non-zero number.")  # as scikit-learn from 1.9 on
     limits = np.finfo(X.dtype)
     low, high = float(limits.tiny) ** 0.5, float(limits.max) ** 0.5
     if greatest < low or np.abs(weights).sum() > high:

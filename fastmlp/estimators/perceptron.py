@@ -203,7 +203,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
             configuration, examples = stream.survey.configured(configuration), stream.survey.rows()
             columns = stream.survey.columns
         data = self._checked_data(
-            *examples, validation, configuration, incremental=incremental, goes_on=goes_on, columns=columns
+            examples, validation, configuration, incremental=incremental, goes_on=goes_on, columns=columns
         )
         data = data if stream is None else stream.standing_for(data)
         random_state = self._random_stream(goes_on=goes_on and incremental)
@@ -244,9 +244,7 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
 
     def _checked_data(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        rows: tuple[Any, Any, Any],
         validation: tuple[Any, Any, Any],
         configuration: Configuration,
         *,
@@ -254,7 +252,8 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
         goes_on: bool,
         columns: list[str] | None = None,
     ) -> TrainingData:
-        """Check the data, and whether the configuration can serve them; ``columns`` are names that X does not show."""
+        """Check X, y and weights, and whether the configuration can serve them; ``columns`` are names that X hides."""
+        X, y, sample_weight = rows
         has_validation = check_validation(validation, configuration)
         dtype = configuration.dtype or self._dtypes_to_train_in(goes_on)
         with without_names(self, columns, reset=not goes_on):
@@ -283,8 +282,8 @@ class Perceptron(CallbackSupportMixin, ComponentParameters, Predicting, Storable
                 val_targets.values,
                 checked_weights(sample_weight_val, X_val, "sample_weight_val"),
             )
-        rows = np.arange(X.shape[0], dtype=np.intp)
-        return TrainingData(X, targets, sample_weight, scoring_weight, rows, None, given)
+        numbers = np.arange(X.shape[0], dtype=np.intp)
+        return TrainingData(X, targets, sample_weight, scoring_weight, numbers, None, given)
 
     def _starting_parameters(
         self, configuration: Configuration, data: TrainingData, random_state: np.random.RandomState, *, goes_on: bool

@@ -13,7 +13,7 @@ SEEN_TO_WORK = ("1.6", "1.9")  # oldest and newest
 
 try:
     from sklearn.base import _fit_context as fit_context
-    from sklearn.utils import _safe_indexing as safe_indexing
+    from sklearn.utils import _safe_indexing
     from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
     from sklearn.utils._param_validation import validate_parameter_constraints as validate_parameters
     from sklearn.utils.multiclass import _check_partial_fit_first_call as is_first_partial_fit
@@ -51,6 +51,11 @@ __all__ = [
     "validate_parameters",
     "with_callbacks",
 ]
+
+
+def safe_indexing(X: Any, rows: Any) -> Any:
+    """Some rows of an array, a list or a frame; scikit-learn 1.6 cannot take them of a table of pyarrow."""
+    return X.take(rows) if hasattr(X, "column_names") and not hasattr(X, "iloc") else _safe_indexing(X, rows)
 
 
 def admits(estimator_class: type, name: str, value: Any) -> bool:

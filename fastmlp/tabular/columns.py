@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
+from ..frames import is_frame
+
 NUMBER, BOOLEAN, CATEGORY, DATE, EMPTY = "number", "boolean", "category", "date", "empty"
 HOLDS = {NUMBER: "numbers", BOOLEAN: "booleans", CATEGORY: "categories", DATE: "dates", EMPTY: "nothing"}
 DAY = 86_400.0
@@ -37,16 +39,6 @@ class Column(NamedTuple):
     values: np.ndarray
     levels: Sequence[Hashable] = ()
     declared: bool = False
-
-
-def is_frame(X: Any) -> bool:
-    """Whether X has named columns that this module can read."""
-    return hasattr(X, "iloc") or hasattr(X, "get_column") or hasattr(X, "column_names")
-
-
-def column_names(X: Any) -> list[Any]:
-    """The names of a frame's columns."""
-    return list(X.column_names if hasattr(X, "column_names") else X.columns)
 
 
 def read_columns(X: Any) -> Iterator[Column]:

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..estimators.sklearn_internals import Interval, StrOptions
+from ..frames import column_names, is_frame
 from .columns import (
     BOOLEAN,
     CATEGORY,
@@ -19,8 +20,6 @@ from .columns import (
     Column,
     as_category,
     as_table,
-    column_names,
-    is_frame,
     read_columns,
 )
 from .encodings import Encoding, dated, flag, one_hot, scaled

@@ -217,9 +217,7 @@ class TabularEstimator(BaseEstimator):
         return self
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> None:
-        self._check_parameters()
-        if y is None:
-            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
+        self._check_arguments(y)
         self.encoder_ = TableEncoder(self.categorical_features, verbose=bool(self.verbose))
         encoded = self.encoder_.fit_transform(X)
         self._copy_names()
@@ -234,12 +232,14 @@ class TabularEstimator(BaseEstimator):
             raise ValueError(_NO_WEIGHT)
         self._fit_encoded(encoded, self._coded(values), weights)
 
-    def _check_parameters(self) -> None:
-        """Refuse parameters that cannot be used, before any row is read."""
+    def _check_arguments(self, y: Any) -> None:
+        """Refuse parameters that cannot be used, and rows without targets, before any row is read."""
         self._validate_params()
         checked_scorer(self.metric)
         checked_validation(self.validation)
         self._recipes()
+        if y is None:
+            raise ValueError(f"This {type(self).__name__} estimator requires y to be passed, but the target y is None.")
 
     def _fit_encoded(self, encoded: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> None:
         """Train on encoded rows, where the encoder and what describes the targets are known; set what results.

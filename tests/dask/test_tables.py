@@ -25,7 +25,6 @@ from fastmlp.tabular import TableEncoder
 dask = pytest.importorskip("dask")
 array = pytest.importorskip("dask.array")
 frames = pytest.importorskip("dask.dataframe")
-config = pytest.importorskip("dask.config")
 distributed = pytest.importorskip("distributed")
 
 SMALL = {"preset": "fast", "hidden_layer_sizes": 8, "max_epochs": 4, "random_state": 0, "n_threads": 1}
@@ -382,24 +381,6 @@ def test_bad_tables(X, y, weights, message):
 
 
 # --- on a cluster -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with (
-        config.set({"distributed.deploy.lost-worker-timeout": "120s"}),  # a busy machine starts workers slowly
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as made,
-    ):
-        yield made
-
-
-@pytest.fixture
-def client(cluster):
-    with distributed.Client(cluster, set_as_default=False) as made:
-        made.wait_for_workers(2, timeout=120)
-        yield made
 
 
 def test_a_cluster_gives_the_bits_of_this_process(client, expected):

@@ -1,11 +1,8 @@
 """One kernel calls another by its address, as the engine calls the passes that only some networks need."""
 
-import importlib.util
-
 import numpy as np
 import pytest
-
-from fastmlp.machine.kernels import KERNELS
+from source_files import module_of
 
 SOURCE = """
 import numpy as np
@@ -29,18 +26,9 @@ def caller(kernel, first, last, table):
 
 
 @pytest.fixture
-def kernels(tmp_path, monkeypatch):
-    """The module of the source, whose machine code goes to a folder of its own."""
-    before = [*KERNELS]
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("FASTMLP_QUIET", "1")
-    path = tmp_path / "calling.py"
-    path.write_text(SOURCE, encoding="utf8")
-    specification = importlib.util.spec_from_file_location("fastmlp_test_calls", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    yield module
-    KERNELS[:] = before
+def kernels(file_of):
+    """The module of the source."""
+    return module_of(file_of(SOURCE))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

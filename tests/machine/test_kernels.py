@@ -1,6 +1,5 @@
 """Kernels from where they lie to where they are called: whatever goes wrong, a call gives the right answer."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -12,10 +11,10 @@ import sys
 
 import numpy as np
 import pytest
+from source_files import module_of
 
 import fastmlp
 from fastmlp.machine import kernels, object_file
-from fastmlp.machine.kernels import KERNELS
 from fastmlp.machine.object_file import ENDING, ObjectCode
 
 ROOT = pathlib.Path(fastmlp.__file__).parent.parent
@@ -39,23 +38,14 @@ DTYPES = ("float32", "float64")
 
 
 @pytest.fixture
-def source(tmp_path, monkeypatch):
-    """A file with a kernel, whose machine code goes to a folder `cache` beside it."""
-    before = [*KERNELS]
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("FASTMLP_QUIET", "1")
-    path = tmp_path / "functions.py"
-    path.write_text(SOURCE, encoding="utf8")
-    yield path
-    KERNELS[:] = before
+def source(file_of):
+    """A file with a kernel."""
+    return file_of(SOURCE)
 
 
 def load(path):
     """The kernel of a file, as a new process would have it."""
-    specification = importlib.util.spec_from_file_location("fastmlp_test_functions", path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.triple
+    return module_of(path).triple
 
 
 def call(path, dtype="float32"):

@@ -1,13 +1,12 @@
 """Files of machine code: whole and as expected, or not used."""
 
-import importlib.util
-import itertools
 import os
 import pathlib
 import random
 import shutil
 
 import pytest
+from source_files import module_of
 
 import fastmlp
 from fastmlp.machine import object_file
@@ -16,7 +15,6 @@ from fastmlp.machine.object_file import ObjectCode, Unfit, cache_folder, cache_f
 STAMP = {"kernel": "k", "dtype": "float32", "sources": "abc"}
 CODE = ObjectCode(bytes(range(256)) * 4, ("memset", "usleep"))
 PACKAGE = pathlib.Path(fastmlp.__file__).parent
-names = (f"copied_object_file_{n}" for n in itertools.count())
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -117,10 +115,7 @@ def package(tmp_path):
 
 
 def digest(package):
-    specification = importlib.util.spec_from_file_location(next(names), package / "machine" / "object_file.py")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module.DIGEST
+    return module_of(package / "machine" / "object_file.py").DIGEST
 
 
 @pytest.mark.parametrize("edited", ["losses.py", "machine/simd.py", "machine/jit.py", "core/engine.py"])
